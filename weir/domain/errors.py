@@ -1,0 +1,89 @@
+"""What can go wrong, as one tree.
+
+WeirError
+├── FleetError                the Fleet document cannot be used; `problems` lists all of it
+├── TraceError                a trace file cannot be read; names file and line
+├── PlannerError
+│   ├── InfeasibleFloorsError the pools' floors need more GPUs than the budget holds
+│   └── StaleTermError        a grant from a GlobalPlanner that no longer leads
+├── RequestError              the client's request cannot be served as it is (4xx)
+└── UnavailableError          something this process needs does not answer (5xx, retry)
+
+An ordinary refusal (a shed request, a pool that gets no GPU) is a result, not an exception.
+"""
+
+from collections.abc import Sequence
+
+__all__ = [
+    "FleetError",
+    "InfeasibleFloorsError",
+    "PlannerError",
+    "RequestError",
+    "StaleTermError",
+    "TraceError",
+    "UnavailableError",
+    "WeirError",
+]
+
+
+class WeirError(Exception):
+    """Anything weir raises on purpose. The message says what, where, and what to mend."""
+
+
+class FleetError(WeirError):
+    """A Fleet document cannot be used. `problems` holds every finding, one line each."""
+
+    def __init__(self, source: str, problems: Sequence[str]) -> None:
+        super().__init__("\n".join(f"{source}: {problem}" for problem in problems))
+        self.source = source
+        self.problems = tuple(problems)
+
+
+class TraceError(WeirError):
+    """A trace file has a row that cannot be read."""
+
+    def __init__(self, source: str, line: int, problem: str) -> None:
+        super().__init__(f"{source}:{line}: {problem}")
+        self.source = source
+        self.line = line
+
+
+class PlannerError(WeirError):
+    """A planner refuses an input."""
+
+
+class InfeasibleFloorsError(PlannerError):
+    """The pools' floors need more GPUs than the budget holds.
+
+    Only a configuration change resolves it: lower a floor or raise the budget.
+    """
+
+    def __init__(self, *, needed_gpus: int, budget_gpus: int) -> None:
+        super().__init__(f"floors need {needed_gpus} GPUs, budget holds {budget_gpus}")
+        self.needed_gpus = needed_gpus
+        self.budget_gpus = budget_gpus
+
+
+class StaleTermError(PlannerError):
+    """A grant carries a lower term than one already seen: its sender no longer leads."""
+
+    def __init__(self, *, term: int, seen_term: int) -> None:
+        super().__init__(f"grant of term {term} refused, term {seen_term} has been seen")
+        self.term = term
+        self.seen_term = seen_term
+
+
+class RequestError(WeirError):
+    """The client must change its request. `code` is the OpenAI error code, `param` the field."""
+
+    def __init__(
+        self, message: str, *, status: int = 400, code: str | None = None, param: str | None = None
+    ) -> None:
+        super().__init__(message)
+        self.status = status
+        self.code = code
+        self.param = param
+
+
+class UnavailableError(WeirError):
+    """A process that is needed does not answer. Retrying later may help."""

@@ -1,0 +1,144 @@
+"""The fleet as the cores see it: models, classes, pools, budget. Parsed, checked, frozen."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from enum import StrEnum
+
+from weir.domain.ids import ClassName, ModelName, PoolId
+from weir.domain.profile import EngineProfile
+
+__all__ = [
+    "Budget",
+    "Fleet",
+    "Model",
+    "NodeGroup",
+    "PoolSpec",
+    "RequestClass",
+    "Role",
+    "Slo",
+    "Stage",
+    "TokenRange",
+]
+
+
+class Role(StrEnum):
+    """What a pool does for a request; an `agg` pool does both stages."""
+
+    PREFILL = "prefill"
+    DECODE = "decode"
+    AGG = "agg"
+
+    @property
+    def stages(self) -> "tuple[Stage, ...]":
+        return {
+            Role.PREFILL: (Stage.PREFILL,),
+            Role.DECODE: (Stage.DECODE,),
+            Role.AGG: (Stage.PREFILL, Stage.DECODE),
+        }[self]
+
+
+class Stage(StrEnum):
+    PREFILL = "prefill"
+    DECODE = "decode"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class TokenRange:
+    """Tokens from `low` (included) to `high` (excluded; None = no limit)."""
+
+    low: int = 0
+    high: int | None = None
+
+    def __post_init__(self) -> None:
+        if self.low < 0 or (self.high is not None and self.high <= self.low):
+            raise ValueError(f"empty token range {self.low}..{self.high}")
+
+    def __contains__(self, tokens: object) -> bool:
+        if not isinstance(tokens, int | float):
+            return False
+        return self.low <= tokens and (self.high is None or tokens < self.high)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Slo:
+    """Latency targets; `percentile` (0..1) of requests should meet them."""
+
+    ttft_s: float
+    itl_s: float
+    percentile: float = 0.95
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class RequestClass:
+    """Requests alike in length that share an SLO. First class whose ranges hold wins."""
+
+    name: ClassName
+    isl_tokens: TokenRange
+    osl_tokens: TokenRange
+    slo: Slo
+    weight: float = 1.0
+    priority: int = 0
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Model:
+    name: ModelName
+    aliases: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class NodeGroup:
+    name: str
+    gpu_class: str
+    gpus: int
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Budget:
+    """GPUs that all pools together may hold; `by_gpu_class` limits single classes further."""
+
+    gpus: int
+    by_gpu_class: Mapping[str, int] = field(default_factory=dict)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class PoolSpec:
+    """Replicas of one model, configuration and role.
+
+    min <= floor <= guarantee <= max, all in replicas. The pool never runs fewer than
+    `min_replicas`; GPUs up to `floor_replicas` are set aside for it even while idle; demand
+    up to `guarantee_replicas` is served before any pool grows beyond its guarantee.
+    """
+
+    id: PoolId
+    role: Role
+    model: ModelName
+    gpus_per_replica: int
+    node_group: str
+    gpu_class: str
+    min_replicas: int
+    max_replicas: int
+    floor_replicas: int
+    guarantee_replicas: int
+    weight: float
+    start_up_s: float
+    profile: EngineProfile
+    context_limit_tokens: int
+    dialect: str = "vllm"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Fleet:
+    name: str
+    models: tuple[Model, ...]
+    classes: tuple[RequestClass, ...]
+    budget: Budget
+    node_groups: tuple[NodeGroup, ...]
+    pools: tuple[PoolSpec, ...]
+
+    def pool(self, pool_id: PoolId) -> PoolSpec:
+        """The pool of this id. Raises `KeyError` if there is none."""
+        for pool in self.pools:
+            if pool.id == pool_id:
+                return pool
+        raise KeyError(pool_id)

@@ -1,0 +1,87 @@
+"""What routers and engines measure. Windows are model seconds that ended when it was sent.
+
+Receivers stamp a sample with their own clock on arrival, so clock skew does not matter.
+"""
+
+from dataclasses import dataclass, field
+
+from weir.domain.histogram import LogHistogram
+from weir.domain.ids import ClassName, PoolId, RouterId, WorkerId
+
+__all__ = ["ClassTraffic", "ForwardPassSample", "PoolTraffic", "TrafficSample"]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ClassTraffic:
+    """One request class in one window, offered load before routing included.
+
+    `arrivals` counts every request classified, also those queued, shed or abandoned;
+    `isl_tokens` sums their (estimated) prompts, `osl_tokens` the output of `completed`.
+    """
+
+    name: ClassName
+    arrivals: int = 0
+    isl_tokens: int = 0
+    completed: int = 0
+    osl_tokens: int = 0
+    failed: int = 0
+    shed: int = 0
+    cancelled: int = 0
+    queued: int = 0
+    ttft_s: LogHistogram = field(default_factory=LogHistogram)
+    itl_s: LogHistogram = field(default_factory=LogHistogram)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class PoolTraffic:
+    """One pool in one window, as this router sees it.
+
+    `in_flight` and `queued_tokens` (prompt tokens sent whose first token is not back) are
+    the state at the end of the window. `first_token_s` is the time from sending the leg
+    to its first byte of output; `osl_tokens` the output of legs completed.
+    """
+
+    pool_id: PoolId
+    arrivals: int = 0
+    isl_tokens: int = 0
+    completed: int = 0
+    osl_tokens: int = 0
+    failed: int = 0
+    in_flight: int = 0
+    queued_tokens: int = 0
+    first_token_s: LogHistogram = field(default_factory=LogHistogram)
+    itl_s: LogHistogram = field(default_factory=LogHistogram)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class TrafficSample:
+    router_id: RouterId
+    sequence: int
+    window_s: float
+    classes: tuple[ClassTraffic, ...] = ()
+    pools: tuple[PoolTraffic, ...] = ()
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ForwardPassSample:
+    """One worker's iterations in one window, aggregated beside the engine.
+
+    `busy_s` is the time spent inside iterations; `running`, `waiting`, `waiting_tokens`
+    (prompt tokens not yet prefilled) and `kv_used_tokens` are the state at its end.
+    """
+
+    pool_id: PoolId
+    worker_id: WorkerId
+    sequence: int
+    window_s: float
+    iterations: int
+    busy_s: float
+    prefill_tokens: int
+    decode_tokens: int
+    running: int
+    waiting: int
+    waiting_tokens: int
+    kv_used_tokens: int
+    kv_total_tokens: int
+    preemptions: int
+    completed: int
