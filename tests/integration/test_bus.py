@@ -1,0 +1,137 @@
+"""The bus against a real NATS server that is killed and started again."""
+
+import asyncio
+import os
+import signal
+import socket
+import subprocess
+import time
+from collections.abc import Awaitable, Callable, Iterator
+from pathlib import Path
+
+import pytest
+
+from weir.domain.errors import UnavailableError
+from weir.runtime.bus import Bus, StaleRevisionError
+from weir.runtime.nats_server import server_command
+
+
+class Server:
+    """One nats-server process with its store and port kept across restarts."""
+
+    def __init__(self, store: Path) -> None:
+        with socket.socket() as probe:
+            probe.bind(("127.0.0.1", 0))
+            self.port = int(probe.getsockname()[1])
+        self.store = store
+        self.process: subprocess.Popen[bytes] | None = None
+        self.url = f"nats://127.0.0.1:{self.port}"
+
+    def start(self) -> None:
+        self.process = subprocess.Popen(
+            server_command(self.port, self.store),
+            stdout=subprocess.DEVNULL,
+            stderr=subprocess.DEVNULL,
+        )
+        deadline = time.monotonic() + 10.0
+        while time.monotonic() < deadline:
+            with socket.socket() as probe:
+                if probe.connect_ex(("127.0.0.1", self.port)) == 0:
+                    return
+            time.sleep(0.02)
+        raise TimeoutError("nats-server does not listen")
+
+    def kill(self) -> None:
+        if self.process is not None:
+            os.kill(self.process.pid, signal.SIGKILL)
+            self.process.wait(5.0)
+            self.process = None
+
+
+@pytest.fixture
+def server(tmp_path: Path) -> Iterator[Server]:
+    server = Server(tmp_path)
+    server.start()
+    yield server
+    server.kill()
+
+
+async def eventually(condition: Callable[[], bool], timeout_s: float = 10.0) -> None:
+    async with asyncio.timeout(timeout_s):
+        while not condition():
+            await asyncio.sleep(0.02)
+
+
+async def retried(call: Callable[[], Awaitable[int]], timeout_s: float = 10.0) -> int:
+    async with asyncio.timeout(timeout_s):
+        while True:
+            try:
+                return await call()
+            except UnavailableError:
+                await asyncio.sleep(0.05)
+
+
+async def test_published_payloads_reach_subscribers(server: Server) -> None:
+    bus = await Bus.connect(server.url, name="test")
+    got: list[bytes] = []
+    await bus.subscribe("a.*", got.append)
+    bus.publish("a.b", b"1")
+    await eventually(lambda: got == [b"1"])
+    await bus.close()
+
+
+async def test_compare_and_set_refuses_a_stale_revision(server: Server) -> None:
+    bus = await Bus.connect(server.url, name="test")
+    assert await bus.kv_get("t", "k") is None
+    first = await bus.kv_update("t", "k", b"1", 0)
+    assert await bus.kv_get("t", "k") == (b"1", first)
+    second = await bus.kv_update("t", "k", b"2", first)
+    with pytest.raises(StaleRevisionError):
+        await bus.kv_update("t", "k", b"3", first)
+    with pytest.raises(StaleRevisionError):
+        await bus.kv_update("t", "k", b"3", 0)
+    assert await bus.kv_get("t", "k") == (b"2", second)
+    await bus.close()
+
+
+async def test_everything_works_again_after_the_server_was_killed(server: Server) -> None:
+    bus = await Bus.connect(server.url, name="test")
+    messages: list[bytes] = []
+    values: dict[str, bytes | None] = {}
+    await bus.subscribe("s", messages.append)
+    await bus.kv_put("b", "kept", b"1")
+    await bus.kv_watch("b", values.__setitem__)
+    await eventually(lambda: values == {"kept": b"1"})
+
+    server.kill()
+    await eventually(lambda: not bus.connected)
+    bus.publish("s", b"lost")
+    assert bus.dropped == 1
+    with pytest.raises(UnavailableError):
+        await bus.kv_put("b", "k", b"x", timeout_s=0.5)
+
+    server.start()
+    await retried(lambda: bus.kv_put("b", "new", b"2"))
+    await eventually(lambda: values == {"kept": b"1", "new": b"2"})
+    bus.publish("s", b"back")
+    await eventually(lambda: messages == [b"back"])
+    await bus.close()
+
+
+async def test_connect_returns_while_the_server_is_away_and_connects_later(
+    server: Server,
+) -> None:
+    server.kill()
+    bus = await Bus.connect(server.url, name="test", wait_s=0.1)
+    messages: list[bytes] = []
+    values: dict[str, bytes | None] = {}
+    await bus.subscribe("s", messages.append)
+    await bus.kv_watch("b", values.__setitem__)
+    assert not bus.connected
+    server.start()
+    await eventually(lambda: bus.connected)
+    await retried(lambda: bus.kv_put("b", "k", b"v"))
+    await eventually(lambda: values == {"k": b"v"})
+    bus.publish("s", b"1")
+    await eventually(lambda: messages == [b"1"])
+    await bus.close()

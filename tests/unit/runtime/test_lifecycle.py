@@ -1,0 +1,22 @@
+import asyncio
+import os
+import signal
+
+from weir.runtime.lifecycle import Stop, run
+
+
+def test_the_first_signal_requests_a_stop_and_main_ends_itself() -> None:
+    async def main(stop: Stop) -> int:
+        asyncio.get_running_loop().call_soon(os.kill, os.getpid(), signal.SIGTERM)
+        assert await stop.sleep(5.0)
+        assert stop.requested
+        return 3
+
+    assert run(main) == 3
+
+
+def test_no_result_means_success() -> None:
+    async def main(stop: Stop) -> None:
+        assert not await stop.sleep(0.0)
+
+    assert run(main) == 0

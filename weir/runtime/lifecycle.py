@@ -1,0 +1,64 @@
+"""From start to SIGTERM: one event loop, one stop signal, exit code 0 after a drain."""
+
+import asyncio
+import logging
+import os
+import signal
+from collections.abc import Awaitable, Callable
+
+import uvloop
+
+__all__ = ["Stop", "run"]
+
+_log = logging.getLogger("weir.lifecycle")
+
+
+class Stop:
+    """Set once, by SIGTERM, SIGINT or the process itself; everything that waits sees it."""
+
+    def __init__(self) -> None:
+        self._event = asyncio.Event()
+
+    @property
+    def requested(self) -> bool:
+        return self._event.is_set()
+
+    def set(self) -> None:
+        self._event.set()
+
+    async def wait(self) -> None:
+        await self._event.wait()
+
+    async def sleep(self, wall_s: float) -> bool:
+        """Sleep for `wall_s` or until a stop is requested; True if it is."""
+        try:
+            async with asyncio.timeout(max(0.0, wall_s)):
+                await self._event.wait()
+        except TimeoutError:
+            return False
+        return True
+
+
+def run(main: Callable[[Stop], Awaitable[int | None]]) -> int:
+    """Run `main` on uvloop until it returns; its result is the exit code (None = 0).
+
+    The first SIGTERM or SIGINT requests a stop; `main` drains and returns. A second one
+    ends the process at once with 128 + signal.
+    """
+    with asyncio.Runner(loop_factory=uvloop.new_event_loop) as runner:
+        return runner.run(_with_signals(main))
+
+
+async def _with_signals(main: Callable[[Stop], Awaitable[int | None]]) -> int:
+    stop = Stop()
+    loop = asyncio.get_running_loop()
+
+    def on_signal(number: signal.Signals) -> None:
+        if stop.requested:
+            os._exit(128 + number)
+        _log.info("stopping signal=%s", number.name)
+        stop.set()
+
+    for number in (signal.SIGTERM, signal.SIGINT):
+        loop.add_signal_handler(number, on_signal, number)
+    return await main(stop) or 0
