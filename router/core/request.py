@@ -1,0 +1,100 @@
+"""What the router knows of one request, and what it decides about it."""
+
+from dataclasses import dataclass
+from enum import StrEnum
+
+from weir.domain.fleet import RequestClass
+from weir.domain.ids import PoolId
+from weir.domain.planning import WorkerEndpoint
+
+__all__ = [
+    "Decision",
+    "Leg",
+    "Outcome",
+    "RequestProfile",
+    "RetryReason",
+    "Route",
+    "Shed",
+    "Wait",
+]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class RequestProfile:
+    """A request as its envelope tells it.
+
+    `model` is what the client wrote (a name or an alias). `isl_tokens` is an estimate from
+    `prompt_bytes` unless `isl_exact`. `ttft_s` and `itl_s` replace the class's targets;
+    None means that the request states none.
+    """
+
+    model: str
+    isl_tokens: int
+    prompt_bytes: int = 0
+    max_tokens: int | None = None
+    streaming: bool = False
+    tenant: str = ""
+    ttft_s: float | None = None
+    itl_s: float | None = None
+    priority: int | None = None
+    isl_exact: bool = False
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Leg:
+    """One hop of a request: the worker that does one stage of it (or both, if aggregated)."""
+
+    pool_id: PoolId
+    worker: WorkerEndpoint
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Route:
+    """Send it there. `prefill` is None when the decode leg's worker does both stages."""
+
+    request_class: RequestClass
+    isl_tokens: int
+    osl_tokens: int
+    prefill: Leg | None
+    decode: Leg
+    reason: str
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Wait:
+    """No worker can take it now; it queues until something changes."""
+
+    request_class: RequestClass
+    isl_tokens: int
+    osl_tokens: int
+    reason: str
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Shed:
+    """Refused for lack of capacity: 503 with Retry-After to the client."""
+
+    request_class: RequestClass
+    reason: str
+    retry_after_s: float
+
+
+Decision = Route | Wait | Shed
+
+
+class Outcome(StrEnum):
+    """How a request ends; each ends in exactly one of these."""
+
+    COMPLETED = "completed"
+    FAILED = "failed"
+    SHED = "shed"
+    CANCELLED = "cancelled"
+
+
+class RetryReason(StrEnum):
+    """Why a leg was given up before its first byte reached the client."""
+
+    CONNECT = "connect"
+    CLOSED = "closed"
+    STATUS = "status"
+    TIMEOUT = "timeout"
