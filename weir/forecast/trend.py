@@ -1,0 +1,190 @@
+"""A rate that drifts: local linear trend, filtered from irregular, noisy measurements.
+
+State space model in continuous time: the level moves by its trend and by a random walk,
+the trend fades towards zero with time constant `fade_s` and is disturbed by white noise
+(Harvey, "Forecasting, Structural Time Series Models and the Kalman Filter", 1989, ch. 9;
+the fading trend is the integrated Ornstein-Uhlenbeck process of Johnson et al., "Continuous-
+time correlated random walk model", Ecology 89(5), 2008). So a step of any length has its
+exact transition, and a missing sample only widens the forecast.
+
+Counting arrivals is noisy in a known way: the variance of count/window is rate/window for
+Poisson arrivals. It is scaled by an index of dispersion learned from the surprises. A
+measurement far outside what was expected is taken as a jump of the level, not of the trend,
+so that a burst is believed at once and not extrapolated.
+"""
+
+import math
+from dataclasses import dataclass, replace
+from statistics import NormalDist
+
+__all__ = ["Dynamics", "Forecast", "Trend", "observe", "predict"]
+
+_NORMAL = NormalDist()
+_MIN_DISPERSION = 0.05
+_MAX_DISPERSION = 1e6
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Dynamics:
+    """How fast a rate may change; all relative to its level.
+
+    `level_rel`: standard deviation after 1 s of the random walk, as a share of the level.
+    `trend_rel`: the same of the trend, per second. `jump_sigma`: surprises beyond this many
+    standard deviations are jumps. `dispersion_memory_s`: how long a surprise is remembered.
+    """
+
+    level_rel: float = 0.02
+    trend_rel: float = 3e-4
+    fade_s: float = 120.0
+    jump_sigma: float = 3.0
+    dispersion_memory_s: float = 60.0
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Forecast:
+    """A rate that cannot be negative: mean and standard deviation."""
+
+    mean: float
+    std: float
+
+    def quantile(self, q: float) -> float:
+        """The value that is not exceeded with probability `q` (0 < q < 1)."""
+        return max(0.0, self.mean + _NORMAL.inv_cdf(q) * self.std)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Trend:
+    """What is known at `at_s`: level (per s), trend (per s²), their covariance, the dispersion."""
+
+    at_s: float
+    level: float
+    trend: float
+    level_var: float
+    covar: float
+    trend_var: float
+    dispersion: float = 1.0
+    dynamics: Dynamics = Dynamics()
+
+
+def observe(
+    trend: Trend | None,
+    rate: float,
+    at_s: float,
+    *,
+    window_s: float = 1.0,
+    dynamics: Dynamics | None = None,
+) -> Trend:
+    """Fold in one measured rate and return the new state; `trend` is None for the first one.
+
+    `rate` is events per second, counted over the `window_s` seconds that ended at `at_s`.
+    `dynamics` replaces those of `trend`.
+
+    Raises `ValueError` if `rate` is negative or not finite, `window_s` is not positive, or
+    `at_s` lies before `trend.at_s`.
+    """
+    if not (math.isfinite(rate) and rate >= 0.0):
+        raise ValueError(f"rate must be a finite number >= 0, not {rate}")
+    if not window_s > 0.0:
+        raise ValueError(f"window_s must be > 0, not {window_s}")
+    if trend is None:
+        return _first(rate, at_s, window_s, dynamics or Dynamics())
+    if dynamics is not None:
+        trend = replace(trend, dynamics=dynamics)
+    return _update(_advance(trend, at_s), rate, window_s, elapsed_s=at_s - trend.at_s)
+
+
+def predict(trend: Trend, at_s: float) -> Forecast:
+    """The rate at `at_s`, which must not lie before `trend.at_s` (`ValueError`)."""
+    ahead = _advance(trend, at_s)
+    return Forecast(mean=max(0.0, ahead.level), std=math.sqrt(ahead.level_var))
+
+
+def _first(rate: float, at_s: float, window_s: float, dynamics: Dynamics) -> Trend:
+    noise_var = _count_var(rate, window_s)
+    spread = max(rate, math.sqrt(noise_var))
+    return Trend(
+        at_s=at_s,
+        level=rate,
+        trend=0.0,
+        level_var=noise_var,
+        covar=0.0,
+        trend_var=dynamics.trend_rel**2 * dynamics.fade_s * spread**2,
+        dynamics=dynamics,
+    )
+
+
+def _advance(trend: Trend, at_s: float) -> Trend:
+    step_s = at_s - trend.at_s
+    if step_s < 0.0:
+        raise ValueError(f"time runs backwards: {at_s} is before {trend.at_s}")
+    if step_s == 0.0:
+        return trend
+    dynamics = trend.dynamics
+    keep = math.exp(-step_s / dynamics.fade_s)
+    reach_s = dynamics.fade_s * (1.0 - keep)
+    scale = max(trend.level, math.sqrt(trend.level_var)) ** 2
+    q_trend = dynamics.trend_rel**2 * scale
+    q_level = dynamics.level_rel**2 * scale
+    level_q, covar_q, trend_q = _fading_noise(step_s, dynamics.fade_s, keep)
+    return replace(
+        trend,
+        at_s=at_s,
+        level=max(0.0, trend.level + reach_s * trend.trend),
+        trend=trend.trend * keep,
+        level_var=trend.level_var
+        + 2.0 * reach_s * trend.covar
+        + reach_s**2 * trend.trend_var
+        + q_level * step_s
+        + q_trend * level_q,
+        covar=keep * (trend.covar + reach_s * trend.trend_var) + q_trend * covar_q,
+        trend_var=keep**2 * trend.trend_var + q_trend * trend_q,
+    )
+
+
+def _fading_noise(step_s: float, fade_s: float, keep: float) -> tuple[float, float, float]:
+    """Variance of level, covariance, variance of trend that unit white noise adds in a step."""
+    if step_s < 0.01 * fade_s:  # the closed form cancels to nothing here
+        return step_s**3 / 3.0, step_s**2 / 2.0, step_s
+    lost = 1.0 - keep
+    level = fade_s**2 * (step_s - 2.0 * fade_s * lost + 0.5 * fade_s * (1.0 - keep**2))
+    return level, 0.5 * (fade_s * lost) ** 2, 0.5 * fade_s * (1.0 - keep**2)
+
+
+def _update(trend: Trend, rate: float, window_s: float, elapsed_s: float) -> Trend:
+    dynamics = trend.dynamics
+    count_var = _count_var(trend.level, window_s)
+    noise_var = trend.dispersion * count_var
+    surprise = rate - trend.level
+    expected_var = trend.level_var + noise_var
+    jumped = surprise**2 > dynamics.jump_sigma**2 * expected_var
+    level_var = surprise**2 - noise_var if jumped else trend.level_var
+    total_var = level_var + noise_var
+    level_gain, trend_gain = level_var / total_var, trend.covar / total_var
+    level = max(0.0, trend.level + level_gain * surprise)
+    return replace(
+        trend,
+        level=level,
+        trend=max(0.0, trend.trend) if level == 0.0 else trend.trend + trend_gain * surprise,
+        level_var=(1.0 - level_gain) * level_var,
+        covar=(1.0 - level_gain) * trend.covar,
+        trend_var=max(0.0, trend.trend_var - trend_gain * trend.covar),
+        dispersion=_learn_dispersion(
+            trend,
+            min(surprise**2, dynamics.jump_sigma**2 * expected_var),
+            count_var,
+            weight=1.0 - math.exp(-elapsed_s / dynamics.dispersion_memory_s),
+        ),
+    )
+
+
+def _learn_dispersion(
+    trend: Trend, squared_surprise: float, count_var: float, *, weight: float
+) -> float:
+    measured = max(0.0, squared_surprise - trend.level_var) / count_var
+    learned = trend.dispersion + weight * (measured - trend.dispersion)
+    return min(_MAX_DISPERSION, max(_MIN_DISPERSION, learned))
+
+
+def _count_var(rate: float, window_s: float) -> float:
+    """Variance of a Poisson count over its window; half a count keeps an idle pool sceptical."""
+    return (rate + 0.5 / window_s) / window_s
