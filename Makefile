@@ -1,0 +1,77 @@
+# `make help` lists what there is. Targets set up .venv first, as far as they need it; what the
+# set-up prints goes to stderr, so that stdout belongs to the program that runs.
+
+PYTHON ?= python3
+ARGS ?=
+SEEDS ?= 25
+export PYTHON
+
+BIN := .venv/bin
+PYTEST := $(BIN)/python -m pytest
+CHECKS := check-tests check-types check-lint check-format check-imports check-stubs
+
+.DEFAULT_GOAL := help
+.PHONY: up install check test bench soak format stubs lock clean help $(CHECKS)
+ifndef PARALLEL
+.NOTPARALLEL:
+endif
+
+##@ Run
+
+up: setup-run  ## A whole fleet on this machine; ARGS="--for 60 --json" passes arguments
+	@exec $(BIN)/weir up $(ARGS)
+
+install: setup-run  ## Only set up .venv; afterwards .venv/bin/weir exists
+
+##@ Work on it
+
+check: setup-dev  ## The fast loop: format, lint, imports, types, stubs, unit and property tests
+	@$(MAKE) --no-print-directory --keep-going --jobs=2 PARALLEL=1 $(CHECKS) \
+		$(if $(filter output-sync,$(.FEATURES)),--output-sync=target)
+
+test: setup-test  ## The whole suite, real processes included; ARGS="-k nats" passes arguments
+	@$(PYTEST) -m "not slow" $(ARGS)
+
+bench: setup-test  ## What is measured: tests/benchmarks
+	@$(PYTEST) -s tests/benchmarks $(ARGS)
+
+soak: setup-test  ## What takes long: the tests marked slow
+	@$(PYTEST) -m slow --ignore=tests/benchmarks $(ARGS)
+
+format: setup-dev  ## Format the code and mend what the linter can mend
+	@$(BIN)/ruff check --fix-only --quiet .
+	@$(BIN)/ruff format .
+
+stubs: setup-dev  ## Generate weir/api/v1 from proto/
+	@$(BIN)/python tools/generate_stubs.py
+
+lock: setup-dev  ## Resolve requirements/*.lock; ARGS="--upgrade" moves versions
+	@sh tools/lock.sh $(ARGS)
+
+clean:  ## Remove .venv and everything generated
+	rm -rf .venv build dist *.egg-info .mypy_cache .ruff_cache .pytest_cache .hypothesis .import_linter_cache
+	find . -name __pycache__ -type d -prune -exec rm -rf {} +
+
+help:  ## Print this
+	@awk 'BEGIN {FS = ":.*## "} /^##@/ {print substr($$0, 5)} \
+		/^[a-z-]+:.*## / {printf "  make %-8s %s\n", $$1, $$2}' Makefile
+
+# The parts of `check`, each usable alone once .venv is set up.
+
+check-tests:
+	@WEIR_SEEDS=$(SEEDS) $(PYTEST) -q -m "not slow" tests/unit tests/property tests/simulation
+check-types:
+	@$(BIN)/mypy
+check-lint:
+	@$(BIN)/ruff check .
+check-format:
+	@$(BIN)/ruff format --check .
+check-imports:
+	@$(BIN)/lint-imports
+check-stubs:
+	@$(BIN)/python tools/generate_stubs.py --check
+
+# Needs no stamp files here: the script compares checksums and ends at once when nothing changed.
+.PHONY: setup-run setup-test setup-dev
+setup-run setup-test setup-dev:
+	@tools/setup.sh $(@:setup-%=%)
