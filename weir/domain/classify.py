@@ -1,0 +1,21 @@
+"""Which request class a request belongs to."""
+
+from collections.abc import Sequence
+
+from weir.domain.fleet import RequestClass
+
+__all__ = ["classify"]
+
+
+def classify(classes: Sequence[RequestClass], isl_tokens: float, osl_tokens: float) -> RequestClass:
+    """The first class whose ISL and OSL ranges hold the request.
+
+    A request that no class holds counts as the last one, so that every request has an SLO.
+    Raises `ValueError` if there are no classes.
+    """
+    for request_class in classes:
+        if isl_tokens in request_class.isl_tokens and osl_tokens in request_class.osl_tokens:
+            return request_class
+    if not classes:
+        raise ValueError("a fleet has at least one request class")
+    return classes[-1]

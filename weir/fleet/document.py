@@ -1,0 +1,304 @@
+"""The Fleet document as it is written: one pydantic model per section.
+
+Field constraints live here; whatever needs two fields at once is in `references` (names)
+and `checks` (numbers). Kubernetes-style keys are camelCase, ours carry their unit.
+"""
+
+from typing import Annotated, Any, Literal
+
+from pydantic import Discriminator, Field, Tag
+
+from weir.domain.fleet import Role
+from weir.fleet.settings import (
+    Count,
+    PlannerSettings,
+    Positive,
+    Replicas,
+    RouterSettings,
+    Seconds,
+    StrictModel,
+    Tokens,
+    WorkloadSpec,
+)
+
+__all__ = [
+    "API_VERSION",
+    "BudgetSpec",
+    "ClassSpec",
+    "Document",
+    "FleetSpec",
+    "LocalScaling",
+    "ModelSpec",
+    "NoScaling",
+    "NodeGroupSpec",
+    "PolynomialTimingSpec",
+    "PoolDocument",
+    "ProfileSpec",
+    "RangeSpec",
+    "TableTimingSpec",
+]
+
+API_VERSION = "weir.dev/v1alpha1"
+
+DnsName = Annotated[str, Field(pattern=r"^[a-z0-9]([-a-z0-9]*[a-z0-9])?$", max_length=63)]
+"""Lower-case letters, digits and dashes: used in NATS subjects and host names."""
+
+PlainName = Annotated[
+    str, Field(pattern=r"^[A-Za-z0-9]([-A-Za-z0-9_.]*[A-Za-z0-9])?$", max_length=63)
+]
+ModelId = Annotated[str, Field(pattern=r"^[!-~]+$", max_length=256)]
+Milliseconds = Annotated[float, Field(strict=True, gt=0.0, le=1e9)]
+Finite = Annotated[float, Field(strict=True)]
+NonNegative = Annotated[float, Field(strict=True, ge=0.0, le=1e12)]
+Point = tuple[NonNegative, Annotated[float, Field(strict=True, gt=0.0, le=1e7)]]
+
+
+class Metadata(StrictModel):
+    name: DnsName
+    """Name of the fleet; prefixes its NATS subjects and buckets."""
+
+    namespace: DnsName | None = None
+    """Kubernetes namespace; without meaning elsewhere."""
+
+    labels: dict[str, str] = {}
+    """Free labels, as in Kubernetes."""
+
+    annotations: dict[str, str] = {}
+    """Free annotations, as in Kubernetes."""
+
+
+class ModelSpec(StrictModel):
+    name: ModelId
+    """Model as clients name it in `model`."""
+
+    aliases: tuple[ModelId, ...] = ()
+    """Further names for the same model."""
+
+
+class RangeSpec(StrictModel):
+    min: Tokens = 0
+    """Smallest length in tokens, included."""
+
+    max: Annotated[int, Field(strict=True, ge=1, le=10**12)] | None = None
+    """First length above the range; null for no limit."""
+
+
+class ClassSpec(StrictModel):
+    name: PlainName
+    """Name of the request class."""
+
+    isl: RangeSpec = RangeSpec()
+    """Prompt lengths of the class."""
+
+    osl: RangeSpec = RangeSpec()
+    """Output lengths of the class."""
+
+    ttft_ms: Milliseconds
+    """Target for the time from arrival to the first token, queueing included."""
+
+    itl_ms: Milliseconds
+    """Target for the mean gap between output tokens."""
+
+    percentile: Annotated[float, Field(strict=True, gt=0.0, le=100.0)] = 95.0
+    """Percent of requests that should meet their targets."""
+
+    weight: Positive = 1.0
+    """Worth of one request within SLO, relative to the other classes."""
+
+    priority: Annotated[int, Field(strict=True, ge=-1000, le=1000)] = 0
+    """Higher classes are served first when not all can be."""
+
+
+class BudgetSpec(StrictModel):
+    gpus: Count
+    """GPUs that all pools together may hold."""
+
+    gpu_classes: Annotated[dict[PlainName, Replicas], Field(alias="gpuClasses")] = {}
+    """Further limits for single GPU classes."""
+
+
+class NodeGroupSpec(StrictModel):
+    name: PlainName
+    """Name of the node group."""
+
+    gpu_class: Annotated[PlainName, Field(alias="gpuClass")]
+    """Kind of GPU of its nodes."""
+
+    gpus: Count
+    """GPUs of all its nodes."""
+
+
+class PolynomialTimingSpec(StrictModel):
+    kind: Literal["polynomial"] = "polynomial"
+    """Iteration times as polynomials, coefficients in ascending power."""
+
+    prefill_s: Annotated[tuple[Finite, ...], Field(min_length=1, max_length=8)] = (
+        16.50142e-3,
+        1.518344e-5,
+        4.209989e-10,
+    )
+    """Seconds over the prompt tokens of an iteration."""
+
+    decode_s: Annotated[tuple[Finite, ...], Field(min_length=1, max_length=8)] = (
+        5.74e-3,
+        54.01e-3,
+        -25.74e-3,
+    )
+    """Seconds over the share of KV space in use (0 to 1)."""
+
+    decode_per_sequence_s: NonNegative = 0.0
+    """Seconds that each decoding sequence adds."""
+
+    decode_min_s: Seconds = 1e-3
+    """Shortest iteration that decodes."""
+
+
+class TableTimingSpec(StrictModel):
+    kind: Literal["table"]
+    """Iteration times from measured points, linear between and beyond them."""
+
+    prefill: Annotated[tuple[Point, ...], Field(min_length=2, max_length=10_000)]
+    """[prompt tokens, seconds], ascending in tokens."""
+
+    decode: Annotated[tuple[Point, ...], Field(min_length=2, max_length=10_000)]
+    """[decoding sequences, seconds], ascending in sequences."""
+
+
+def _timing_kind(value: Any) -> str:
+    kind = value.get("kind", "polynomial") if isinstance(value, dict) else None
+    return kind if isinstance(kind, str) else getattr(value, "kind", "polynomial")
+
+
+TimingSpec = Annotated[
+    Annotated[PolynomialTimingSpec, Tag("polynomial")] | Annotated[TableTimingSpec, Tag("table")],
+    Discriminator(_timing_kind),
+]
+
+
+class ProfileSpec(StrictModel):
+    timing: TimingSpec = PolynomialTimingSpec()
+    """How long an iteration takes."""
+
+    kv_tokens: Annotated[int, Field(strict=True, ge=1, le=10**12)] = 262_144
+    """Tokens that the replica's KV space holds."""
+
+    block_tokens: Count = 16
+    """Tokens of a KV block."""
+
+    max_sequences: Count = 256
+    """Sequences that run at once."""
+
+    max_batched_tokens: Count = 8192
+    """Prompt and output tokens of one iteration."""
+
+    chunked_prefill: Annotated[bool, Field(strict=True)] = True
+    """Whether a prompt may be spread over iterations."""
+
+    prefix_caching: Annotated[bool, Field(strict=True)] = True
+    """Whether prompt prefixes are kept and reused."""
+
+    kv_transfer_tokens_per_s: Positive = 1_000_000.0
+    """Speed at which a decode replica pulls a prompt's KV."""
+
+    speed: Positive = 1.0
+    """Multiplies every rate; 2.0 halves every duration."""
+
+
+class LocalScaling(StrictModel):
+    kind: Literal["local"] = "local"
+    """Replicas are processes on this machine, started and stopped by `weir up`."""
+
+
+class NoScaling(StrictModel):
+    kind: Literal["none"]
+    """The pool stays at `min_replicas`."""
+
+
+class PoolDocument(StrictModel):
+    name: DnsName
+    """Name of the pool."""
+
+    role: Annotated[Role, Field(strict=False)]
+    """prefill, decode, or agg for both."""
+
+    model: ModelId
+    """Name of one of `models`."""
+
+    dialect: Literal["vllm"] = "vllm"
+    """Engine protocol for the two legs and for metrics."""
+
+    gpus_per_replica: Count = 1
+    """GPUs that one replica holds from start to end."""
+
+    node_group: Annotated[PlainName | None, Field(alias="nodeGroup")] = None
+    """Where replicas run; may be left out when there is only one node group."""
+
+    min_replicas: Replicas = 1
+    """Replicas that always run."""
+
+    max_replicas: Replicas | None = None
+    """Most replicas; by default what budget and node group can hold."""
+
+    floor_replicas: Replicas | None = None
+    """Replicas whose GPUs no other pool gets, even while idle; by default `min_replicas`."""
+
+    guarantee_replicas: Replicas | None = None
+    """Demand up to here is served before any pool grows beyond its own; default the floor."""
+
+    weight: Positive = 1.0
+    """Worth of this pool's goodput relative to other pools' when GPUs are short."""
+
+    start_up_s: Annotated[float, Field(strict=True, ge=0.0, le=1e6)] = 30.0
+    """Time from starting a replica until it serves."""
+
+    profile: PlainName | None = None
+    """Name of one of `profiles`; a generic profile when left out."""
+
+    context_limit_tokens: Annotated[int, Field(strict=True, ge=1, le=10**12)] | None = None
+    """Longest prompt plus output; by default what the KV space holds."""
+
+    scaling: Annotated[LocalScaling | NoScaling, Field(discriminator="kind")] = LocalScaling()
+    """How the number of replicas is changed."""
+
+
+class FleetSpec(StrictModel):
+    models: Annotated[tuple[ModelSpec, ...], Field(min_length=1)]
+    """Models that clients can ask for."""
+
+    classes: tuple[ClassSpec, ...] = ()
+    """Request classes; the first whose ranges hold wins. One generous class by default."""
+
+    budget: BudgetSpec
+    """GPUs that the fleet may use."""
+
+    node_groups: Annotated[tuple[NodeGroupSpec, ...], Field(alias="nodeGroups")] = ()
+    """Groups of nodes; by default one that holds the whole budget."""
+
+    profiles: dict[PlainName, ProfileSpec] = {}
+    """Engine profiles by name."""
+
+    pools: Annotated[tuple[PoolDocument, ...], Field(min_length=1)]
+    """Pools of replicas."""
+
+    router: RouterSettings = RouterSettings()
+    """Settings of the routers."""
+
+    planner: PlannerSettings = PlannerSettings()
+    """Settings of the planners."""
+
+    workload: WorkloadSpec = WorkloadSpec()
+    """Default workload for `weir up` and `weir simulate`."""
+
+
+class Document(StrictModel):
+    api_version: Annotated[Literal["weir.dev/v1alpha1"], Field(alias="apiVersion")]
+    """Version of this schema."""
+
+    kind: Literal["Fleet"]
+    """Always Fleet."""
+
+    metadata: Metadata
+    """Name of the fleet."""
+
+    spec: FleetSpec
+    """The fleet."""

@@ -1,0 +1,84 @@
+"""pydantic's errors as one line each: where in the file, which path, what to mend."""
+
+from collections.abc import Mapping
+from typing import Any
+
+from pydantic import ValidationError
+
+from weir.fleet.shape import known_keys, suggestion
+from weir.fleet.tree import Path, Tree
+
+__all__ = ["at", "validation_problems"]
+
+_PLAIN_WORDS = {
+    "missing": "is required",
+    "model_type": "must be a mapping of keys to values",
+    "model_attributes_type": "must be a mapping of keys to values",
+    "dict_type": "must be a mapping of names to values",
+    "tuple_type": "must be a list",
+    "too_short": "must have at least {min_length} item(s)",
+    "too_long": "must have at most {max_length} item(s)",
+    "string_type": "must be text",
+    "string_too_short": "must not be empty",
+    "string_too_long": "must have at most {max_length} characters",
+    "string_pattern_mismatch": "must match {pattern}",
+    "int_type": "must be a whole number",
+    "int_from_float": "must be a whole number",
+    "float_type": "must be a number",
+    "finite_number": "must be a finite number",
+    "bool_type": "must be true or false",
+    "greater_than": "must be greater than {gt}",
+    "greater_than_equal": "must be at least {ge}",
+    "less_than_equal": "must be at most {le}",
+    "literal_error": "must be {expected}",
+    "enum": "must be {expected}",
+    "union_tag_not_found": "needs a `kind`",
+    "union_tag_invalid": "must be of kind {expected_tags}",
+}
+_WITHOUT_VALUE = ("missing", "too_short", "too_long", "union_tag_not_found", "union_tag_invalid")
+
+
+def at(tree: Tree, path: Path, message: str) -> str:
+    """One problem at `path`: "line 7: spec.budget.gpus: message"."""
+    shown = tree.show(path)
+    return f"{tree.place(path)}: {shown}: {message}" if shown else f"{tree.place(path)}: {message}"
+
+
+def validation_problems(tree: Tree, error: ValidationError) -> list[str]:
+    """All of pydantic's errors, in the order of the file."""
+    return [
+        at(tree, path, _words(path, details))
+        for details in error.errors(include_url=False, include_context=True)
+        for path in (_yaml_path(tree, details["loc"], details["type"]),)
+    ]
+
+
+def _yaml_path(tree: Tree, loc: tuple[str | int, ...], kind: str) -> Path:
+    """`loc` without the names of union branches, which pydantic puts between the keys."""
+    path: Path = ()
+    for index, step in enumerate(loc):
+        container = tree.get(path)
+        last_missing = kind == "missing" and index == len(loc) - 1
+        inside = isinstance(container, dict) and step in container
+        inside |= isinstance(container, list) and isinstance(step, int)
+        if inside or last_missing:
+            path = (*path, step)
+    return path
+
+
+def _words(path: Path, details: Mapping[str, Any]) -> str:
+    kind = details["type"]
+    if kind == "extra_forbidden":
+        return f"unknown key{suggestion(str(path[-1]), known_keys(path[:-1]))}"
+    template = _PLAIN_WORDS.get(kind)
+    if template is None:
+        return str(details["msg"])
+    words = template.format(**details.get("ctx", {}))
+    if kind in _WITHOUT_VALUE or isinstance(details["input"], dict | list):
+        return words
+    return f"{words}, not {_brief(details['input'])}"
+
+
+def _brief(value: object) -> str:
+    text = "null" if value is None else repr(value)
+    return text if len(text) <= 60 else f"{text[:57]}..."

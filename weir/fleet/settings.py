@@ -1,0 +1,97 @@
+"""Settings that travel with the fleet: router, planner and default workload.
+
+The models are the document's own sections, handed to the roles as they are.
+"""
+
+from typing import Annotated
+
+from pydantic import BaseModel, ConfigDict, Field
+
+__all__ = [
+    "Count",
+    "PlannerSettings",
+    "Positive",
+    "Replicas",
+    "RouterSettings",
+    "Seconds",
+    "StrictModel",
+    "Tokens",
+    "WorkloadSpec",
+]
+
+Count = Annotated[int, Field(strict=True, ge=1, le=1_000_000)]
+Replicas = Annotated[int, Field(strict=True, ge=0, le=1_000_000)]
+Tokens = Annotated[int, Field(strict=True, ge=0, le=10**12)]
+Positive = Annotated[float, Field(strict=True, gt=0.0, le=1e12)]
+Seconds = Annotated[float, Field(strict=True, gt=0.0, le=1e7)]
+
+
+class StrictModel(BaseModel):
+    """Frozen; refuses unknown keys, infinities and NaN."""
+
+    model_config = ConfigDict(
+        frozen=True, extra="forbid", allow_inf_nan=False, use_attribute_docstrings=True
+    )
+
+
+class RouterSettings(StrictModel):
+    """How the router treats requests and upstream engines."""
+
+    max_body_bytes: Annotated[int, Field(strict=True, ge=1, le=2**31 - 1)] = 16 * 2**20
+    """Largest request body; longer ones are refused with 413."""
+
+    sample_interval_s: Seconds = 1.0
+    """Model seconds between two traffic samples."""
+
+    queue_timeout_s: Seconds = 60.0
+    """A request that waited this long for a ready worker is shed with 503 and Retry-After."""
+
+    connect_timeout_s: Seconds = 2.0
+    """Time to open a connection to a worker before another one is tried."""
+
+    first_byte_timeout_s: Seconds = 120.0
+    """Time from sending a request to a worker until its first byte."""
+
+    idle_timeout_s: Seconds = 60.0
+    """Silence of a worker in the middle of a response, or of a kept-alive client."""
+
+    bytes_per_token: Positive = 4.0
+    """Prompt bytes per token assumed before anything is learned."""
+
+    osl_prior_tokens: Positive = 256.0
+    """Output length assumed before anything is learned."""
+
+
+class PlannerSettings(StrictModel):
+    """How pool planners and the GlobalPlanner decide."""
+
+    interval_s: Seconds = 2.0
+    """Model seconds between two decisions."""
+
+    utilization: Annotated[float, Field(strict=True, gt=0.0, le=1.0)] = 0.8
+    """Share of a replica's capacity that it is planned to carry."""
+
+    scale_down_dwell_s: Annotated[float, Field(strict=True, ge=0.0, le=1e7)] = 60.0
+    """A lower need must have lasted this long before replicas are removed."""
+
+    drain_s: Annotated[float, Field(strict=True, ge=0.0, le=1e7)] = 60.0
+    """Time a draining replica gets to finish its requests."""
+
+    backlog_horizon_s: Seconds = 20.0
+    """Queued work should be gone within this time; more capacity is asked for until it is."""
+
+    grant_valid_s: Seconds = 15.0
+    """Wall seconds in which a grant allows new starts."""
+
+    telemetry_stale_s: Seconds = 15.0
+    """Traffic samples older than this count as unknown; nothing is scaled down on them."""
+
+
+class WorkloadSpec(StrictModel):
+    """Default workload of `weir up` and `weir simulate`; no role reads it."""
+
+    trace: Annotated[str, Field(min_length=1, max_length=4096)] | None = None
+    """CSV of timestamp_s, isl, osl (plain or .gz), relative to this document."""
+
+    rate_scale: Annotated[float, Field(strict=True, gt=0.0, le=1000.0)] = 1.0
+    """Offered rate as a multiple of the trace's."""
