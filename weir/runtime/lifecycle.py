@@ -4,6 +4,7 @@ import asyncio
 import logging
 import os
 import signal
+import time
 from collections.abc import Awaitable, Callable
 
 import uvloop
@@ -11,6 +12,7 @@ import uvloop
 __all__ = ["Stop", "run"]
 
 _log = logging.getLogger("weir.lifecycle")
+_ECHO_S = 1.0
 
 
 class Stop:
@@ -43,7 +45,8 @@ def run(main: Callable[[Stop], Awaitable[int | None]]) -> int:
     """Run `main` on uvloop until it returns; its result is the exit code (None = 0).
 
     The first SIGTERM or SIGINT requests a stop; `main` drains and returns. A second one
-    ends the process at once with 128 + signal.
+    ends the process at once with 128 + signal, unless it comes within a second: a signal to
+    the process group of `make up` arrives twice, once from the kernel and once from make.
     """
     with asyncio.Runner(loop_factory=uvloop.new_event_loop) as runner:
         return runner.run(_with_signals(main))
@@ -52,10 +55,15 @@ def run(main: Callable[[Stop], Awaitable[int | None]]) -> int:
 async def _with_signals(main: Callable[[Stop], Awaitable[int | None]]) -> int:
     stop = Stop()
     loop = asyncio.get_running_loop()
+    first_at_s: float | None = None
 
     def on_signal(number: signal.Signals) -> None:
-        if stop.requested:
-            os._exit(128 + number)
+        nonlocal first_at_s
+        if first_at_s is not None:
+            if time.monotonic() - first_at_s >= _ECHO_S:
+                os._exit(128 + number)
+            return
+        first_at_s = time.monotonic()
         _log.info("stopping signal=%s", number.name)
         stop.set()
 

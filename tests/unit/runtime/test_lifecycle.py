@@ -20,3 +20,14 @@ def test_no_result_means_success() -> None:
         assert not await stop.sleep(0.0)
 
     assert run(main) == 0
+
+
+def test_the_echo_of_a_signal_leaves_the_drain_alone() -> None:
+    async def main(stop: Stop) -> int:
+        os.kill(os.getpid(), signal.SIGTERM)
+        await stop.wait()
+        os.kill(os.getpid(), signal.SIGTERM)
+        await asyncio.sleep(0.05)
+        return 3
+
+    assert run(main) == 3
