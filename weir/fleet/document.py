@@ -60,10 +60,10 @@ class Metadata(StrictModel):
     namespace: DnsName | None = None
     """Kubernetes namespace; without meaning elsewhere."""
 
-    labels: dict[str, str] = {}
+    labels: dict[str, str] = Field(default_factory=dict)
     """Free labels, as in Kubernetes."""
 
-    annotations: dict[str, str] = {}
+    annotations: dict[str, str] = Field(default_factory=dict)
     """Free annotations, as in Kubernetes."""
 
 
@@ -113,7 +113,7 @@ class BudgetSpec(StrictModel):
     gpus: Count
     """GPUs that all pools together may hold."""
 
-    gpu_classes: Annotated[dict[PlainName, Replicas], Field(alias="gpuClasses")] = {}
+    gpu_classes: dict[PlainName, Replicas] = Field(alias="gpuClasses", default_factory=dict)
     """Further limits for single GPU classes."""
 
 
@@ -274,7 +274,7 @@ class FleetSpec(StrictModel):
     node_groups: Annotated[tuple[NodeGroupSpec, ...], Field(alias="nodeGroups")] = ()
     """Groups of nodes; by default one that holds the whole budget."""
 
-    profiles: dict[PlainName, ProfileSpec] = {}
+    profiles: dict[PlainName, ProfileSpec] = Field(default_factory=dict)
     """Engine profiles by name."""
 
     pools: Annotated[tuple[PoolDocument, ...], Field(min_length=1)]
