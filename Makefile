@@ -67,7 +67,7 @@ check-lint:
 check-format:
 	@$(BIN)/ruff format --check .
 check-imports:
-	@$(BIN)/lint-imports
+	@$(BIN)/lint-imports --no-logo
 check-stubs:
 	@$(BIN)/python tools/generate_stubs.py --check
 
