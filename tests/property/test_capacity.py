@@ -1,0 +1,60 @@
+from hypothesis import given
+from hypothesis import strategies as st
+
+from weir.domain.fleet import Role, Slo
+from weir.domain.profile import EngineProfile, PolynomialTiming
+from weir.sizing.capacity import replica_capacity_rps
+
+ROLES = st.sampled_from(Role)
+LENGTHS = st.integers(1, 20_000)
+PROFILES = st.builds(
+    EngineProfile,
+    timing=st.builds(
+        PolynomialTiming,
+        prefill_s=st.tuples(st.floats(0.0, 0.05), st.floats(1e-6, 1e-3)),
+        decode_s=st.tuples(st.floats(0.001, 0.05), st.floats(0.0, 0.1)),
+        decode_per_sequence_s=st.floats(0.0, 0.01),
+    ),
+    kv_tokens=st.integers(1000, 500_000),
+    max_sequences=st.integers(1, 64),
+    max_batched_tokens=st.integers(256, 16_384),
+    chunked_prefill=st.booleans(),
+)
+SLOS = st.builds(
+    Slo,
+    ttft_s=st.floats(0.01, 20.0),
+    itl_s=st.floats(0.002, 0.5),
+    percentile=st.floats(0.5, 0.999),
+)
+
+
+@given(PROFILES, ROLES, SLOS, LENGTHS, LENGTHS, st.floats(1.0, 10.0), st.floats(1.0, 10.0))
+def test_looser_targets_never_lower_capacity(
+    profile: EngineProfile, role: Role, slo: Slo, isl: int, osl: int, a: float, b: float
+) -> None:
+    loose = Slo(ttft_s=slo.ttft_s * a, itl_s=slo.itl_s * b, percentile=slo.percentile)
+    tight_rps = replica_capacity_rps(profile, role, slo, isl, osl, utilization=0.8)
+    loose_rps = replica_capacity_rps(profile, role, loose, isl, osl, utilization=0.8)
+    if tight_rps is not None:
+        assert loose_rps is not None
+        assert loose_rps >= tight_rps * (1.0 - 1e-4)
+
+
+@given(PROFILES, ROLES, SLOS, LENGTHS, LENGTHS, st.floats(0.1, 1.0))
+def test_capacity_is_positive_and_grows_with_utilization(
+    profile: EngineProfile, role: Role, slo: Slo, isl: int, osl: int, utilization: float
+) -> None:
+    full_rps = replica_capacity_rps(profile, role, slo, isl, osl)
+    part_rps = replica_capacity_rps(profile, role, slo, isl, osl, utilization=utilization)
+    if full_rps is not None:
+        assert part_rps is not None
+        assert 0.0 < part_rps <= full_rps * (1.0 + 1e-4)
+
+
+@given(PROFILES, SLOS, LENGTHS, LENGTHS, LENGTHS)
+def test_longer_outputs_never_raise_decode_capacity(
+    profile: EngineProfile, slo: Slo, isl: int, osl: int, more: int
+) -> None:
+    short = replica_capacity_rps(profile, Role.DECODE, slo, isl, osl)
+    long = replica_capacity_rps(profile, Role.DECODE, slo, isl, osl + more)
+    assert (long or 0.0) <= (short or 0.0) * (1.0 + 1e-9)
