@@ -114,12 +114,18 @@ class EngineProfile:
 
     def idle_prefill_s(self, isl_tokens: int) -> float:
         """Seconds from arrival to first token on an idle replica for a prompt of this length."""
-        total_s, left = 0.0, max(1, isl_tokens)
-        while left > 0:
-            step = min(left, self.max_batched_tokens) if self.chunked_prefill else left
-            total_s += self.iteration_s(prefill_tokens=step, sequences=0, kv_used_tokens=0)
-            left -= step
-        return total_s
+        tokens = max(1, isl_tokens)
+        chunk = self.max_batched_tokens if self.chunked_prefill else tokens
+        whole, rest = divmod(tokens, chunk)
+        total_s = whole * self._prefill_only_s(chunk)
+        return total_s + self._prefill_only_s(rest) if rest else total_s
+
+    def kv_transfer_s(self, isl_tokens: int) -> float:
+        """Seconds in which this replica, decoding, pulls the KV of a prompt of this length."""
+        return isl_tokens / (self.kv_transfer_tokens_per_s * self.speed)
+
+    def _prefill_only_s(self, tokens: int) -> float:
+        return self.iteration_s(prefill_tokens=tokens, sequences=0, kv_used_tokens=0)
 
 
 def profile_from_mapping(data: Mapping[str, Any]) -> EngineProfile:
