@@ -1,0 +1,79 @@
+"""What README.md tells people to type does what it says."""
+
+import argparse
+import importlib
+import json
+import re
+import shlex
+import subprocess
+import sys
+from dataclasses import dataclass
+from pathlib import Path
+
+import pytest
+
+from weir.cli import COMMANDS
+
+ROOT = Path(__file__).resolve().parents[2]
+README = (ROOT / "README.md").read_text()
+FENCE = re.compile(r"^```(?P<kind>\w*)\n(?P<text>.*?)^```$", re.MULTILINE | re.DOTALL)
+PRINTED = "127.0.0.1:8000"
+
+
+@dataclass(frozen=True)
+class Block:
+    kind: str
+    text: str
+
+    @property
+    def lines(self) -> list[str]:
+        """Its commands, continued lines joined."""
+        return self.text.replace("\\\n", " ").splitlines()
+
+
+BLOCKS = [Block(match["kind"], match["text"]) for match in FENCE.finditer(README)]
+COMMAND_LINES = [line for block in BLOCKS if block.kind == "sh" for line in block.lines]
+
+
+def test_every_block_is_of_a_kind_that_is_run_or_a_picture() -> None:
+    assert {block.kind for block in BLOCKS} <= {"sh", "python", ""}
+    assert {shlex.split(line)[0] for line in COMMAND_LINES} == {"make", "curl"}
+
+
+@pytest.mark.parametrize("line", [line for line in COMMAND_LINES if line.startswith("make")])
+def test_a_make_line_is_a_target_with_arguments_that_its_command_takes(line: str) -> None:
+    dry = subprocess.run(
+        [*shlex.split(line), "--dry-run"],
+        cwd=ROOT, capture_output=True, text=True, timeout=20, check=True,
+    )  # fmt: skip
+    weir = re.search(r"\.venv/bin/weir (\S+) ?(.*)", dry.stdout)
+    if weir is None:
+        assert "pytest" in dry.stdout
+        return
+    parser = argparse.ArgumentParser()
+    importlib.import_module(COMMANDS[weir[1]][0]).configure(parser)
+    parser.parse_args(shlex.split(weir[2]))
+
+
+def test_the_port_is_the_one_that_up_serves_on() -> None:
+    parser = argparse.ArgumentParser()
+    importlib.import_module(COMMANDS["up"][0]).configure(parser)
+    assert PRINTED.endswith(f":{parser.parse_args([]).port}")
+    assert set(re.findall(r"127\.0\.0\.1:\d+", README)) == {PRINTED}
+
+
+@pytest.mark.parametrize("line", [line for line in COMMAND_LINES if line.startswith("curl")])
+def test_a_curl_line_gets_an_answer(line: str, endpoint: str) -> None:
+    command = shlex.split(line.replace(PRINTED, endpoint))
+    done = subprocess.run(command, capture_output=True, text=True, timeout=60, check=True)
+    answer = json.loads(done.stdout)
+    assert answer["choices"][0]["message"]["content"].strip()
+    assert answer["usage"]["completion_tokens"] == 20
+
+
+@pytest.mark.parametrize("block", [block for block in BLOCKS if block.kind == "python"])
+def test_a_python_block_runs_and_prints(block: Block, endpoint: str) -> None:
+    command = [sys.executable, "-c", block.text.replace(PRINTED, endpoint)]
+    done = subprocess.run(command, capture_output=True, text=True, timeout=60, check=False)
+    assert done.returncode == 0, done.stderr
+    assert done.stdout.strip()
