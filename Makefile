@@ -59,7 +59,7 @@ help:  ## Print this
 # The parts of `check`, each usable alone once .venv is set up.
 
 check-tests:
-	@WEIR_SEEDS=$(SEEDS) $(PYTEST) -q -m "not slow" tests/unit tests/property tests/simulation
+	@$(PYTEST) -q -m "not slow" --seeds $(SEEDS) tests/unit tests/property tests/simulation
 check-types:
 	@$(BIN)/mypy
 check-lint:

@@ -1,0 +1,28 @@
+"""Options of the whole suite."""
+
+import pytest
+
+
+def pytest_addoption(parser: pytest.Parser) -> None:
+    parser.addoption(
+        "--seeds",
+        type=int,
+        metavar="N",
+        help="of tests that run once per seed, run only the first N seeds",
+    )
+
+
+def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
+    seeds: int | None = config.getoption("--seeds")
+    if seeds is None:
+        return
+    beyond = [item for item in items if _seed(item) >= seeds]
+    config.hook.pytest_deselected(items=beyond)
+    items[:] = [item for item in items if _seed(item) < seeds]
+
+
+def _seed(item: pytest.Item) -> int:
+    """The item's parameter `seed`; -1 if it has none."""
+    call = getattr(item, "callspec", None)
+    seed = call.params.get("seed") if call else None
+    return seed if isinstance(seed, int) else -1
