@@ -1,6 +1,16 @@
 """The Fleet document: read it with `load`, cross-check it with `check`."""
 
-from weir.fleet.loading import LoadedFleet, Workload, load
+from weir.fleet.finding import Finding, Level
+from weir.fleet.loading import LoadedFleet, Workload, check, inspect, load
 from weir.fleet.settings import PlannerSettings, RouterSettings
 
-__all__ = ["LoadedFleet", "PlannerSettings", "RouterSettings", "Workload", "load"]
+__all__ = [
+    "Finding",
+    "Level",
+    "LoadedFleet",
+    "PlannerSettings",
+    "RouterSettings",
+    "Workload",
+    "check",
+    "load",
+]

@@ -11,13 +11,13 @@ from pydantic import Discriminator, Field, Tag
 from weir.domain.fleet import Role
 from weir.fleet.settings import (
     Count,
+    Length,
     PlannerSettings,
     Positive,
     Replicas,
     RouterSettings,
     Seconds,
     StrictModel,
-    Tokens,
     WorkloadSpec,
 )
 
@@ -76,10 +76,10 @@ class ModelSpec(StrictModel):
 
 
 class RangeSpec(StrictModel):
-    min: Tokens = 0
+    min: Annotated[int, Field(strict=True, ge=0, le=10_000_000)] = 0
     """Smallest length in tokens, included."""
 
-    max: Annotated[int, Field(strict=True, ge=1, le=10**12)] | None = None
+    max: Length | None = None
     """First length above the range; null for no limit."""
 
 
@@ -179,7 +179,7 @@ class ProfileSpec(StrictModel):
     timing: TimingSpec = PolynomialTimingSpec()
     """How long an iteration takes."""
 
-    kv_tokens: Annotated[int, Field(strict=True, ge=1, le=10**12)] = 262_144
+    kv_tokens: Annotated[int, Field(strict=True, ge=1, le=10**9)] = 262_144
     """Tokens that the replica's KV space holds."""
 
     block_tokens: Count = 16
@@ -254,7 +254,7 @@ class PoolDocument(StrictModel):
     profile: PlainName | None = None
     """Name of one of `profiles`; a generic profile when left out."""
 
-    context_limit_tokens: Annotated[int, Field(strict=True, ge=1, le=10**12)] | None = None
+    context_limit_tokens: Length | None = None
     """Longest prompt plus output; by default what the KV space holds."""
 
     scaling: Annotated[LocalScaling | NoScaling, Field(discriminator="kind")] = LocalScaling()
@@ -265,7 +265,7 @@ class FleetSpec(StrictModel):
     models: Annotated[tuple[ModelSpec, ...], Field(min_length=1)]
     """Models that clients can ask for."""
 
-    classes: tuple[ClassSpec, ...] = ()
+    classes: Annotated[tuple[ClassSpec, ...], Field(max_length=100)] = ()
     """Request classes; the first whose ranges hold wins. One generous class by default."""
 
     budget: BudgetSpec

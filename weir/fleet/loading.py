@@ -9,13 +9,16 @@ from pydantic import ValidationError
 from weir.domain.errors import FleetError
 from weir.domain.fleet import Fleet
 from weir.fleet import overrides
+from weir.fleet.checks import cross_check
 from weir.fleet.document import Document
-from weir.fleet.problems import validation_problems
-from weir.fleet.resolve import fleet_of
+from weir.fleet.finding import Finding, Level, at, in_order, problem
+from weir.fleet.problems import validation_findings
+from weir.fleet.references import reference_findings
+from weir.fleet.resolve import fleet_of, profile_of
 from weir.fleet.settings import PlannerSettings, RouterSettings
 from weir.fleet.tree import Tree, TreeError, parse
 
-__all__ = ["LoadedFleet", "Workload", "load", "load_text"]
+__all__ = ["LoadedFleet", "Workload", "check", "inspect", "load"]
 
 _MAX_BYTES = 1 << 20
 
@@ -42,30 +45,50 @@ class LoadedFleet:
 
 
 def load(path: str | Path, sets: Sequence[str] = ()) -> LoadedFleet:
-    """Read, override (`path=value` each) and validate a Fleet document.
+    """Read, override (`path=value` each), validate and cross-check a Fleet document.
 
     Raises `FleetError` with everything that is wrong with it.
     """
-    return load_text(_read(Path(path)), path=Path(path), sets=sets)
+    loaded, findings = inspect(path, sets)
+    if loaded is None:
+        raise FleetError(str(path), [str(found) for found in findings])
+    return loaded
 
 
-def load_text(text: str, *, path: Path, sets: Sequence[str] = ()) -> LoadedFleet:
-    """As `load`, from text; `path` is for messages and relative paths."""
-    source = str(path)
+def check(loaded: LoadedFleet) -> list[Finding]:
+    """What is doubtful about a fleet that could be loaded, in the order of the file."""
+    findings = cross_check(loaded.fleet, loaded.tree)
+    trace = loaded.workload.trace
+    if trace is not None and not trace.is_file():
+        path = ("spec", "workload", "trace")
+        message = f"there is no file {trace}; `weir up` needs --trace or --no-replay"
+        findings.append(at(loaded.tree, path, message, level=Level.WARNING))
+    return in_order(findings)
+
+
+def inspect(path: str | Path, sets: Sequence[str] = ()) -> tuple[LoadedFleet | None, list[Finding]]:
+    """The fleet and its warnings, or None and its errors (and warnings as far as known)."""
     try:
-        tree, problems = overrides.apply(parse(text), sets)
+        tree, problems = overrides.apply(parse(_read(Path(path))), sets)
     except TreeError as error:
-        raise FleetError(source, error.problems) from None
-    try:
-        document = Document.model_validate(tree.data)
-    except ValidationError as error:
-        raise FleetError(source, [*problems, *validation_problems(tree, error)]) from None
-    if problems:
-        raise FleetError(source, problems)
+        return None, [problem(place, message) for place, message in error.problems]
+    document, findings = _validated(tree)
+    findings = [*problems, *findings]
+    if document is None or findings:
+        return None, in_order(findings)
+    fleet = fleet_of(document)
+    findings = cross_check(fleet, tree)
+    if any(found.level is Level.ERROR for found in findings):
+        return None, findings
+    loaded = _loaded(Path(path), tree, document, fleet)
+    return loaded, check(loaded)
+
+
+def _loaded(path: Path, tree: Tree, document: Document, fleet: Fleet) -> LoadedFleet:
     workload = document.spec.workload
     return LoadedFleet(
         path=path,
-        fleet=fleet_of(document),
+        fleet=fleet,
         router=document.spec.router,
         planner=document.spec.planner,
         workload=Workload(
@@ -77,22 +100,36 @@ def load_text(text: str, *, path: Path, sets: Sequence[str] = ()) -> LoadedFleet
     )
 
 
+def _validated(tree: Tree) -> tuple[Document | None, list[Finding]]:
+    """The document as far as each field and name is concerned, or what is wrong with it."""
+    findings = reference_findings(tree)
+    try:
+        document = Document.model_validate(tree.data)
+    except ValidationError as error:
+        return None, [*validation_findings(tree, error), *findings]
+    for name, profile in document.spec.profiles.items():
+        try:
+            profile_of(profile)
+        except ValueError as error:
+            findings.append(at(tree, ("spec", "profiles", name), str(error)))
+    return document, findings
+
+
 def _read(path: Path) -> str:
-    """The file's text. Raises `FleetError` when it cannot be read as such."""
-    source = str(path)
+    """The file's text. Raises `TreeError` when it cannot be read as such."""
     try:
         if path.is_dir():
-            raise FleetError(source, ["is a directory; give the Fleet document itself"])
+            raise TreeError(("", "is a directory; give the Fleet document itself"))
         with path.open("rb") as file:
             data = file.read(_MAX_BYTES + 1)
     except OSError as error:
-        raise FleetError(source, [f"cannot be read: {error.strerror or error}"]) from None
+        raise TreeError(("", f"cannot be read: {error.strerror or error}")) from None
     except ValueError as error:  # a NUL in the name
-        raise FleetError(source, [f"cannot be read: {error}"]) from None
+        raise TreeError(("", f"cannot be read: {error}")) from None
     if len(data) > _MAX_BYTES:
-        raise FleetError(source, [f"is larger than {_MAX_BYTES} bytes"])
+        raise TreeError(("", f"is larger than {_MAX_BYTES} bytes"))
     try:
         return data.decode("utf-8-sig")
     except UnicodeDecodeError as error:
         line = data.count(b"\n", 0, error.start) + 1
-        raise FleetError(source, [f"line {line}: not UTF-8 text"]) from None
+        raise TreeError((f"line {line}", "not UTF-8 text")) from None

@@ -10,6 +10,7 @@ import re
 from collections.abc import Sequence
 from typing import Any
 
+from weir.fleet.finding import Finding, problem
 from weir.fleet.shape import is_open, known_keys, suggestion
 from weir.fleet.tree import Path, Tree, TreeError, parse_value
 
@@ -23,15 +24,15 @@ class _PathError(Exception):
     """The path of one override names nothing."""
 
 
-def apply(tree: Tree, sets: Sequence[str]) -> tuple[Tree, list[str]]:
-    """`tree` with every override that works, and a line for each that does not."""
+def apply(tree: Tree, sets: Sequence[str]) -> tuple[Tree, list[Finding]]:
+    """`tree` with every override that works, and a finding for each that does not."""
     data, places = copy.deepcopy(tree.data), dict(tree.places)
-    problems: list[str] = []
+    problems: list[Finding] = []
     for text in sets:
         try:
             path = _place(data, text, value=_value(text))
         except (_PathError, TreeError) as error:
-            problems.append(f"--set {_short(text)}: {error}")
+            problems.append(problem(f"--set {_short(text)}", str(error)))
             continue
         places = {known: place for known, place in places.items() if known[: len(path)] != path}
         places[path] = f"--set {_short(text)}"

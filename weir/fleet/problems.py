@@ -1,16 +1,17 @@
-"""pydantic's errors as one line each: where in the file, which path, what to mend."""
+"""pydantic's errors as findings: which path, and what to mend."""
 
 from collections.abc import Mapping
 from typing import Any
 
 from pydantic import ValidationError
 
+from weir.fleet.finding import Finding, at
 from weir.fleet.shape import known_keys, suggestion
 from weir.fleet.tree import Path, Tree
 
-__all__ = ["at", "validation_problems"]
+__all__ = ["validation_findings"]
 
-_PLAIN_WORDS = {
+_WORDS = {
     "missing": "is required",
     "model_type": "must be a mapping of keys to values",
     "model_attributes_type": "must be a mapping of keys to values",
@@ -27,58 +28,56 @@ _PLAIN_WORDS = {
     "float_type": "must be a number",
     "finite_number": "must be a finite number",
     "bool_type": "must be true or false",
-    "greater_than": "must be greater than {gt}",
-    "greater_than_equal": "must be at least {ge}",
-    "less_than_equal": "must be at most {le}",
+    "greater_than": "must be greater than {gt:g}",
+    "greater_than_equal": "must be at least {ge:g}",
+    "less_than_equal": "must be at most {le:.15g}",
     "literal_error": "must be {expected}",
     "enum": "must be {expected}",
     "union_tag_not_found": "needs a `kind`",
-    "union_tag_invalid": "must be of kind {expected_tags}",
+    "union_tag_invalid": "must be of kind {expected_tags}, not {tag!r}",
 }
 _WITHOUT_VALUE = ("missing", "too_short", "too_long", "union_tag_not_found", "union_tag_invalid")
 
 
-def at(tree: Tree, path: Path, message: str) -> str:
-    """One problem at `path`: "line 7: spec.budget.gpus: message"."""
-    shown = tree.show(path)
-    return f"{tree.place(path)}: {shown}: {message}" if shown else f"{tree.place(path)}: {message}"
-
-
-def validation_problems(tree: Tree, error: ValidationError) -> list[str]:
-    """All of pydantic's errors, in the order of the file."""
+def validation_findings(tree: Tree, error: ValidationError) -> list[Finding]:
+    """All of pydantic's errors."""
     return [
-        at(tree, path, _words(path, details))
-        for details in error.errors(include_url=False, include_context=True)
-        for path in (_yaml_path(tree, details["loc"], details["type"]),)
+        at(tree, path, _message(path, details))
+        for details in error.errors(include_url=False)
+        for path in (_yaml_path(tree, details["loc"]),)
     ]
 
 
-def _yaml_path(tree: Tree, loc: tuple[str | int, ...], kind: str) -> Path:
+def _yaml_path(tree: Tree, loc: tuple[str | int, ...]) -> Path:
     """`loc` without the names of union branches, which pydantic puts between the keys."""
     path: Path = ()
     for index, step in enumerate(loc):
         container = tree.get(path)
-        last_missing = kind == "missing" and index == len(loc) - 1
-        inside = isinstance(container, dict) and step in container
+        inside = isinstance(container, dict) and (step in container or index == len(loc) - 1)
         inside |= isinstance(container, list) and isinstance(step, int)
-        if inside or last_missing:
+        if inside and step != "[key]":
             path = (*path, step)
     return path
 
 
-def _words(path: Path, details: Mapping[str, Any]) -> str:
+def _message(path: Path, details: Mapping[str, Any]) -> str:
     kind = details["type"]
     if kind == "extra_forbidden":
         return f"unknown key{suggestion(str(path[-1]), known_keys(path[:-1]))}"
-    template = _PLAIN_WORDS.get(kind)
+    template = _WORDS.get(kind)
     if template is None:
         return str(details["msg"])
     words = template.format(**details.get("ctx", {}))
+    if details["loc"][-1:] == ("[key]",):
+        return f"the name {words}"
     if kind in _WITHOUT_VALUE or isinstance(details["input"], dict | list):
         return words
     return f"{words}, not {_brief(details['input'])}"
 
 
 def _brief(value: object) -> str:
-    text = "null" if value is None else repr(value)
+    try:
+        text = "null" if value is None else repr(value)
+    except ValueError:  # an integer of thousands of digits
+        return "that"
     return text if len(text) <= 60 else f"{text[:57]}..."

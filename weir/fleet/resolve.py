@@ -30,6 +30,7 @@ __all__ = ["DEFAULT_CLASS", "fleet_of", "profile_of", "request_class_of"]
 DEFAULT_CLASS = ClassSpec(name="default", ttft_ms=5000.0, itl_ms=100.0)
 """The class of a fleet that declares none: every request, first token in 5 s, 10 tokens/s."""
 
+_LONGEST_CONTEXT = 10_000_000
 _IMPLICIT_GROUP = "default"
 _IMPLICIT_GPU_CLASS = "gpu"
 
@@ -113,7 +114,7 @@ def _pool(
         weight=pool.weight,
         start_up_s=pool.start_up_s,
         profile=profile,
-        context_limit_tokens=pool.context_limit_tokens or profile.kv_tokens,
+        context_limit_tokens=pool.context_limit_tokens or min(profile.kv_tokens, _LONGEST_CONTEXT),
         dialect=pool.dialect,
     )
 

@@ -3,25 +3,26 @@
 The models are the document's own sections, handed to the roles as they are.
 """
 
-from typing import Annotated
+from typing import Annotated, Any
 
-from pydantic import BaseModel, ConfigDict, Field
+from pydantic import BaseModel, ConfigDict, Field, model_validator
 
 __all__ = [
     "Count",
+    "Length",
     "PlannerSettings",
     "Positive",
     "Replicas",
     "RouterSettings",
     "Seconds",
     "StrictModel",
-    "Tokens",
     "WorkloadSpec",
 ]
 
 Count = Annotated[int, Field(strict=True, ge=1, le=1_000_000)]
 Replicas = Annotated[int, Field(strict=True, ge=0, le=1_000_000)]
-Tokens = Annotated[int, Field(strict=True, ge=0, le=10**12)]
+Length = Annotated[int, Field(strict=True, ge=1, le=10_000_000)]
+"""Tokens of one request."""
 Positive = Annotated[float, Field(strict=True, gt=0.0, le=1e12)]
 Seconds = Annotated[float, Field(strict=True, gt=0.0, le=1e7)]
 
@@ -32,6 +33,15 @@ class StrictModel(BaseModel):
     model_config = ConfigDict(
         frozen=True, extra="forbid", allow_inf_nan=False, use_attribute_docstrings=True
     )
+
+    @model_validator(mode="before")
+    @classmethod
+    def _null_is_left_out(cls, data: Any) -> Any:
+        """A key without a value (`router:`) is the same as no key."""
+        if not isinstance(data, dict):
+            return data
+        known = {field.alias or name for name, field in cls.model_fields.items()}
+        return {key: value for key, value in data.items() if value is not None or key not in known}
 
 
 class RouterSettings(StrictModel):

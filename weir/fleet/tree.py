@@ -30,10 +30,10 @@ _PLAIN = {
 
 
 class TreeError(Exception):
-    """The text is not the YAML we take; `problems` lists why, each with its line."""
+    """The text is not the YAML we take; `problems` lists why, as (line or "", message)."""
 
-    def __init__(self, *problems: str) -> None:
-        super().__init__("; ".join(problems))
+    def __init__(self, *problems: tuple[str, str]) -> None:
+        super().__init__("; ".join(message for _, message in problems))
         self.problems = problems
 
 
@@ -90,13 +90,13 @@ def parse(text: str) -> Tree:
     except yaml.MarkedYAMLError as error:
         mark = error.problem_mark or error.context_mark
         what = ", ".join(part for part in (error.problem, error.context) if part)
-        raise TreeError(f"line {mark.line + 1 if mark else 1}: not YAML: {what}") from None
+        raise TreeError((f"line {mark.line + 1 if mark else 1}", f"not YAML: {what}")) from None
     except yaml.YAMLError as error:
-        raise TreeError(f"{_reader_line(text, error)}not YAML: {_reason(error)}") from None
+        raise TreeError((_reader_line(text, error), f"not YAML: {_reason(error)}")) from None
     except RecursionError:
-        raise TreeError("nested too deeply") from None
+        raise TreeError(("", "nested too deeply")) from None
     if root is None:
-        raise TreeError("line 1: the document is empty")
+        raise TreeError(("line 1", "the document is empty"))
     builder = _Builder()
     data = builder.build(root, (), 0)
     if builder.problems:
@@ -111,7 +111,7 @@ def parse_value(text: str) -> Any:
 
 def _reader_line(text: str, error: yaml.YAMLError) -> str:
     position = getattr(error, "position", None)
-    return f"line {text.count(chr(10), 0, position) + 1}: " if isinstance(position, int) else ""
+    return f"line {text.count(chr(10), 0, position) + 1}" if isinstance(position, int) else ""
 
 
 def _reason(error: yaml.YAMLError) -> str:
@@ -127,7 +127,7 @@ class _Builder:
 
     def __init__(self) -> None:
         self.places: dict[Path, str] = {}
-        self.problems: list[str] = []
+        self.problems: list[tuple[str, str]] = []
         self._values = 0
 
     def build(self, node: yaml.Node, path: Path, depth: int) -> Any:
@@ -135,11 +135,11 @@ class _Builder:
         self.places.setdefault(path, line)
         self._values += 1
         if self._values > _MAX_VALUES:
-            raise TreeError(f"{line}: more than {_MAX_VALUES} values (aliases counted)")
+            raise TreeError((line, f"more than {_MAX_VALUES} values (aliases counted)"))
         if depth > _MAX_DEPTH:
-            raise TreeError(f"{line}: nested more than {_MAX_DEPTH} deep (an alias of itself?)")
+            raise TreeError((line, f"nested more than {_MAX_DEPTH} deep (an alias of itself?)"))
         if not isinstance(node, yaml.ScalarNode) and node.tag not in _COLLECTIONS:
-            self.problems.append(f"{line}: tag {node.tag!r} is not allowed")
+            self.problems.append((line, f"tag {node.tag!r} is not allowed"))
         if isinstance(node, yaml.MappingNode):
             return self._mapping(node, path, depth)
         if isinstance(node, yaml.SequenceNode):
@@ -154,12 +154,12 @@ class _Builder:
         for key_node, value_node in self._pairs(node, depth):
             line = key_node.start_mark.line + 1
             if not isinstance(key_node, yaml.ScalarNode):
-                self.problems.append(f"line {line}: a key must be plain text")
+                self.problems.append((f"line {line}", "a key must be plain text"))
                 continue
             key = str(key_node.value)
             if key in lines:
                 self.problems.append(
-                    f"line {line}: key {key!r} is already set on line {lines[key]}"
+                    (f"line {line}", f"key {key!r} is already set on line {lines[key]}")
                 )
                 continue
             lines[key] = line
@@ -183,7 +183,7 @@ class _Builder:
             for source in sources:
                 if not isinstance(source, yaml.MappingNode):
                     line = key_node.start_mark.line + 1
-                    self.problems.append(f"line {line}: << takes a mapping or a list of them")
+                    self.problems.append((f"line {line}", "<< takes a mapping or a list of them"))
                     continue
                 places, self.places = self.places, {}
                 merged = self.build(source, path, depth + 1)
@@ -200,9 +200,9 @@ class _Builder:
         try:
             return _SCALARS[kind](text)
         except KeyError:
-            self.problems.append(f"{line}: tag {node.tag!r} is not allowed")
+            self.problems.append((line, f"tag {node.tag!r} is not allowed"))
         except ValueError:
-            self.problems.append(f"{line}: {text[:40]!r} is not a usable {kind}")
+            self.problems.append((line, f"{text[:40]!r} is not a usable {kind}"))
         return None
 
 

@@ -1,0 +1,70 @@
+"""What an idle fleet could do at best: which pools together can serve a request, how fast."""
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+
+from weir.domain.fleet import Fleet, PoolSpec, Role
+from weir.domain.ids import ModelName
+
+__all__ = ["Route", "idle_ttft_s", "routes"]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Route:
+    """A pool for each stage; the same one twice if it is aggregated."""
+
+    prefill: PoolSpec
+    decode: PoolSpec
+
+    def holds(self, isl_tokens: int, osl_tokens: int) -> bool:
+        """Whether the request fits; a prefill replica produces one token itself."""
+        total = isl_tokens + osl_tokens
+        of_prefill = isl_tokens + 1 if self.prefill.role is Role.PREFILL else total
+        return (
+            of_prefill <= self.prefill.context_limit_tokens
+            and total <= self.decode.context_limit_tokens
+        )
+
+    def idle_ttft_s(self, isl_tokens: int) -> float:
+        """Arrival to first token when both replicas are idle, without network or routing."""
+        prefill_s = self.prefill.profile.idle_prefill_s(isl_tokens)
+        if self.prefill.role is Role.AGG:
+            return prefill_s
+        return prefill_s + self._hand_over_s(isl_tokens)
+
+    def idle_itl_s(self, isl_tokens: int) -> float:
+        """Gap between tokens of a sequence that runs alone."""
+        profile = self.decode.profile
+        kv_tokens = min(isl_tokens, profile.kv_tokens)
+        return profile.iteration_s(prefill_tokens=0, sequences=1, kv_used_tokens=kv_tokens)
+
+    def _hand_over_s(self, isl_tokens: int) -> float:
+        """KV transfer, then the decode replica's first iteration."""
+        transfer_s = self.decode.profile.kv_transfer_s(isl_tokens)
+        return transfer_s + self.idle_itl_s(isl_tokens)
+
+
+def routes(fleet: Fleet, model: ModelName) -> Iterator[Route]:
+    """Every way to serve `model` with pools that may run at all."""
+    pools = [pool for pool in fleet.pools if pool.model == model and pool.max_replicas > 0]
+    for prefill in pools:
+        if prefill.role is Role.AGG:
+            yield Route(prefill=prefill, decode=prefill)
+        for decode in pools if prefill.role is Role.PREFILL else ():
+            if decode.role is Role.DECODE and decode.dialect == prefill.dialect:
+                yield Route(prefill=prefill, decode=decode)
+
+
+def idle_ttft_s(fleet: Fleet, model: ModelName, isl_tokens: int, osl_tokens: int) -> float | None:
+    """The best TTFT that the fleet has for this request while idle; None if no pool takes it.
+
+    A request whose TTFT target is below this is infeasible, whatever the load.
+    """
+    return min(
+        (
+            route.idle_ttft_s(isl_tokens)
+            for route in routes(fleet, model)
+            if route.holds(isl_tokens, osl_tokens)
+        ),
+        default=None,
+    )

@@ -1,0 +1,149 @@
+"""Names and orders that span fields, checked on the plain tree.
+
+The tree may break the schema elsewhere: whatever has the wrong type is skipped here, since
+the schema reports it, so that one run shows everything.
+"""
+
+from collections.abc import Iterator
+from itertools import pairwise
+from typing import Any
+
+from weir.fleet.finding import Finding, at
+from weir.fleet.shape import suggestion
+from weir.fleet.tree import Path, Tree
+
+__all__ = ["reference_findings"]
+
+
+def reference_findings(tree: Tree) -> list[Finding]:
+    """Duplicate names, unknown references and numbers in the wrong order."""
+    return [
+        *_duplicates(tree),
+        *_unknown_references(tree),
+        *_gpu_classes(tree),
+        *_replica_order(tree),
+        *_empty_ranges(tree),
+    ]
+
+
+def _items(tree: Tree, section: str) -> Iterator[tuple[Path, dict[str, Any]]]:
+    """The mappings in the list `spec.<section>`, each with its path."""
+    items = tree.get(("spec", section))
+    for index, item in enumerate(items if isinstance(items, list) else ()):
+        if isinstance(item, dict):
+            yield ("spec", section, index), item
+
+
+def _names(tree: Tree, section: str) -> list[str]:
+    names = (item.get("name") for _, item in _items(tree, section))
+    return [name for name in names if isinstance(name, str)]
+
+
+def _number(item: dict[str, Any], key: str, default: int | None) -> int | None:
+    """A whole number, `default` if it is left out, None if it is something else."""
+    value = item.get(key)
+    if value is None:
+        return default
+    return value if isinstance(value, int) and not isinstance(value, bool) else None
+
+
+def _duplicates(tree: Tree) -> Iterator[Finding]:
+    for section in ("classes", "nodeGroups", "pools"):
+        seen: set[str] = set()
+        for path, item in _items(tree, section):
+            name = item.get("name")
+            if isinstance(name, str) and name in seen:
+                yield at(tree, (*path, "name"), f"the name {name!r} is used twice")
+            elif isinstance(name, str):
+                seen.add(name)
+    yield from _duplicate_models(tree)
+
+
+def _duplicate_models(tree: Tree) -> Iterator[Finding]:
+    owners: dict[str, Any] = {}
+    for path, model in _items(tree, "models"):
+        aliases = model.get("aliases")
+        named = [((*path, "name"), model.get("name"))]
+        if isinstance(aliases, list):
+            named += [((*path, "aliases", index), alias) for index, alias in enumerate(aliases)]
+        for where, name in named:
+            if isinstance(name, str) and name in owners:
+                message = f"{name!r} already names the model {owners[name]!r}"
+                yield at(tree, where, message)
+            elif isinstance(name, str):
+                owners[name] = model.get("name")
+
+
+def _unknown_references(tree: Tree) -> Iterator[Finding]:
+    profiles = tree.get(("spec", "profiles"))
+    known = {
+        "model": _names(tree, "models"),
+        "nodeGroup": _names(tree, "nodeGroups"),
+        "profile": [str(name) for name in profiles] if isinstance(profiles, dict) else [],
+    }
+    kinds = {"model": "model", "nodeGroup": "node group", "profile": "profile"}
+    for path, pool in _items(tree, "pools"):
+        for key, names in known.items():
+            word = pool.get(key)
+            if isinstance(word, str) and word not in names:
+                hint = suggestion(word, names) or f" (there is no {kinds[key]} at all)"
+                yield at(tree, (*path, key), f"no {kinds[key]} is named {word!r}{hint}")
+        if pool.get("nodeGroup") is None and len(known["nodeGroup"]) > 1:
+            message = f"is required, since there are several: {', '.join(known['nodeGroup'])}"
+            yield at(tree, (*path, "nodeGroup"), message)
+
+
+def _gpu_classes(tree: Tree) -> Iterator[Finding]:
+    limits = tree.get(("spec", "budget", "gpuClasses"))
+    if not isinstance(limits, dict):
+        return
+    path: Path = ("spec", "budget", "gpuClasses")
+    classes = [item.get("gpuClass") for _, item in _items(tree, "nodeGroups")]
+    known = [name for name in classes if isinstance(name, str)]
+    if not known and len(limits) > 1:
+        yield at(tree, path, "several GPU classes need `nodeGroups` that say where they are")
+    for name in limits:
+        if known and name not in known:
+            message = f"no node group has this GPU class{suggestion(str(name), known)}"
+            yield at(tree, (*path, name), message)
+
+
+def _replica_order(tree: Tree) -> Iterator[Finding]:
+    for path, pool in _items(tree, "pools"):
+        least = _number(pool, "min_replicas", 1)
+        floor = _number(pool, "floor_replicas", least)
+        guarantee = _number(pool, "guarantee_replicas", floor)
+        bounds = {
+            "min_replicas": least,
+            "floor_replicas": floor,
+            "guarantee_replicas": guarantee,
+            "max_replicas": _most(pool, least),
+        }
+        given = [(key, value) for key, value in bounds.items() if value is not None]
+        for (low_key, low), (high_key, high) in pairwise(given):
+            if low > high:
+                blamed = high_key if pool.get(high_key) is not None else low_key
+                message = (
+                    f"min <= floor <= guarantee <= max must hold, but {low_key} is {low} "
+                    f"and {high_key} is {high}"
+                )
+                yield at(tree, (*path, blamed), message)
+
+
+def _most(pool: dict[str, Any], least: int | None) -> int | None:
+    """Most replicas; a pool that is not scaled stays at its minimum."""
+    scaling = pool.get("scaling")
+    fixed = isinstance(scaling, dict) and scaling.get("kind") == "none"
+    return _number(pool, "max_replicas", least if fixed else None)
+
+
+def _empty_ranges(tree: Tree) -> Iterator[Finding]:
+    for path, item in _items(tree, "classes"):
+        for key in ("isl", "osl"):
+            span = item.get(key)
+            if not isinstance(span, dict):
+                continue
+            low, high = _number(span, "min", 0), _number(span, "max", None)
+            if low is not None and high is not None and high <= low:
+                message = f"holds nothing: max ({high}, excluded) must be above min ({low})"
+                yield at(tree, (*path, key), message)
