@@ -5,6 +5,7 @@ from weir.fleet.loading import LoadedFleet, Workload, check, inspect, load
 from weir.fleet.settings import PlannerSettings, RouterSettings
 
 __all__ = [
+    "inspect",
     "Finding",
     "Level",
     "LoadedFleet",

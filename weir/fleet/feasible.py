@@ -3,10 +3,10 @@
 from collections.abc import Iterator
 from dataclasses import dataclass
 
-from weir.domain.fleet import Fleet, PoolSpec, Role
+from weir.domain.fleet import Fleet, PoolSpec, RequestClass, Role
 from weir.domain.ids import ModelName
 
-__all__ = ["Route", "idle_ttft_s", "routes"]
+__all__ = ["Route", "idle_ttft_s", "longest_prompt_in_time", "routes"]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -17,12 +17,15 @@ class Route:
     decode: PoolSpec
 
     def holds(self, isl_tokens: int, osl_tokens: int) -> bool:
-        """Whether the request fits; a prefill replica produces one token itself."""
-        total = isl_tokens + osl_tokens
-        of_prefill = isl_tokens + 1 if self.prefill.role is Role.PREFILL else total
-        return (
-            of_prefill <= self.prefill.context_limit_tokens
-            and total <= self.decode.context_limit_tokens
+        """Whether the request fits the context limits of both pools."""
+        return isl_tokens <= self.longest_prompt(osl_tokens)
+
+    def longest_prompt(self, osl_tokens: int) -> int:
+        """ISL that fits together with this output; a prefill replica produces one token."""
+        of_prefill = 1 if self.prefill.role is Role.PREFILL else osl_tokens
+        return min(
+            self.prefill.context_limit_tokens - of_prefill,
+            self.decode.context_limit_tokens - osl_tokens,
         )
 
     def idle_ttft_s(self, isl_tokens: int) -> float:
@@ -68,3 +71,34 @@ def idle_ttft_s(fleet: Fleet, model: ModelName, isl_tokens: int, osl_tokens: int
         ),
         default=None,
     )
+
+
+def longest_prompt_in_time(fleet: Fleet, item: RequestClass) -> int:
+    """Longest prompt of the class that some idle pools start within its TTFT target.
+
+    It is taken with the class's shortest output; 0 if not even the shortest prompt is in time.
+    """
+    return max(
+        (
+            _longest_in_time(route, item)
+            for model in fleet.models
+            for route in routes(fleet, model.name)
+        ),
+        default=0,
+    )
+
+
+def _longest_in_time(route: Route, item: RequestClass) -> int:
+    low = max(1, item.isl_tokens.low)
+    high = route.longest_prompt(max(1, item.osl_tokens.low))
+    if item.isl_tokens.high is not None:
+        high = min(high, item.isl_tokens.high - 1)
+    best = 0
+    # idle_ttft_s grows with the prompt, so halving finds the last one in time
+    while low <= high:
+        middle = (low + high) // 2
+        if route.idle_ttft_s(middle) <= item.slo.ttft_s:
+            best, low = middle, middle + 1
+        else:
+            high = middle - 1
+    return best

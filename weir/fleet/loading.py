@@ -51,7 +51,8 @@ def load(path: str | Path, sets: Sequence[str] = ()) -> LoadedFleet:
     """
     loaded, findings = inspect(path, sets)
     if loaded is None:
-        raise FleetError(str(path), [str(found) for found in findings])
+        errors = [str(found) for found in findings if found.level is Level.ERROR]
+        raise FleetError(str(path), errors)
     return loaded
 
 
