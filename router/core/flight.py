@@ -1,45 +1,130 @@
 """One request's accounting: whatever happens to it, every charge is released exactly once."""
 
+from collections.abc import Callable
+from dataclasses import dataclass
+
+from router.core.admit import Admission, Sized
+from router.core.choose import Chooser
+from router.core.pools import Pools
 from router.core.request import Leg, Outcome, RequestProfile, RetryReason, Route
+from router.core.traffic import Traffic
+from router.core.workers import Charge
 from weir.domain.fleet import RequestClass
 
-__all__ = ["Flight"]
+__all__ = ["Books", "Flight"]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Books:
+    """Where flights are entered. `changed` is called when room or a breaker has changed."""
+
+    pools: Pools
+    chooser: Chooser
+    admission: Admission
+    traffic: Traffic
+    changed: Callable[[], None]
 
 
 class Flight:
     """A request between its arrival and its one end. `RouterService.open` makes it.
 
-    Calls in order: `sent` (by `RouterService.place`, or after `RouterService.decide`),
-    `prefill_done` (two legs only), `first_token`, `finish`. `retry` gives up the current
-    route; `sent` follows with the next one.
+    Calls in order: `sent` (made by `RouterService.place`), `prefill_done` (two legs only),
+    `first_token`, `finish`. `retry` gives up the current route; another `sent` follows.
     """
 
-    profile: RequestProfile
-    request_class: RequestClass
-    osl_tokens: int
-    arrived_s: float
-    route: Route | None
-    finished: bool
+    __slots__ = (
+        "_books",
+        "_decode",
+        "_first_token_s",
+        "_head",
+        "_log",
+        "_prefilled",
+        "_reserved",
+        "arrived_s",
+        "finished",
+        "profile",
+        "route",
+        "sized",
+    )
+
+    def __init__(self, books: Books, profile: RequestProfile, sized: Sized, now_s: float) -> None:
+        self.profile = profile
+        self.sized = sized
+        self.arrived_s = now_s
+        self.route: Route | None = None
+        self.finished = False
+        self._books = books
+        self._head: _SentLeg | None = None
+        self._decode: _SentLeg | None = None
+        self._reserved: Charge | None = None
+        self._prefilled: Leg | None = None
+        self._first_token_s: float | None = None
+        self._log = books.traffic.classes[sized.request_class.name]
+        self._log.arrived(sized.isl_tokens)
+        self._log.queued += 1
+
+    @property
+    def request_class(self) -> RequestClass:
+        return self.sized.request_class
 
     def sent(self, route: Route, now_s: float) -> None:
         """Charge the route's workers. Call it in the same step as the decision.
 
-        After `prefill_done`, a route whose prefill leg is the one that was done charges its
-        decode leg only.
+        If the route's prefill leg is the very one that is done, only decode is charged.
         """
-        raise NotImplementedError
+        if self.finished:
+            return
+        if self.route is not None:
+            self._land()
+        self.route = route
+        self._log.queued -= 1
+        self._books.traffic.routes[route.reason] += 1
+        prefilled = route.prefill is not None and route.prefill is self._prefilled
+        self._books.chooser.sent(self.sized, route, prefilled=prefilled)
+        self._reserved = self._charge(route.decode, kv_tokens=self.sized.kv_tokens)
+        if route.prefill is None or prefilled:
+            self._send_decode(route.decode, now_s)
+            return
+        self._prefilled = None
+        isl = self.sized.isl_tokens
+        self._head = _SentLeg(self._books, route.prefill, self._charge(route.prefill), now_s)
+        self._head.depart(isl, queued_tokens=isl)
 
     def prefill_done(self, now_s: float) -> None:
         """The prefill leg has answered; its worker's queue is shorter."""
-        raise NotImplementedError
+        if self._head is None or self.route is None:
+            return
+        self._prefilled = self._head.leg
+        self._head.first_token(now_s)
+        self._head.land()
+        self._books.traffic.pools[self._head.leg.pool_id].completed(0, None)
+        self._head = None
+        self._send_decode(self.route.decode, now_s)
+        self._books.changed()
 
     def first_token(self, now_s: float) -> None:
-        """The first token left for the client. Only the first call counts."""
-        raise NotImplementedError
+        """The first token is on its way to the client. Only the first call counts.
+
+        A response that is not streamed shows no first token: this then says no more than
+        that its worker has answered.
+        """
+        if self.finished or self._first_token_s is not None or self.route is None:
+            return
+        self.prefill_done(now_s)
+        self._first_token_s = now_s
+        if self._decode is not None:
+            self._decode.first_token(now_s if self.profile.streaming else None)
+        if self.profile.streaming:
+            self._log.first_token(max(0.0, now_s - self.arrived_s))
+        self._books.changed()
 
     def retry(self, leg: Leg, reason: RetryReason, now_s: float) -> None:
         """The worker of `leg` failed before any byte reached the client: release the route."""
-        raise NotImplementedError
+        self._books.traffic.retries[reason] += 1
+        self._blame(leg, now_s)
+        if self.route is not None:
+            self._land()
+        self._books.changed()
 
     def finish(
         self,
@@ -54,4 +139,122 @@ class Flight:
         `prompt_tokens` and `output_tokens` as the engine reported or the frontend counted
         them, None if unknown. `failed_leg` blames a worker (its breaker opens).
         """
-        raise NotImplementedError
+        if self.finished:
+            return
+        if failed_leg is not None:
+            self._blame(failed_leg, now_s)
+        elif outcome is Outcome.FAILED:
+            self._count_failed_leg()
+        osl = self.sized.osl_tokens if output_tokens is None else output_tokens
+        itl_s = self._itl_s(outcome, now_s, output_tokens)
+        if outcome is Outcome.COMPLETED and self._decode is not None:
+            self._decode.succeeded()
+            self._books.traffic.pools[self._decode.leg.pool_id].completed(osl, itl_s)
+        if self.route is not None:
+            self._land()
+        self._log.queued -= 1
+        self._log.ended(
+            outcome, duration_s=max(0.0, now_s - self.arrived_s), osl_tokens=osl, itl_s=itl_s
+        )
+        self.finished = True
+        self._learn(outcome, prompt_tokens, output_tokens)
+        self._books.changed()
+
+    def _charge(self, leg: Leg, *, kv_tokens: int = 0) -> Charge:
+        return self._books.pools[leg.pool_id].charge(leg.worker, kv_tokens=kv_tokens)
+
+    def _send_decode(self, leg: Leg, now_s: float) -> None:
+        """The leg that answers the client goes out on the charge reserved for it.
+
+        Without streaming nobody sees when its prompt has been prefilled, so it does not
+        count as queued; the KV it holds still does.
+        """
+        if self._reserved is None:
+            return
+        isl = self.sized.isl_tokens
+        self._decode = _SentLeg(self._books, leg, self._reserved, now_s)
+        self._decode.depart(isl, queued_tokens=isl if self.profile.streaming else 0)
+        self._reserved = None
+
+    def _land(self) -> None:
+        """Take the request off its workers: it is queued here again, or about to end."""
+        for sent in (self._head, self._decode):
+            if sent is not None:
+                sent.land()
+        if self._reserved is not None:
+            self._reserved.release()
+        self._head = self._decode = self._reserved = None
+        self.route = None
+        self._log.queued += 1
+
+    def _blame(self, leg: Leg, now_s: float) -> None:
+        self._books.traffic.pools[leg.pool_id].leg_failed()
+        self._books.pools[leg.pool_id].fail(leg.worker.id, now_s)
+
+    def _count_failed_leg(self) -> None:
+        sent = self._head or self._decode
+        if sent is not None:
+            self._books.traffic.pools[sent.leg.pool_id].leg_failed()
+
+    def _itl_s(self, outcome: Outcome, now_s: float, output_tokens: int | None) -> float | None:
+        """Mean gap between the output tokens; None where it cannot be seen."""
+        first_s = self._first_token_s
+        if outcome is not Outcome.COMPLETED or first_s is None or not self.profile.streaming:
+            return None
+        if output_tokens is None or output_tokens < 2:
+            return None
+        return max(0.0, now_s - first_s) / (output_tokens - 1)
+
+    def _learn(self, outcome: Outcome, prompt: int | None, output: int | None) -> None:
+        admission, profile, name = self._books.admission, self.profile, self.sized.model.name
+        if prompt is not None and not profile.isl_exact:
+            admission.prompts.observe(
+                name, profile.tenant, prompt_bytes=profile.prompt_bytes, prompt_tokens=prompt
+            )
+        if output is not None and outcome is Outcome.COMPLETED:
+            admission.outputs.observe(
+                name,
+                profile.tenant,
+                isl_tokens=self.sized.isl_tokens,
+                max_tokens=profile.max_tokens,
+                osl_tokens=output,
+            )
+
+
+class _SentLeg:
+    """A leg on its way: its load on the worker and its entry in the pool's log."""
+
+    __slots__ = ("_charge", "_log", "_queued_tokens", "leg", "sent_s")
+
+    def __init__(self, books: Books, leg: Leg, charge: Charge, now_s: float) -> None:
+        self.leg = leg
+        self.sent_s = now_s
+        self._charge = charge
+        self._log = books.traffic.pools[leg.pool_id]
+        self._queued_tokens = 0
+
+    def depart(self, isl_tokens: int, *, queued_tokens: int) -> None:
+        self._log.sent(isl_tokens)
+        self._queued_tokens = queued_tokens
+        self._log.queued_tokens += queued_tokens
+        self._charge.enqueue(queued_tokens)
+
+    def first_token(self, now_s: float | None) -> None:
+        """`now_s` None: it has answered, but when its first token came is unknown."""
+        self._dequeue()
+        self.succeeded()
+        if now_s is not None:
+            self._log.first_token(max(0.0, now_s - self.sent_s))
+
+    def succeeded(self) -> None:
+        self._charge.succeeded()
+
+    def land(self) -> None:
+        self._dequeue()
+        self._charge.release()
+        self._log.in_flight -= 1
+
+    def _dequeue(self) -> None:
+        self._log.queued_tokens -= self._queued_tokens
+        self._queued_tokens = 0
+        self._charge.dequeue()

@@ -3,7 +3,7 @@
 from dataclasses import dataclass
 from enum import StrEnum
 
-from weir.domain.fleet import RequestClass
+from weir.domain.fleet import RequestClass, Stage
 from weir.domain.ids import PoolId
 from weir.domain.planning import WorkerEndpoint
 
@@ -14,8 +14,11 @@ __all__ = [
     "RequestProfile",
     "RetryReason",
     "Route",
+    "RouteReason",
     "Shed",
+    "ShedReason",
     "Wait",
+    "WaitReason",
 ]
 
 
@@ -48,6 +51,35 @@ class Leg:
     worker: WorkerEndpoint
 
 
+class RouteReason(StrEnum):
+    """Why these pools; of two legs the one further down this list counts."""
+
+    SHARE = "share"
+    """It was the pool's turn by its share."""
+
+    SPILL = "spill"
+    """The pool whose turn it was has no worker or no room, or would break a target."""
+
+    OVERLOAD = "overload"
+    """No pool is predicted to keep the targets."""
+
+    LAST_RESORT = "last_resort"
+    """Only a pool that the plan leaves out has a ready worker."""
+
+
+class WaitReason(StrEnum):
+    NO_WORKER = "no_worker"
+    """No worker is ready for some stage."""
+
+    NO_ROOM = "no_room"
+    """Every ready worker has as much work as it can use."""
+
+
+class ShedReason(StrEnum):
+    QUEUE_FULL = "queue_full"
+    QUEUE_TIMEOUT = "queue_timeout"
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Route:
     """Send it there. `prefill` is None when the decode leg's worker does both stages."""
@@ -57,17 +89,18 @@ class Route:
     osl_tokens: int
     prefill: Leg | None
     decode: Leg
-    reason: str
+    reason: RouteReason
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Wait:
-    """No worker can take it now; it queues until something changes."""
+    """No worker can take it now; it queues until something changes. `stage` is what lacks."""
 
     request_class: RequestClass
     isl_tokens: int
     osl_tokens: int
-    reason: str
+    reason: WaitReason
+    stage: Stage
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -75,7 +108,8 @@ class Shed:
     """Refused for lack of capacity: 503 with Retry-After to the client."""
 
     request_class: RequestClass
-    reason: str
+    reason: ShedReason
+    waited_for: WaitReason
     retry_after_s: float
 
 

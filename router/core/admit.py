@@ -1,0 +1,111 @@
+"""Size a request up: model, lengths, class and targets; refuse what no pool can hold.
+
+An ISL that is an estimate may be wrong by `_DOUBT`. A request is refused only if it would
+be too long even then; if in doubt, the engine with the exact count decides.
+"""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+from router.core.lengths import OutputLengths, PromptLengths
+from router.core.pools import ModelPools, Pools
+from router.core.request import RequestProfile
+from weir.domain.classify import classify
+from weir.domain.errors import RequestError
+from weir.domain.fleet import PoolSpec, RequestClass, Role
+from weir.domain.ids import PoolId
+
+__all__ = ["Admission", "Sized"]
+
+_DOUBT = 0.75
+_NONE: frozenset[PoolId] = frozenset()
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Sized:
+    """A request ready to be placed.
+
+    `kv_tokens` is the mean KV it holds while it decodes. It does not fit into the context of
+    the pools in `too_short`.
+    """
+
+    model: ModelPools
+    request_class: RequestClass
+    isl_tokens: int
+    osl_tokens: int
+    kv_tokens: int
+    ttft_s: float
+    itl_s: float
+    too_short: frozenset[PoolId]
+
+
+class Admission:
+    def __init__(
+        self,
+        pools: Pools,
+        classes: Sequence[RequestClass],
+        prompts: PromptLengths,
+        outputs: OutputLengths,
+    ) -> None:
+        self._pools = pools
+        self._classes = tuple(classes)
+        self.prompts = prompts
+        self.outputs = outputs
+
+    def size(self, profile: RequestProfile) -> Sized:
+        """Raises `RequestError`: 404 model_not_found, 400 context_length_exceeded."""
+        model = self._pools.model(profile.model)
+        isl = max(1, profile.isl_tokens)
+        osl = self.outputs.estimate(
+            model.name, profile.tenant, isl_tokens=isl, max_tokens=profile.max_tokens
+        )
+        request_class = classify(self._classes, isl, osl)
+        slo = request_class.slo
+        return Sized(
+            model=model,
+            request_class=request_class,
+            isl_tokens=isl,
+            osl_tokens=osl,
+            kv_tokens=isl + osl // 2,
+            ttft_s=slo.ttft_s if profile.ttft_s is None else profile.ttft_s,
+            itl_s=slo.itl_s if profile.itl_s is None else profile.itl_s,
+            too_short=_too_short(model, profile, isl, osl),
+        )
+
+
+def _too_short(model: ModelPools, profile: RequestProfile, isl: int, osl: int) -> frozenset[PoolId]:
+    """Pools that cannot hold the request as estimated, else those that cannot for sure."""
+    limit = profile.max_tokens
+    expected = isl + (osl if limit is None else limit)
+    if expected <= model.shortest_context:
+        return _NONE
+    too_short = _shorter(model, isl, expected)
+    if not model.serves_without(too_short):
+        least_isl = isl if profile.isl_exact else int(isl * _DOUBT)
+        too_short = _shorter(model, least_isl, least_isl + (1 if limit is None else limit))
+        if not model.serves_without(too_short):
+            raise _too_long(model, profile, isl)
+    return too_short
+
+
+def _shorter(model: ModelPools, isl: int, total: int) -> frozenset[PoolId]:
+    """Pools whose context is too short for a prompt of `isl` and `total` tokens in all."""
+
+    def holds(spec: PoolSpec) -> bool:
+        tokens = isl + 1 if spec.role is Role.PREFILL else total
+        return tokens <= spec.context_limit_tokens
+
+    return frozenset(p.id for p in model.pools if not holds(p.spec))
+
+
+def _too_long(model: ModelPools, profile: RequestProfile, isl: int) -> RequestError:
+    longest = max(p.spec.context_limit_tokens for p in model.pools)
+    about = "" if profile.isl_exact else "about "
+    output = "" if profile.max_tokens is None else f" and {profile.max_tokens} of output"
+    return RequestError(
+        f"the maximum context length of {model.name} is {longest} tokens, this request asks for"
+        f" {about}{isl} of prompt{output}; shorten the prompt or lower max_tokens",
+        status=400,
+        code="context_length_exceeded",
+        param="messages",
+    )

@@ -1,0 +1,156 @@
+"""All pools of the fleet by model, and the routing plan that holds among them."""
+
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
+
+from router.core.workers import Pool
+from weir.domain.errors import RequestError
+from weir.domain.fleet import Model, PoolSpec, Role, Stage
+from weir.domain.ids import ClassName, ModelName, PoolId
+from weir.domain.planning import PoolMembers, RoutingPlan
+
+__all__ = ["ModelPools", "Pools", "Shares"]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Shares:
+    """Pools for one class, model and stage.
+
+    `weights` are above 0 and sum to 1. `spill` are the pools to try when it is not the turn
+    of one that can take the request. `others` are left out by the plan: a last resort.
+    """
+
+    weights: Mapping[PoolId, float]
+    spill: tuple[Pool, ...]
+    others: tuple[Pool, ...]
+    planned: bool
+
+
+class ModelPools:
+    """The pools that serve one model; `heads` start a request (prefill or agg)."""
+
+    def __init__(self, name: ModelName, pools: Sequence[Pool]) -> None:
+        self.name = name
+        self.pools = tuple(pools)
+        self.heads = tuple(p for p in pools if p.spec.role is not Role.DECODE)
+        self.decodes = tuple(p for p in pools if p.spec.role is Role.DECODE)
+        self.shortest_context = min(p.spec.context_limit_tokens for p in pools)
+
+    def of(self, stage: Stage) -> tuple[Pool, ...]:
+        return self.heads if stage is Stage.PREFILL else self.decodes
+
+    def serves_without(self, pool_ids: frozenset[PoolId]) -> bool:
+        """Whether the other pools hold an agg pool or a pair for both stages."""
+        dialects = {p.spec.dialect for p in self.decodes if p.id not in pool_ids}
+        return any(
+            p.spec.role is Role.AGG or p.spec.dialect in dialects
+            for p in self.heads
+            if p.id not in pool_ids
+        )
+
+    def ready(self, now_s: float) -> str | None:
+        """None if a request could be served end to end now, else what is missing."""
+        idle = frozenset(p.id for p in self.pools if not p.usable(now_s))
+        if self.serves_without(idle):
+            return None
+        missing = [stage.value for stage in Stage if all(p.id in idle for p in self.of(stage))]
+        return f"{self.name}: no {' and no '.join(missing) or 'matching'} worker is ready"
+
+
+class Pools:
+    """Membership and plan as last heard. Whatever is older than what is known is ignored."""
+
+    def __init__(self, models: Sequence[Model], specs: Sequence[PoolSpec]) -> None:
+        self._pools = {spec.id: Pool(spec) for spec in specs}
+        self._names = {n: model.name for model in models for n in (model.name, *model.aliases)}
+        self._models: dict[ModelName, ModelPools] = {}
+        for model in models:
+            pools = [p for p in self._pools.values() if p.spec.model == model.name]
+            if pools:
+                self._models[model.name] = ModelPools(model.name, pools)
+        self.plan: RoutingPlan | None = None
+        self._shares: dict[tuple[ClassName, ModelName, Stage], Shares] = {}
+
+    def __iter__(self) -> Iterator[Pool]:
+        return iter(self._pools.values())
+
+    def __getitem__(self, pool_id: PoolId) -> Pool:
+        return self._pools[pool_id]
+
+    @property
+    def names(self) -> tuple[str, ...]:
+        """Names and aliases of the models that some pool serves."""
+        return tuple(name for name, model in self._names.items() if model in self._models)
+
+    @property
+    def models(self) -> tuple[ModelPools, ...]:
+        return tuple(self._models.values())
+
+    def resolve(self, name: str) -> ModelName:
+        """The model of this name or alias; `name` itself if there is none."""
+        return self._names.get(name, ModelName(name))
+
+    def model(self, name: str) -> ModelPools:
+        """The pools of a model by name or alias. Raises `RequestError` if there are none."""
+        pools = self._models.get(self.resolve(name))
+        if pools is None:
+            raise RequestError(
+                f"the model {name[:200]!r} does not exist; GET /v1/models lists those that do",
+                status=404,
+                code="model_not_found",
+                param="model",
+            )
+        return pools
+
+    def apply_members(self, members: PoolMembers) -> bool:
+        """Take a pool's newer membership; False if it is old news or of an unknown pool."""
+        pool = self._pools.get(members.pool_id)
+        if pool is None or not pool.apply(members):
+            return False
+        self._shares.clear()
+        return True
+
+    def apply_plan(self, plan: RoutingPlan) -> bool:
+        """Take a newer plan; False if its (term, version) is not above the known one's."""
+        known = self.plan
+        if known is not None and (plan.term, plan.version) <= (known.term, known.version):
+            return False
+        self.plan = plan
+        self._shares.clear()
+        return True
+
+    def shares(self, class_name: ClassName, model: ModelPools, stage: Stage) -> Shares:
+        """Where requests of the class should go; by capacity as long as no plan says."""
+        key = (class_name, model.name, stage)
+        shares = self._shares.get(key)
+        if shares is None:
+            shares = self._planned(class_name, model, stage) or _by_capacity(model.of(stage))
+            self._shares[key] = shares
+        return shares
+
+    def _planned(self, class_name: ClassName, model: ModelPools, stage: Stage) -> Shares | None:
+        if self.plan is None:
+            return None
+        pools = {p.id: p for p in model.of(stage)}
+        shares = self.plan.shares.get(class_name, {}).get(stage, {})
+        weights = _normal({p: share for p, share in shares.items() if p in pools})
+        if not weights:
+            return None
+        order = (*self.plan.spill.get(class_name, {}).get(stage, ()), *weights)
+        spill = dict.fromkeys(pool_id for pool_id in order if pool_id in pools)
+        return Shares(
+            weights=weights,
+            spill=tuple(pools[pool_id] for pool_id in spill),
+            others=tuple(p for p in pools.values() if p.id not in spill),
+            planned=True,
+        )
+
+
+def _by_capacity(pools: Sequence[Pool]) -> Shares:
+    weights = _normal({p.id: p.capacity() for p in pools})
+    return Shares(weights=weights, spill=tuple(pools), others=(), planned=False)
+
+
+def _normal(weights: Mapping[PoolId, float]) -> dict[PoolId, float]:
+    total = sum(weights.values())
+    return {p: w / total for p, w in weights.items() if w > 0.0} if total > 0.0 else {}

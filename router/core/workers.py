@@ -1,0 +1,298 @@
+"""One worker and one pool as this router sees them: members, load, breaker.
+
+Invariant: a worker's load is the sum of the charges that live on it. A worker that leaves
+the membership takes its load along, and releasing a charge on it harms nobody.
+"""
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from math import inf
+
+from weir.domain.fleet import PoolSpec, Role
+from weir.domain.ids import WorkerId
+from weir.domain.planning import PoolMembers, WorkerEndpoint
+
+__all__ = ["Charge", "Pool", "Worker"]
+
+_FIRST_EJECTION_S = 0.5
+_LONGEST_EJECTION_S = 8.0
+_TYPICAL_OSL_TOKENS = 256
+_TYPICAL_SEQUENCE_TOKENS = 2048
+_BATCHES_AHEAD = 2
+"""Prefill work kept at an engine: the batch it runs and the one it runs next."""
+
+
+class Worker:
+    """One engine process. Counts cover what this router has sent and not seen end."""
+
+    __slots__ = (
+        "ejected_until_s",
+        "endpoint",
+        "failures",
+        "in_flight",
+        "kv_tokens",
+        "probing",
+        "queued_tokens",
+        "served",
+    )
+
+    def __init__(self, endpoint: WorkerEndpoint) -> None:
+        self.endpoint = endpoint
+        self.queued_tokens = 0
+        self.in_flight = 0
+        self.kv_tokens = 0
+        self.served = 0
+        self.failures = 0
+        self.ejected_until_s = 0.0
+        self.probing = False
+
+    def usable(self, now_s: float) -> bool:
+        """Not draining, and its breaker is closed or due for one probe."""
+        if self.endpoint.draining:
+            return False
+        return not self.failures or (not self.probing and now_s >= self.ejected_until_s)
+
+    def fail(self, now_s: float) -> None:
+        """Open the breaker for twice as long as last time. Failing while open adds nothing."""
+        if self.failures and now_s < self.ejected_until_s:
+            return
+        self.failures += 1
+        span_s = min(_LONGEST_EJECTION_S, _FIRST_EJECTION_S * 2.0 ** min(self.failures - 1, 10))
+        self.ejected_until_s = now_s + span_s
+
+    def succeed(self) -> None:
+        """Close the breaker."""
+        self.failures = 0
+        self.probing = False
+
+
+class Pool:
+    """A pool's workers, and what its engine profile predicts for them."""
+
+    def __init__(self, spec: PoolSpec) -> None:
+        self.spec = spec
+        self.id = spec.id
+        self.version = -1
+        self.workers: dict[WorkerId, Worker] = {}
+        self._usable: list[Worker] = []
+        self._recheck_at_s = 0.0
+        self._best: Worker | None = None
+        self._fresh = False
+        profile = spec.profile
+        self._batch_tokens = profile.max_batched_tokens
+        self._batch_s = profile.iteration_s(
+            prefill_tokens=self._batch_tokens, sequences=0, kv_used_tokens=0
+        )
+        self._room_tokens = _BATCHES_AHEAD * self._batch_tokens
+        self.load: Callable[[Worker], tuple[float, int, int]] = {
+            Role.PREFILL: _prefill_load,
+            Role.DECODE: _decode_load,
+            Role.AGG: self._agg_load,
+        }[spec.role]
+        self._queued_weight = self._queued_per_kv_token()
+
+    # --- members -----------------------------------------------------------------------
+
+    def apply(self, members: PoolMembers) -> bool:
+        """Replace the membership; False if `members` is not newer than what is known.
+
+        A worker that stays (same id and address) keeps its load; any other starts at zero.
+        """
+        if members.version <= self.version:
+            return False
+        self.version = members.version
+        self.workers = {w.id: self._kept(w) or Worker(w) for w in members.workers}
+        self.touch()
+        return True
+
+    def _kept(self, endpoint: WorkerEndpoint) -> Worker | None:
+        worker = self.workers.get(endpoint.id)
+        if worker is None:
+            return None
+        old = worker.endpoint
+        if (old.host, old.port) != (endpoint.host, endpoint.port):
+            return None
+        worker.endpoint = endpoint
+        return worker
+
+    def touch(self) -> None:
+        """Membership or a breaker has changed: look again which workers are usable."""
+        self._recheck_at_s = 0.0
+        self._fresh = False
+
+    def usable(self, now_s: float) -> list[Worker]:
+        """Workers that may get a request now."""
+        if now_s >= self._recheck_at_s:
+            self._usable = [w for w in self.workers.values() if w.usable(now_s)]
+            self._recheck_at_s = self._next_probe_s(now_s)
+            self._fresh = False
+        return self._usable
+
+    def next_probe_s(self, now_s: float) -> float:
+        """When the next ejected worker may be probed; infinity if none is ejected."""
+        self.usable(now_s)
+        return self._recheck_at_s
+
+    def _next_probe_s(self, now_s: float) -> float:
+        ejected = (w.ejected_until_s for w in self.workers.values() if w.failures)
+        return min((at_s for at_s in ejected if at_s > now_s), default=inf)
+
+    # --- choice ------------------------------------------------------------------------
+
+    def least_loaded(self, now_s: float, exclude: frozenset[WorkerId]) -> Worker | None:
+        """The usable worker with the least load, the least used one among equals."""
+        usable = self.usable(now_s)
+        if exclude:
+            usable = [w for w in usable if w.endpoint.id not in exclude]
+            return min(usable, key=self.load, default=None)
+        if not self._fresh:
+            self._best = min(usable, key=self.load, default=None)
+            self._fresh = True
+        return self._best
+
+    def _agg_load(self, worker: Worker) -> tuple[float, int, int]:
+        load = self._queued_weight * worker.queued_tokens + worker.kv_tokens
+        return load, worker.in_flight, worker.served
+
+    def _queued_per_kv_token(self) -> float:
+        """Delay by one queued prompt token over delay by one KV token, for a typical output."""
+        profile = self.spec.profile
+        empty_s, full_s = (
+            profile.iteration_s(prefill_tokens=0, sequences=1, kv_used_tokens=used)
+            for used in (0, profile.kv_tokens)
+        )
+        per_kv_token_s = (full_s - empty_s) * _TYPICAL_OSL_TOKENS / profile.kv_tokens
+        per_queued_token_s = self._batch_s / self._batch_tokens
+        return per_queued_token_s / per_kv_token_s if per_kv_token_s > 0.0 else 1.0
+
+    # --- prediction --------------------------------------------------------------------
+
+    def prefill_s(self, worker: Worker, isl_tokens: int) -> float:
+        """Seconds until the first token of a prompt that joins `worker`'s queue now."""
+        return self.spec.profile.idle_prefill_s(worker.queued_tokens + isl_tokens)
+
+    def itl_s(self, worker: Worker, kv_tokens: int) -> float:
+        """Seconds per output token once a sequence of `kv_tokens` has joined `worker`."""
+        profile = self.spec.profile
+        return profile.iteration_s(
+            prefill_tokens=0,
+            sequences=min(worker.in_flight + 1, profile.max_sequences),
+            kv_used_tokens=min(worker.kv_tokens + kv_tokens, profile.kv_tokens),
+        )
+
+    def transfer_s(self, isl_tokens: int) -> float:
+        """Seconds to pull a prompt's KV from a prefill worker."""
+        return self.spec.profile.kv_transfer_s(isl_tokens)
+
+    # --- room --------------------------------------------------------------------------
+
+    def has_prefill_room(self, worker: Worker, isl_tokens: int) -> bool:
+        """More would only queue at the engine, where it cannot move to a new worker."""
+        queued = worker.queued_tokens
+        return queued == 0 or queued + isl_tokens <= self._room_tokens
+
+    def has_decode_room(self, worker: Worker, kv_tokens: int) -> bool:
+        profile = self.spec.profile
+        if worker.in_flight == 0:
+            return True
+        return (
+            worker.in_flight < profile.max_sequences
+            and worker.kv_tokens + kv_tokens <= profile.kv_tokens
+        )
+
+    # --- capacity ----------------------------------------------------------------------
+
+    def capacity(self) -> float:
+        """Relative capacity of its members, to share load by when there is no plan."""
+        serving = sum(not w.endpoint.draining for w in self.workers.values())
+        return serving * self._worker_rate()
+
+    def _worker_rate(self) -> float:
+        profile = self.spec.profile
+        if self.spec.role is not Role.DECODE:
+            return self._batch_tokens / self._batch_s
+        fitting = max(1, profile.kv_tokens // _TYPICAL_SEQUENCE_TOKENS)
+        sequences = min(profile.max_sequences, fitting)
+        used = min(profile.kv_tokens, sequences * _TYPICAL_SEQUENCE_TOKENS)
+        return sequences / profile.iteration_s(
+            prefill_tokens=0, sequences=sequences, kv_used_tokens=used
+        )
+
+    # --- charges -----------------------------------------------------------------------
+
+    def charge(self, endpoint: WorkerEndpoint, *, kv_tokens: int = 0) -> "Charge":
+        """Put a request on a worker; the charge takes it off again.
+
+        A worker that has left meanwhile is charged out of sight.
+        """
+        worker = self.workers.get(endpoint.id) or Worker(endpoint)
+        worker.kv_tokens += kv_tokens
+        worker.in_flight += 1
+        worker.served += 1
+        probe = worker.failures > 0
+        if probe:
+            worker.probing = True
+            self.touch()
+        self._fresh = False
+        return Charge(pool=self, worker=worker, kv_tokens=kv_tokens, probe=probe)
+
+    def fail(self, worker_id: WorkerId, now_s: float) -> None:
+        """A request failed on the worker: open its breaker."""
+        worker = self.workers.get(worker_id)
+        if worker is not None:
+            worker.fail(now_s)
+            self.touch()
+
+    def recharged(self) -> None:
+        """A worker's load has changed."""
+        self._fresh = False
+
+
+@dataclass(slots=True, kw_only=True)
+class Charge:
+    """What one request holds on one worker. Every method may be called any number of times."""
+
+    pool: Pool
+    worker: Worker
+    kv_tokens: int
+    probe: bool
+    queued_tokens: int = 0
+    live: bool = True
+
+    def enqueue(self, tokens: int) -> None:
+        """The leg is sent: its prompt joins the worker's queue."""
+        if self.live:
+            self.queued_tokens += tokens
+            self.worker.queued_tokens += tokens
+            self.pool.recharged()
+
+    def dequeue(self) -> None:
+        """Its first token is there: the prompt is no longer queued."""
+        self.worker.queued_tokens -= self.queued_tokens
+        self.queued_tokens = 0
+        self.pool.recharged()
+
+    def succeeded(self) -> None:
+        if self.worker.failures:
+            self.worker.succeed()
+            self.pool.touch()
+
+    def release(self) -> None:
+        """Take everything off the worker."""
+        if not self.live:
+            return
+        self.live = False
+        self.dequeue()
+        self.worker.kv_tokens -= self.kv_tokens
+        self.worker.in_flight -= 1
+        if self.probe:
+            self.worker.probing = False
+            self.pool.touch()
+
+
+def _prefill_load(worker: Worker) -> tuple[float, int, int]:
+    return worker.queued_tokens, worker.in_flight, worker.served
+
+
+def _decode_load(worker: Worker) -> tuple[float, int, int]:
+    return worker.kv_tokens, worker.in_flight, worker.served
