@@ -5,7 +5,8 @@ WeirError
 ├── TraceError                a trace file cannot be read; names file and line
 ├── PlannerError
 │   ├── InfeasibleFloorsError the pools' floors need more GPUs than the budget holds
-│   └── StaleTermError        a grant from a GlobalPlanner that no longer leads
+│   ├── StaleTermError        a grant from a GlobalPlanner that no longer leads
+│   └── UnknownPoolError      a pool that this fleet does not have
 ├── RequestError              the client's request cannot be served as it is (4xx)
 └── UnavailableError          something this process needs does not answer (5xx, retry)
 
@@ -22,6 +23,7 @@ __all__ = [
     "StaleTermError",
     "TraceError",
     "UnavailableError",
+    "UnknownPoolError",
     "WeirError",
 ]
 
@@ -53,13 +55,13 @@ class PlannerError(WeirError):
 
 
 class InfeasibleFloorsError(PlannerError):
-    """The pools' floors need more GPUs than the budget holds.
+    """The pools' floors need more GPUs than the budget, or another limit, holds.
 
-    Only a configuration change resolves it: lower a floor or raise the budget.
+    Only a configuration change resolves it: lower a floor or raise the limit.
     """
 
-    def __init__(self, *, needed_gpus: int, budget_gpus: int) -> None:
-        super().__init__(f"floors need {needed_gpus} GPUs, budget holds {budget_gpus}")
+    def __init__(self, *, needed_gpus: int, budget_gpus: int, limit: str = "budget") -> None:
+        super().__init__(f"floors need {needed_gpus} GPUs, {limit} holds {budget_gpus}")
         self.needed_gpus = needed_gpus
         self.budget_gpus = budget_gpus
 
@@ -71,6 +73,14 @@ class StaleTermError(PlannerError):
         super().__init__(f"grant of term {term} refused, term {seen_term} has been seen")
         self.term = term
         self.seen_term = seen_term
+
+
+class UnknownPoolError(PlannerError):
+    """A report names a pool that the Fleet document of this process does not have."""
+
+    def __init__(self, pool_id: str) -> None:
+        super().__init__(f"no pool {pool_id!r} in this fleet")
+        self.pool_id = pool_id
 
 
 class RequestError(WeirError):
