@@ -15,6 +15,7 @@ from weir.http1.exchange import (
     DeadlineError,
     Framing,
     Patience,
+    Plan,
     Sink,
     UpstreamError,
 )
@@ -32,6 +33,7 @@ __all__ = [
     "UpstreamError",
 ]
 
+_PATIENCE = Patience()
 _MAX_RESPONSE_BYTES = 64 * 1024 * 1024
 
 
@@ -93,6 +95,7 @@ class Pool:
         self._open.watch_for(idle_timeout_s)
         self._idle: deque[ClientConnection] = deque()
         self._closed = False
+        self._patience: Patience | None = None
 
     @property
     def connections(self) -> int:
@@ -107,12 +110,16 @@ class Pool:
         body: bytes = b"",
         *,
         timeout_s: float,
+        since: float | None = None,
         max_bytes: int = _MAX_RESPONSE_BYTES,
     ) -> Response:
-        """Send a request and wait for its whole answer. Raises `UpstreamError`."""
+        """Send a request and wait for its whole answer. Raises `UpstreamError`.
+
+        `since`: the loop's time from which `timeout_s` counts; now if None.
+        """
         sink = _Collector(max_bytes)
         patience = Patience(total_s=timeout_s, first_byte_s=timeout_s, idle_s=timeout_s)
-        await self.stream(method, path, headers, body, sink, patience=patience)
+        await self.stream(method, path, headers, body, sink, patience=patience, since=since)
         return Response(sink.status, sink.headers, b"".join(sink.pieces))
 
     async def stream(
@@ -123,29 +130,32 @@ class Pool:
         body: bytes,
         sink: Sink,
         *,
-        patience: Patience | None = None,
+        patience: Patience = _PATIENCE,
+        since: float | None = None,
         raw: bool = False,
     ) -> None:
         """Send a request and feed its answer to `sink`; returns when it has ended.
 
-        With `raw` the sink gets the body as framed on the wire (`sink.framing`). Raises
-        `UpstreamError`; cancelling the caller, or `sink.abort()`, breaks the connection.
-        A kept connection that turns out dead is replaced once by a fresh one.
+        With `raw` the sink gets the body as framed on the wire (`sink.framing`). `since`: the
+        loop's time from which `patience` counts; now if None. Raises `UpstreamError`;
+        cancelling the caller, or `sink.abort()`, breaks the connection. A kept connection
+        that turns out dead is replaced once by a fresh one.
         """
-        patience = patience or Patience()
-        self._open.watch_for(patience.shortest_s)
+        if patience is not self._patience:
+            self._patience = patience
+            self._open.watch_for(patience.shortest_s)
         head = encode_request(method, path, headers, body, self._authority)
-        give_up_at = self._loop.time() + patience.total_s
+        plan = Plan(method, head, body, patience, since or self._loop.time(), raw)
         connection = self._take_idle()
         if connection is not None:
             try:
-                await connection.exchange(method, head, body, sink, patience, give_up_at, raw)
+                await connection.exchange(plan, sink)
                 return
             except BrokenError:
                 if connection.answered or sink.aborted or self._closed:
                     raise
-        connection = await self._connect(give_up_at)
-        await connection.exchange(method, head, body, sink, patience, give_up_at, raw)
+        connection = await self._connect(plan.first_byte_by)
+        await connection.exchange(plan, sink)
 
     def close(self) -> None:
         """Break all connections, busy ones too."""
@@ -161,8 +171,8 @@ class Pool:
         while self._idle:
             self._idle.pop().abort(None)
 
-    async def _connect(self, give_up_at: float) -> ClientConnection:
-        timeout_s = min(self._connect_timeout_s, give_up_at - self._loop.time())
+    async def _connect(self, by: float) -> ClientConnection:
+        timeout_s = min(self._connect_timeout_s, by - self._loop.time())
         where = f"{self.host}:{self.port}"
         try:
             async with asyncio.timeout(timeout_s):

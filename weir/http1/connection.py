@@ -155,7 +155,7 @@ class ServerConnection(asyncio.Protocol):
     # The responder's side.
 
     def write(self, data: bytes) -> None:
-        if self._transport is not None:
+        if data and self._transport is not None:
             self._transport.write(data)
 
     async def drain(self) -> None:

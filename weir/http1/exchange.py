@@ -24,6 +24,7 @@ __all__ = [
     "DeadlineError",
     "Framing",
     "Patience",
+    "Plan",
     "Sink",
     "UpstreamError",
 ]
@@ -60,7 +61,7 @@ class Framing(Enum):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Patience:
-    """Wall seconds: for the first byte of the response, between two reads, for all of it."""
+    """Wall seconds: for the first byte of the body, between two reads of it, for all of it."""
 
     first_byte_s: float = 120.0
     idle_s: float = 60.0
@@ -69,6 +70,23 @@ class Patience:
     @property
     def shortest_s(self) -> float:
         return min(self.first_byte_s, self.idle_s, self.total_s)
+
+
+class Plan:
+    """One request as it goes out, and until when to wait for what (the loop's time)."""
+
+    __slots__ = ("body", "first_byte_by", "give_up_at", "head", "idle_s", "method", "raw")
+
+    def __init__(
+        self, method: str, head: bytes, body: bytes, patience: Patience, since: float, raw: bool
+    ) -> None:
+        self.method = method
+        self.head = head
+        self.body = body
+        self.raw = raw
+        self.idle_s = patience.idle_s
+        self.give_up_at = since + patience.total_s
+        self.first_byte_by = min(since + patience.first_byte_s, self.give_up_at)
 
 
 class Sink:
@@ -177,34 +195,25 @@ class ClientConnection(asyncio.Protocol):
         """Between two chunks of a chunked body."""
         return self._framing is Framing.CHUNKED and self._chunks.at_boundary
 
-    async def exchange(
-        self,
-        method: str,
-        head: bytes,
-        body: bytes,
-        sink: Sink,
-        patience: Patience,
-        give_up_at: float,
-        raw: bool,
-    ) -> None:
+    async def exchange(self, plan: Plan, sink: Sink) -> None:
         """Send one request; returns at the end of its response. Raises `UpstreamError`."""
         if self._transport is None:
             raise BrokenError("the connection is closed")
         self._done = self._loop.create_future()
         self._sink = sink
-        self._raw = raw
+        self._raw = plan.raw
         self._head = b""
-        self._head_method = method == "HEAD"
+        self._head_method = plan.method == "HEAD"
         self._in_body = False
         self.answered = False
-        self._idle_s = patience.idle_s
-        self._give_up_at = give_up_at
-        self.deadline = min(self._time() + patience.first_byte_s, give_up_at)
+        self._idle_s = plan.idle_s
+        self._give_up_at = plan.give_up_at
+        self.deadline = plan.first_byte_by
         sink.connection = self
-        if len(body) < _JOIN_BELOW_BYTES:
-            self._transport.write(head + body)
+        if len(plan.body) < _JOIN_BELOW_BYTES:
+            self._transport.write(plan.head + plan.body)
         else:
-            self._transport.writelines((head, body))
+            self._transport.writelines((plan.head, plan.body))
         try:
             await self._done
         except asyncio.CancelledError:
@@ -271,20 +280,19 @@ class ClientConnection(asyncio.Protocol):
     # Inside.
 
     def _take(self, data: bytes) -> None:
-        deadline = self._time() + self._idle_s
-        self.deadline = deadline if deadline < self._give_up_at else self._give_up_at
         if not self._in_body:
             rest = self._take_head(data)
-            if rest is None:
+            if not rest and (rest is None or self._framing is not Framing.NONE):
                 return
             data = rest
+        deadline = self._time() + self._idle_s
+        self.deadline = deadline if deadline < self._give_up_at else self._give_up_at
         if self._framing is Framing.CHUNKED:
             self._take_chunks(data)
         elif self._framing is Framing.LENGTH:
             self._take_length(data)
         elif self._framing is Framing.UNTIL_CLOSE:
-            if data:
-                self._sink.on_data(data)
+            self._sink.on_data(data)
         else:
             self._keep = self._keep and not data
             self._end()

@@ -90,8 +90,12 @@ class Responder:
         body = openai_error(status, message, code=code, param=param)
         self.send(status, error_headers(retry_after_s), body)
 
-    def start(self, status: int, headers: Sequence[Header], *, raw: bool = False) -> None:
-        """Send the head. The body is chunked unless `content-length` is among the headers.
+    def start(
+        self, status: int, headers: Sequence[Header], *, raw: bool = False, first: bytes = b""
+    ) -> None:
+        """Send the head, together with the `first` piece of the body if there is one.
+
+        The body is chunked unless `content-length` is among the headers.
 
         An HTTP/1.0 client gets a body that ends with the connection instead. With `raw` the
         headers already say how the body is framed and `write_raw` supplies it so framed.
@@ -106,15 +110,13 @@ class Responder:
             else:
                 self.keep_alive = False
         self._head_only = self._head_only or status in _BODILESS
-        self._connection.write(encode_response_head(status, headers, self._connection_line()))
+        head = encode_response_head(status, headers, self._connection_line())
+        self._connection.write(head + self._framed(first))
 
     def write(self, data: bytes) -> None:
         """Send a piece of the body, framed as the head announced."""
-        if self.closed or self._head_only or not data:
-            return
-        if self._chunked:
-            data = b"%x\r\n%b\r\n" % (len(data), data)
-        self._connection.write(data)
+        if not self.closed:
+            self._connection.write(self._framed(data))
 
     def write_raw(self, data: bytes) -> None:
         """Send bytes of a body that are framed already."""
@@ -158,6 +160,11 @@ class Responder:
         if self.started:
             raise RuntimeError("a response was started twice")
         self.started = True
+
+    def _framed(self, data: bytes) -> bytes:
+        if self._head_only or not data:
+            return b""
+        return b"%x\r\n%b\r\n" % (len(data), data) if self._chunked else data
 
     def _connection_line(self) -> bytes:
         self.keep_alive = self.keep_alive and not self._connection.draining

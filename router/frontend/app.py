@@ -1,0 +1,244 @@
+"""The public endpoint: paths, the generation requests' way in, and its end.
+
+Everything up to the decision is synchronous; a request then has one task of its own.
+"""
+
+import asyncio
+import logging
+import time
+from collections.abc import Callable
+
+import orjson
+
+from router.core.request import RequestProfile
+from router.frontend.bodies import without_transfer_params
+from router.frontend.delivery import Delivery, Lines
+from router.frontend.envelope import Endpoint, parse_envelope
+from router.frontend.headers import RequestIds, slo_s, tenant, upstream_headers
+from router.frontend.ports import FrontendSettings, Meter, NoMeter, ServicePort
+from router.frontend.upstreams import Upstreams
+from weir.domain.errors import RequestError
+from weir.http1.client import Patience
+from weir.http1.messages import Header, Limits, Request
+from weir.http1.openai import JSON_TYPE, error_headers, openai_error
+from weir.http1.server import Responder, Server, serve
+
+__all__ = ["Frontend"]
+
+_log = logging.getLogger("weir.router.frontend")
+
+_TTFT = (b"x-llm-d-slo-ttft-ms", b"x-slo-ttft-ms")
+_ITL = (b"x-llm-d-slo-tpot-ms", b"x-slo-tpot-ms")
+_TEXT: list[Header] = [(b"content-type", b"text/plain; charset=utf-8")]
+_METRICS: list[Header] = [(b"content-type", b"text/plain; version=0.0.4; charset=utf-8")]
+_JSON: list[Header] = [(b"content-type", JSON_TYPE)]
+_MODELS = "/v1/models"
+
+Answerer = Callable[[Request, Responder], None]
+
+
+class Frontend:
+    """`now_s`: model time. `render_metrics` runs in a thread, away from the loop."""
+
+    def __init__(
+        self,
+        service: ServicePort,
+        *,
+        now_s: Callable[[], float],
+        render_metrics: Callable[[], bytes],
+        settings: FrontendSettings | None = None,
+        meter: Meter | None = None,
+    ) -> None:
+        self._service = service
+        self._now_s = now_s
+        self._render_metrics = render_metrics
+        self._settings = settings or FrontendSettings()
+        self._meter = meter or NoMeter()
+        self._upstreams = Upstreams(self._settings)
+        self._lines = Lines(
+            service=service,
+            upstreams=self._upstreams,
+            settings=self._settings,
+            meter=self._meter,
+            now_s=now_s,
+            patience=Patience(
+                first_byte_s=self._settings.first_byte_timeout_s,
+                idle_s=self._settings.idle_timeout_s,
+            ),
+            running=set(),
+        )
+        self._loop = asyncio.get_running_loop()
+        self._ids = RequestIds()
+        self._rendering: asyncio.Task[None] | None = None
+        self._scrapers: list[Responder] = []
+        self._draining = False
+        self._created = int(time.time())
+        self._server: Server | None = None
+        self._paths: dict[str, tuple[str, Answerer]] = {
+            Endpoint.CHAT.value: ("POST", self._chat),
+            Endpoint.COMPLETIONS.value: ("POST", self._complete),
+            _MODELS: ("GET", self._models),
+            "/livez": ("GET", self._livez),
+            "/readyz": ("GET", self._readyz),
+            "/metrics": ("GET", self._metrics),
+        }
+
+    async def start(self, host: str, port: int, *, reuse_port: bool = False) -> int:
+        """Listen; the port, chosen if 0. Raises `OSError` if the address cannot be had."""
+        limits = Limits(
+            max_body_bytes=self._settings.max_body_bytes,
+            idle_timeout_s=self._settings.idle_timeout_s,
+        )
+        self._server = await serve(self.handle, host, port, limits=limits, reuse_port=reuse_port)
+        return self._server.port
+
+    @property
+    def connections(self) -> int:
+        return self._server.connections if self._server is not None else 0
+
+    def fail_readiness(self) -> None:
+        """`/readyz` says 503 from now on; requests are still served."""
+        self._draining = True
+
+    async def drain(self, timeout_s: float, *, notice_s: float = 0.0) -> bool:
+        """Fail readiness, stay for `notice_s`, then take nothing new and finish what runs.
+
+        True if all ended in time; what did not is broken off. Wall seconds.
+        """
+        self.fail_readiness()
+        await asyncio.sleep(notice_s)
+        drained = await self._server.drain(timeout_s) if self._server is not None else True
+        await self.close()
+        return drained
+
+    async def close(self) -> None:
+        """Stop at once."""
+        if self._server is not None:
+            self._server.close()
+        for delivery in list(self._lines.running):
+            delivery.cancel()
+        await asyncio.sleep(0)  # their connections are aborted in this turn of the loop
+        self._upstreams.close()
+
+    def handle(self, request: Request, responder: Responder) -> None:
+        """The server's handler."""
+        found = self._paths.get(request.path)
+        if found is None:
+            self._other(request, responder)
+            return
+        method, answer = found
+        if request.method != method and not (method == "GET" and request.method == "HEAD"):
+            self._wrong_method(request, responder, method)
+            return
+        answer(request, responder)
+
+    # Generation.
+
+    def _chat(self, request: Request, responder: Responder) -> None:
+        self._generate(Endpoint.CHAT, request, responder)
+
+    def _complete(self, request: Request, responder: Responder) -> None:
+        self._generate(Endpoint.COMPLETIONS, request, responder)
+
+    def _generate(self, endpoint: Endpoint, request: Request, responder: Responder) -> None:
+        request_id = self._ids.of(request)
+        try:
+            delivery = self._open(endpoint, request, responder, request_id)
+        except RequestError as error:
+            self._reject(responder, request_id, error)
+            return
+        delivery.start(self._loop)
+
+    def _open(
+        self, endpoint: Endpoint, request: Request, responder: Responder, request_id: bytes
+    ) -> Delivery:
+        encoding = request.header(b"content-encoding")
+        if encoding is not None and encoding.lower() != b"identity":
+            raise RequestError("compressed request bodies are not understood", status=415)
+        envelope = parse_envelope(endpoint, request.body)
+        of_tenant = tenant(request)
+        isl_tokens = self._service.estimate_isl(
+            envelope.model, of_tenant, envelope.prompt_bytes, envelope.prompt_tokens
+        )
+        profile = RequestProfile(
+            model=envelope.model,
+            isl_tokens=isl_tokens,
+            prompt_bytes=envelope.prompt_bytes,
+            max_tokens=envelope.max_tokens,
+            streaming=envelope.streaming,
+            tenant=of_tenant,
+            ttft_s=slo_s(request, *_TTFT),
+            itl_s=slo_s(request, *_ITL),
+            priority=envelope.priority,
+            isl_exact=envelope.prompt_tokens is not None,
+        )
+        body = without_transfer_params(request.body, envelope.data)
+        headers = upstream_headers(
+            request.headers, request_id, authorization=self._settings.forward_authorization
+        )
+        flight = self._service.open(profile, self._now_s())
+        return Delivery(self._lines, responder, envelope, flight, request_id, body, headers)
+
+    def _reject(self, responder: Responder, request_id: bytes, error: RequestError) -> None:
+        self._meter.rejected(error.status)
+        body = openai_error(error.status, str(error), code=error.code, param=error.param)
+        responder.send(error.status, [*error_headers(), (b"x-request-id", request_id)], body)
+
+    # Everything else.
+
+    def _models(self, request: Request, responder: Responder) -> None:
+        models = [self._model(name) for name in self._service.models()]
+        responder.send(200, _JSON, orjson.dumps({"object": "list", "data": models}))
+
+    def _model(self, name: str) -> dict[str, str | int]:
+        return {"id": name, "object": "model", "created": self._created, "owned_by": "weir"}
+
+    def _livez(self, request: Request, responder: Responder) -> None:
+        responder.send(200, _TEXT, b"ok\n")
+
+    def _readyz(self, request: Request, responder: Responder) -> None:
+        missing = "draining" if self._draining else self._service.ready()
+        if missing is None:
+            responder.send(200, _TEXT, b"ok\n")
+        else:
+            responder.send(503, _TEXT, missing.encode() + b"\n")
+
+    def _metrics(self, request: Request, responder: Responder) -> None:
+        self._scrapers.append(responder)
+        if self._rendering is None:
+            self._rendering = self._loop.create_task(self._render())
+
+    async def _render(self) -> None:
+        """Render for all who asked meanwhile; those who ask later get a newer one."""
+        scrapers, self._scrapers = self._scrapers, []
+        try:
+            text = await self._loop.run_in_executor(None, self._render_metrics)
+        except Exception:
+            _log.exception("rendering metrics failed")
+            for responder in scrapers:
+                responder.send_error(500, "rendering metrics failed; the log has details")
+        else:
+            for responder in scrapers:
+                responder.send(200, _METRICS, text)
+        finally:
+            self._rendering = None
+            if self._scrapers:
+                self._rendering = self._loop.create_task(self._render())
+
+    def _other(self, request: Request, responder: Responder) -> None:
+        name = request.path.removeprefix(_MODELS + "/")
+        if name == request.path:
+            message = f"there is no {request.path[:200]} here"
+            responder.send_error(404, message, code="not_found")
+        elif request.method != "GET":
+            self._wrong_method(request, responder, "GET")
+        elif name in self._service.models():
+            responder.send(200, _JSON, orjson.dumps(self._model(name)))
+        else:
+            message = f"the model {name[:200]!r} does not exist"
+            responder.send_error(404, message, code="model_not_found", param="model")
+
+    def _wrong_method(self, request: Request, responder: Responder, allowed: str) -> None:
+        headers = [*error_headers(), (b"allow", allowed.encode())]
+        message = f"{request.path} takes {allowed}, not {request.method}"
+        responder.send(405, headers, openai_error(405, message, code="method_not_allowed"))

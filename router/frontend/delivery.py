@@ -1,0 +1,295 @@
+"""One request from its arrival to its one end.
+
+Route, prefill leg if there is one, decode leg; again on another worker while nothing has
+reached the client. Whatever happens, the flight is finished exactly once: completed,
+failed with an error to the client, shed, or cancelled by the client.
+"""
+
+import asyncio
+import logging
+from collections.abc import Callable
+from dataclasses import dataclass
+
+from router.core.flight import Flight
+from router.core.request import Leg, Outcome, RetryReason, Route, Shed
+from router.frontend.bodies import decode_body, prefill_body, transfer_params
+from router.frontend.envelope import Envelope
+from router.frontend.headers import response_headers
+from router.frontend.ports import FrontendSettings, Meter, ServicePort
+from router.frontend.relay import Relay
+from router.frontend.upstreams import Upstreams
+from weir.domain.ids import WorkerId
+from weir.http1.client import ConnectError, DeadlineError, Patience, UpstreamError
+from weir.http1.messages import Header
+from weir.http1.openai import error_headers, openai_error
+from weir.http1.server import Responder
+
+__all__ = ["Delivery", "Lines"]
+
+_log = logging.getLogger("weir.router.frontend")
+
+_TRY_ANOTHER = frozenset({502, 503, 504})
+_MAX_CONNECTS = 10
+"""Connections tried for one request. Those refused have cost no engine anything."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Lines:
+    """What all deliveries of one frontend share."""
+
+    service: ServicePort
+    upstreams: Upstreams
+    settings: FrontendSettings
+    meter: Meter
+    now_s: Callable[[], float]
+    patience: Patience
+    running: "set[Delivery]"
+
+
+@dataclass(frozen=True, slots=True)
+class _Answer:
+    """What the client is told if nobody else can be tried."""
+
+    status: int
+    headers: list[Header]
+    body: bytes
+
+
+@dataclass(frozen=True, slots=True)
+class _Prefilled:
+    leg: Leg
+    params: bytes | None
+
+
+class _LegFailed(Exception):
+    """Nothing of this leg has reached the client.
+
+    `reason`: None if no other worker should be tried. `kv_intact`: what the prefill leg
+    left for this decode leg was not touched.
+    """
+
+    def __init__(
+        self,
+        leg: Leg,
+        answer: _Answer,
+        reason: RetryReason | None = None,
+        *,
+        kv_intact: bool = False,
+    ) -> None:
+        super().__init__()
+        self.leg = leg
+        self.answer = answer
+        self.reason = reason
+        self.kv_intact = kv_intact
+
+
+class Delivery:
+    """`start` makes the request's task; `cancel` ends it, as when the client has gone."""
+
+    def __init__(
+        self,
+        lines: Lines,
+        responder: Responder,
+        envelope: Envelope,
+        flight: Flight,
+        request_id: bytes,
+        body: bytes,
+        headers: list[Header],
+    ) -> None:
+        self._lines = lines
+        self._responder = responder
+        self._envelope = envelope
+        self._flight = flight
+        self._request_id = request_id
+        self._body = body
+        self._headers = headers
+        self._path = envelope.endpoint.value
+        self._exclude: frozenset[WorkerId] = frozenset()
+        self._prefilled: _Prefilled | None = None
+        self._attempts = 0
+        self._connects = 0
+        self._since: float | None = None
+        self._redone = False
+        self._task: asyncio.Task[None] | None = None
+
+    def start(self, loop: asyncio.AbstractEventLoop) -> None:
+        self._lines.running.add(self)
+        self._responder.on_close = self.cancel
+        self._task = loop.create_task(self._run())
+        self._task.add_done_callback(self._settle)
+
+    def cancel(self) -> None:
+        if self._task is not None:
+            self._task.cancel()
+
+    def _settle(self, task: asyncio.Task[None]) -> None:
+        self._lines.running.discard(self)
+        if task.cancelled():  # before its first step
+            self._end(Outcome.CANCELLED)
+
+    async def _run(self) -> None:
+        try:
+            await self._deliver()
+        except asyncio.CancelledError:
+            gone = self._responder.closed
+            self._end(Outcome.CANCELLED if gone else Outcome.FAILED)
+            if not gone:
+                self._refuse(503, "the router is shutting down")
+        except Exception:
+            _log.exception("request failed inside the router id=%s", self._request_id.decode())
+            self._end(Outcome.FAILED)
+            self._refuse(500, "internal error; the router's log has details")
+
+    async def _deliver(self) -> None:
+        while True:
+            done = self._prefilled.leg if self._prefilled is not None else None
+            route = await self._lines.service.place(self._flight, self._exclude, done)
+            if isinstance(route, Shed):
+                self._shed(route)
+                return
+            if self._since is None:
+                self._since = asyncio.get_running_loop().time()
+            try:
+                await self._try(route)
+                return
+            except _LegFailed as failure:
+                if not self._may_retry(failure):
+                    self._give_up(failure)
+                    return
+                self._prepare_retry(failure)
+
+    async def _try(self, route: Route) -> None:
+        if route.prefill is not None and self._prefilled is None:
+            params = await self._prefill(route.prefill)
+            self._flight.prefill_done(self._lines.now_s())
+            self._prefilled = _Prefilled(route.prefill, params)
+        params = self._prefilled.params if self._prefilled is not None else None
+        await self._decode(route.decode, params)
+
+    # Legs.
+
+    async def _prefill(self, leg: Leg) -> bytes | None:
+        """Run the prefill leg; its transfer parameters. Raises `_LegFailed`."""
+        pool = self._lines.upstreams.pool(leg.worker)
+        body = prefill_body(self._envelope.data)
+        timeout_s = self._lines.settings.first_byte_timeout_s
+        try:
+            reply = await pool.request(
+                "POST", self._path, self._headers, body, timeout_s=timeout_s, since=self._since
+            )
+        except UpstreamError as error:
+            raise self._failed(leg, error) from error
+        if reply.status != 200:
+            headers = response_headers(reply.headers, self._request_id)
+            answer = _Answer(reply.status, headers, reply.body)
+            raise _LegFailed(leg, answer, _reason(reply.status))
+        params = transfer_params(reply.body)
+        if params is None:
+            self._lines.meter.recomputed()
+        return params
+
+    async def _decode(self, leg: Leg, params: bytes | None) -> None:
+        """Run the leg that answers the client. Raises `_LegFailed`."""
+        lines = self._lines
+        raw = self._responder.request.http_version == "1.1"
+        relay = Relay(self._responder, self._flight, lines.now_s, self._request_id, raw=raw)
+        body = decode_body(self._body, params)
+        try:
+            await lines.upstreams.pool(leg.worker).stream(
+                "POST",
+                self._path,
+                self._headers,
+                body,
+                relay,
+                patience=lines.patience,
+                since=self._since,
+                raw=raw,
+            )
+        except UpstreamError as error:
+            if not relay.started:
+                raise self._failed(leg, error) from error
+            _log.warning("a stream broke worker=%s: %s", leg.worker.id, error)
+            relay.break_off(f"the engine's stream broke: {error}")
+            self._end(Outcome.FAILED, relay, leg)
+            return
+        if relay.whole is not None:
+            self._check(leg, relay, params)
+            relay.send_whole()
+        self._end(relay.outcome(), relay)
+
+    def _check(self, leg: Leg, relay: Relay, params: bytes | None) -> None:
+        """Raises `_LegFailed` if another worker may do better than this response."""
+        answer = _Answer(relay.status, relay.headers, relay.whole or b"")
+        reason = _reason(relay.status)
+        if reason is not None:
+            raise _LegFailed(leg, answer, reason, kv_intact=relay.status == 503)
+        if relay.status == 500 and params is not None and not self._redone:
+            # The likely cause is KV that could not be fetched, so the prefill is done again.
+            self._redone = True
+            assert self._prefilled is not None
+            raise _LegFailed(self._prefilled.leg, answer, RetryReason.STATUS)
+
+    def _failed(self, leg: Leg, error: UpstreamError) -> _LegFailed:
+        worker = leg.worker.id
+        if isinstance(error, DeadlineError):
+            answer = self._error(504, f"worker {worker} of pool {leg.pool_id}: {error}")
+            return _LegFailed(leg, answer)
+        refused = isinstance(error, ConnectError)
+        reason = RetryReason.CONNECT if refused else RetryReason.CLOSED
+        answer = self._error(502, f"worker {worker} of pool {leg.pool_id}: {error}")
+        return _LegFailed(leg, answer, reason, kv_intact=refused)
+
+    # Retries.
+
+    def _may_retry(self, failure: _LegFailed) -> bool:
+        settings, since = self._lines.settings, self._since
+        assert since is not None
+        if failure.reason is None or self._responder.closed:
+            return False
+        if asyncio.get_running_loop().time() >= since + settings.first_byte_timeout_s:
+            return False
+        if failure.reason is RetryReason.CONNECT:
+            self._connects += 1
+        else:
+            self._attempts += 1
+        return self._attempts < settings.max_attempts and self._connects < _MAX_CONNECTS
+
+    def _prepare_retry(self, failure: _LegFailed) -> None:
+        assert failure.reason is not None
+        self._flight.retry(failure.leg, failure.reason, self._lines.now_s())
+        self._exclude |= {failure.leg.worker.id}
+        if not failure.kv_intact:
+            self._prefilled = None
+
+    # Ends.
+
+    def _give_up(self, failure: _LegFailed) -> None:
+        answer = failure.answer
+        blamed = failure.leg if answer.status >= 500 else None
+        self._end(Outcome.FAILED, None, blamed)
+        self._responder.send(answer.status, answer.headers, answer.body)
+
+    def _shed(self, shed: Shed) -> None:
+        self._end(Outcome.SHED)
+        message = f"no capacity for this request now ({shed.reason}); retry later"
+        headers = [*error_headers(shed.retry_after_s), (b"x-request-id", self._request_id)]
+        self._responder.send(503, headers, openai_error(503, message, code="overloaded"))
+
+    def _refuse(self, status: int, message: str) -> None:
+        if self._responder.started:
+            self._responder.abort()
+        else:
+            answer = self._error(status, message)
+            self._responder.send(answer.status, answer.headers, answer.body)
+
+    def _error(self, status: int, message: str) -> _Answer:
+        headers = [*error_headers(), (b"x-request-id", self._request_id)]
+        return _Answer(status, headers, openai_error(status, message))
+
+    def _end(self, outcome: Outcome, relay: Relay | None = None, blamed: Leg | None = None) -> None:
+        prompt, output = relay.usage() if relay is not None else (None, None)
+        self._flight.finish(outcome, self._lines.now_s(), prompt, output, blamed)
+
+
+def _reason(status: int) -> RetryReason | None:
+    return RetryReason.STATUS if status in _TRY_ANOTHER else None

@@ -1,0 +1,68 @@
+"""What the HTTP data plane needs from the rest of the router, and its settings."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Protocol
+
+from router.core.flight import Flight
+from router.core.request import Leg, RequestProfile, Route, Shed
+from weir.domain.ids import WorkerId
+
+__all__ = ["FrontendSettings", "Meter", "NoMeter", "ServicePort"]
+
+_NOBODY: frozenset[WorkerId] = frozenset()
+
+
+class ServicePort(Protocol):
+    """Decisions and accounting; `router.service.RouterService` says what each call means."""
+
+    def estimate_isl(
+        self, model: str, tenant: str, prompt_bytes: int, exact_tokens: int | None = None
+    ) -> int: ...
+
+    def open(self, profile: RequestProfile, now_s: float) -> Flight: ...
+
+    async def place(
+        self,
+        flight: Flight,
+        exclude: frozenset[WorkerId] = _NOBODY,
+        prefilled: Leg | None = None,
+    ) -> Route | Shed: ...
+
+    def models(self) -> Sequence[str]: ...
+
+    def ready(self) -> str | None: ...
+
+
+class Meter(Protocol):
+    """Counts what has no flight, or what a flight does not tell."""
+
+    def rejected(self, status: int) -> None:
+        """A request was answered with a 4xx before it was routed."""
+
+    def recomputed(self) -> None:
+        """A prefill leg returned no transfer parameters, so the decode leg computes again."""
+
+
+class NoMeter:
+    """Counts nothing."""
+
+    def rejected(self, status: int) -> None: ...
+
+    def recomputed(self) -> None: ...
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class FrontendSettings:
+    """Times are wall seconds."""
+
+    max_body_bytes: int = 16 * 1024 * 1024
+    connect_timeout_s: float = 2.0
+    first_byte_timeout_s: float = 120.0
+    """From the first leg's start to the first byte for the client, retries included."""
+    idle_timeout_s: float = 60.0
+    """Silence of a worker within a response, and of a client between two requests."""
+    max_attempts: int = 3
+    """Routes tried for one request before its failure is the client's."""
+    forward_authorization: bool = False
+    """Pass the client's `authorization` on to engines."""
