@@ -30,11 +30,13 @@ EngineCommand = Callable[[Replica], Sequence[str]]
 
 
 class EngineProbe(Protocol):
-    """How an engine is asked; both answer within a short deadline and never raise."""
+    """How an engine is asked; answers come within a short deadline, or say that none came."""
 
     async def ready(self, port: int) -> bool: ...
 
     async def in_flight(self, port: int) -> int | None: ...
+
+    def forget(self, port: int) -> None: ...
 
 
 @dataclass(slots=True)
@@ -138,6 +140,7 @@ class Engines:
     def _gone(self, replica: Replica) -> None:
         if running := self._running.pop(replica.id, None):
             _cancel(running)
+        self.probe.forget(replica.port)
         self.table.remove(replica, self.clock.now_s())
         self.on_change()
 

@@ -107,16 +107,20 @@ class _Tally:
 def score(
     records: Iterable[RequestRecord],
     classes: Sequence[RequestClass],
-    feasible: Callable[[int, Slo], bool],
+    idle_ttft_s: Callable[[int, int], float | None],
 ) -> Score:
     """Judge every record by its class's SLO; every class is in the result.
 
-    `feasible(isl_tokens, slo)`: whether an idle replica could serve such a prompt in time.
+    `idle_ttft_s(isl_tokens, osl_tokens)`: the TTFT of an idle fleet, None if no pool takes
+    such a request at all.
     """
     kept = list(records)
     tally = _Tally(classes={str(c.name): ClassScore() for c in classes})
     for record in kept:
-        _count(tally, record, classify(classes, record.isl_tokens, record.osl_tokens), feasible)
+        request_class = classify(classes, record.isl_tokens, record.osl_tokens)
+        best_s = idle_ttft_s(record.isl_tokens, record.osl_tokens)
+        possible = best_s is not None and best_s <= request_class.slo.ttft_s
+        _count(tally, record, request_class, possible)
     completed = [record for record in kept if record.outcome is Outcome.COMPLETED]
     return Score(
         outcomes=tally.outcomes,
@@ -128,12 +132,8 @@ def score(
 
 
 def _count(
-    tally: _Tally,
-    record: RequestRecord,
-    request_class: RequestClass,
-    feasible: Callable[[int, Slo], bool],
+    tally: _Tally, record: RequestRecord, request_class: RequestClass, possible: bool
 ) -> None:
-    possible = feasible(record.isl_tokens, request_class.slo)
     judged = possible and record.outcome is not Outcome.STOPPED
     met = judged and meets(record, request_class.slo)
     tally.outcomes[record.outcome] += 1

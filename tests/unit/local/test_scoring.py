@@ -29,7 +29,7 @@ def record(
 
 
 def judged(*records: RequestRecord) -> Score:
-    return score(records, (SHORT, LONG), lambda isl_tokens, _: isl_tokens < 5000)
+    return score(records, (SHORT, LONG), lambda isl, _: 0.1 if isl < 5000 else 2.0)
 
 
 def test_mean_itl_divides_by_the_gaps_between_tokens() -> None:
@@ -69,6 +69,11 @@ def test_infeasible_requests_are_reported_apart_in_all_and_per_class() -> None:
     assert result.total.attainment == 1.0
     assert (result.classes["long"].requests, result.classes["long"].infeasible) == (1, 1)
     assert result.classes["long"].attainment is None
+
+
+def test_a_request_that_no_pool_takes_is_infeasible() -> None:
+    result = score([record(Outcome.FAILED)], (SHORT, LONG), lambda *_: None)
+    assert (result.total.infeasible, result.total.attainment) == (1, None)
 
 
 def test_every_class_is_reported_and_nothing_is_invented_without_requests() -> None:
