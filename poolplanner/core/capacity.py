@@ -1,0 +1,109 @@
+"""What one replica of this pool serves of each class, and what is queued, in replica seconds."""
+
+import math
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+
+from poolplanner.core.load import ClassShape
+from poolplanner.core.observe import Observation
+from weir.domain.fleet import PoolSpec, RequestClass, Role
+from weir.domain.ids import ClassName
+from weir.sizing.capacity import prefill_backlog_s, replica_capacity_rps
+
+__all__ = ["CAPACITY_REL_STD", "CapacityTable", "backlog_replica_s"]
+
+CAPACITY_REL_STD = 0.2
+"""How far a profile that nobody has checked against the engine is off, as a share."""
+
+_GRID = math.log(1.05)
+_MOST_ENTRIES = 512
+
+_Key = tuple[ClassName, int, int]
+
+
+@dataclass(slots=True)
+class CapacityTable:
+    """Capacities at lengths rounded to a 5 % grid, each worked out once.
+
+    Rounding also keeps the numbers, and what is decided from them, from trembling.
+    """
+
+    spec: PoolSpec
+    classes: Mapping[ClassName, RequestClass]
+    utilization: float
+    _known: dict[_Key, float | None] = field(default_factory=dict)
+
+    def capacity_rps(self, shapes: Mapping[ClassName, ClassShape]) -> dict[ClassName, float]:
+        """Requests/s by class at planned utilization; without the classes it cannot serve."""
+        rates = {name: self._rate_rps(name, shape) for name, shape in shapes.items()}
+        return {name: rate for name, rate in rates.items() if rate is not None}
+
+    def _rate_rps(self, name: ClassName, shape: ClassShape) -> float | None:
+        key = (name, _step(shape.isl_tokens), _step(shape.osl_tokens))
+        if key not in self._known:
+            if len(self._known) >= _MOST_ENTRIES:
+                self._known.clear()
+            self._known[key] = replica_capacity_rps(
+                self.spec.profile,
+                self.spec.role,
+                self.classes[name].slo,
+                math.exp(key[1] * _GRID),
+                math.exp(key[2] * _GRID),
+                utilization=self.utilization,
+                context_limit_tokens=self.spec.context_limit_tokens,
+            )
+        return self._known[key]
+
+
+def backlog_replica_s(
+    spec: PoolSpec,
+    observation: Observation,
+    capacity_rps: Mapping[ClassName, float],
+    shapes: Mapping[ClassName, ClassShape],
+    classes: Mapping[ClassName, RequestClass],
+    utilization: float,
+) -> float | None:
+    """Seconds that one replica needs for what is queued; None if nobody can tell.
+
+    Prefill: prompt tokens whose first token is not out. Decode: sequences that wait, or that
+    run beyond what the replicas hold within ITL. In an aggregated pool the larger of both.
+    """
+    prefill_s = _queued_prefill_s(spec, observation) if spec.role is not Role.DECODE else None
+    decode_s = None
+    if spec.role is not Role.PREFILL:
+        decode_s = _queued_decode_s(observation, capacity_rps, shapes, classes, utilization)
+    return max((seconds for seconds in (prefill_s, decode_s) if seconds is not None), default=None)
+
+
+def _queued_prefill_s(spec: PoolSpec, observation: Observation) -> float | None:
+    counts = [observation.queued_tokens]
+    if observation.engines is not None:
+        counts.append(observation.engines.waiting_tokens)
+    known = [tokens for tokens in counts if tokens is not None]
+    return prefill_backlog_s(spec.profile, max(known)) if known else None
+
+
+def _queued_decode_s(
+    observation: Observation,
+    capacity_rps: Mapping[ClassName, float],
+    shapes: Mapping[ClassName, ClassShape],
+    classes: Mapping[ClassName, RequestClass],
+    utilization: float,
+) -> float | None:
+    engines = observation.engines
+    weights = {name: shapes[name].share for name in capacity_rps}
+    total = sum(weights.values())
+    if engines is None or total <= 0.0:
+        return None
+    request_s = occupied = 0.0
+    for name, weight in weights.items():
+        full_rps = capacity_rps[name] / utilization
+        batch = max(1.0, full_rps * shapes[name].osl_tokens * classes[name].slo.itl_s)
+        request_s += weight / total / full_rps
+        occupied += weight / total / batch
+    beyond = engines.running + engines.waiting - engines.workers / occupied
+    return max(0.0, engines.waiting, beyond) * request_s
+
+
+def _step(tokens: float) -> int:
+    return round(math.log(max(1.0, tokens)) / _GRID)

@@ -1,0 +1,89 @@
+"""What the pool's requests look like and how many will come, by class.
+
+Routers count a pool's arrivals in total and a class's over all pools. So the split by class is
+an estimate: among the classes that this pool can serve, as the fleet's requests are split. The
+GlobalPlanner has every class's exact offered load; this is its view of the pool.
+"""
+
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
+
+from poolplanner.core.observe import ClassTotals
+from weir.domain.fleet import RequestClass, TokenRange
+from weir.domain.ids import ClassName
+from weir.domain.planning import ClassLoad
+from weir.forecast.trend import Forecast
+
+__all__ = ["ClassShape", "class_loads", "class_shapes"]
+
+HIGH_QUANTILE = 0.9
+_PRIOR_REQUESTS = 10.0
+"""The prior lengths weigh as much as this many requests."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ClassShape:
+    """Mean lengths of a class and its share (0..1) of the fleet's requests."""
+
+    isl_tokens: float
+    osl_tokens: float
+    share: float
+
+
+def class_shapes(
+    classes: Iterable[RequestClass],
+    totals: Mapping[ClassName, ClassTotals],
+    *,
+    isl_prior_tokens: float,
+    osl_prior_tokens: float,
+) -> dict[ClassName, ClassShape]:
+    """Lengths learned from `totals`, drawn towards the priors (moved into the class's range).
+
+    Before any request has arrived all classes have the same share.
+    """
+    listed = tuple(classes)
+    counts = {c.name: totals.get(c.name, ClassTotals()) for c in listed}
+    arrivals = sum(count.arrivals for count in counts.values())
+    shapes: dict[ClassName, ClassShape] = {}
+    for c in listed:
+        count = counts[c.name]
+        isl_prior = _within(c.isl_tokens, isl_prior_tokens)
+        osl_prior = _within(c.osl_tokens, osl_prior_tokens)
+        shapes[c.name] = ClassShape(
+            isl_tokens=_drawn(isl_prior, count.isl_tokens, count.arrivals),
+            osl_tokens=_drawn(osl_prior, count.osl_tokens, count.completed),
+            share=count.arrivals / arrivals if arrivals else 1.0 / len(listed),
+        )
+    return shapes
+
+
+def class_loads(
+    forecast: Forecast, shapes: Mapping[ClassName, ClassShape], served: Iterable[ClassName]
+) -> tuple[ClassLoad, ...]:
+    """The pool's forecast, split over the classes it can serve (`served`)."""
+    names = sorted(set(served) & set(shapes))
+    total = sum(shapes[name].share for name in names)
+    high_rps = forecast.quantile(HIGH_QUANTILE)
+    loads = []
+    for name in names:
+        shape = shapes[name]
+        share = shape.share / total if total > 0.0 else 1.0 / len(names)
+        loads.append(
+            ClassLoad(
+                name=name,
+                rate_rps=forecast.mean * share,
+                rate_high_rps=high_rps * share,
+                isl_tokens=shape.isl_tokens,
+                osl_tokens=shape.osl_tokens,
+            )
+        )
+    return tuple(loads)
+
+
+def _drawn(prior: float, total: float, count: float) -> float:
+    return (prior * _PRIOR_REQUESTS + total) / (_PRIOR_REQUESTS + count)
+
+
+def _within(tokens: TokenRange, prior: float) -> float:
+    high = prior if tokens.high is None else min(prior, tokens.high - 1)
+    return max(1.0, tokens.low, high)

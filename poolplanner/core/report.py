@@ -1,0 +1,82 @@
+"""From telemetry to the pool's report: observe, forecast, work out capacity.
+
+Unknown stays unknown: without fresh telemetry the report has no load and no backlog, and the
+planner that reads it must hold.
+"""
+
+from dataclasses import dataclass, field
+
+from poolplanner.core.capacity import CAPACITY_REL_STD, CapacityTable, backlog_replica_s
+from poolplanner.core.load import class_loads, class_shapes
+from poolplanner.core.observe import Observation, Telemetry
+from weir.domain.fleet import PoolSpec, RequestClass
+from weir.domain.ids import ClassName
+from weir.domain.planning import ClassLoad, Grant, PoolReport, PoolState
+from weir.forecast.trend import Forecast, Trend, observe, predict
+
+__all__ = ["Reporter"]
+
+_ISL_PRIOR_TOKENS = 1024.0
+
+
+@dataclass(slots=True, kw_only=True)
+class Reporter:
+    """One pool's view of itself. `forecast` is the newest one, for when a start would be ready."""
+
+    spec: PoolSpec
+    classes: tuple[RequestClass, ...]
+    telemetry: Telemetry
+    utilization: float
+    osl_prior_tokens: float
+    forecast: Forecast | None = None
+    _trend: Trend | None = None
+    _by_name: dict[ClassName, RequestClass] = field(init=False)
+    _capacity: CapacityTable = field(init=False)
+
+    def __post_init__(self) -> None:
+        self._by_name = {c.name: c for c in self.classes}
+        self._capacity = CapacityTable(self.spec, self._by_name, self.utilization)
+
+    def report(
+        self, *, sequence: int, state: PoolState, grant: Grant | None, now_s: float
+    ) -> PoolReport:
+        """What the pool is and can do at `now_s` (model seconds); `grant` is the one in force."""
+        seen = self.telemetry.observe(now_s)
+        self._learn(seen, now_s)
+        shapes = class_shapes(
+            self.classes,
+            self.telemetry.totals,
+            isl_prior_tokens=_ISL_PRIOR_TOKENS,
+            osl_prior_tokens=self.osl_prior_tokens,
+        )
+        capacity_rps = self._capacity.capacity_rps(shapes)
+        load: tuple[ClassLoad, ...] = ()
+        if self.forecast is not None:
+            load = class_loads(self.forecast, shapes, capacity_rps)
+        return PoolReport(
+            pool_id=self.spec.id,
+            sequence=sequence,
+            acted_term=grant.term if grant else 0,
+            acted_epoch=grant.epoch if grant else 0,
+            acted_replicas=grant.replicas if grant else 0,
+            state=state,
+            capacity_rps=capacity_rps,
+            capacity_rel_std=CAPACITY_REL_STD,
+            load=load,
+            backlog_replica_s=backlog_replica_s(
+                self.spec, seen, capacity_rps, shapes, self._by_name, self.utilization
+            ),
+            telemetry_age_s=seen.age_s,
+            ttft_s=seen.ttft_s,
+            itl_s=seen.itl_s,
+            start_up_s=self.spec.start_up_s,
+        )
+
+    def _learn(self, seen: Observation, now_s: float) -> None:
+        arrivals = self.telemetry.arrivals(now_s)
+        if arrivals is not None:
+            self._trend = observe(self._trend, arrivals.rate_rps, now_s, window_s=arrivals.window_s)
+        known = seen.rate_rps is not None and self._trend is not None
+        self.forecast = (
+            predict(self._trend, now_s + self.spec.start_up_s) if known and self._trend else None
+        )
