@@ -93,7 +93,7 @@ class _Router:
     newest: int = -1
     pool: PoolTraffic | None = None
     seen: set[int] = field(default_factory=set)
-    rate_rps: float = 0.0
+    rate_rps: float | None = None
     fresh_arrivals: int = 0
     fresh_s: float = 0.0
 
@@ -136,6 +136,8 @@ class Telemetry:
         router.remember(sample.sequence)
         router.fresh_arrivals += pool.arrivals
         router.fresh_s += sample.window_s
+        if router.rate_rps is None and sample.window_s > 0.0:
+            router.rate_rps = pool.arrivals / sample.window_s
         self._remember(sample, pool, now_s)
         return True
 
@@ -158,7 +160,7 @@ class Telemetry:
         fresh = [r for r in self._routers.values() if r.fresh_s > 0.0]
         if not fresh:
             return None
-        rate_rps = sum(r.rate_rps for r in self._routers.values() if r.fresh_s == 0.0)
+        rate_rps = sum(r.rate_rps or 0.0 for r in self._routers.values() if r.fresh_s == 0.0)
         rate_rps += sum(r.fresh_arrivals / r.fresh_s for r in fresh)
         window_s = min(r.fresh_s for r in fresh)
         for router in fresh:
@@ -183,7 +185,7 @@ class Telemetry:
         ]
         return Observation(
             age_s=age_s,
-            rate_rps=sum(router.rate_rps for router in self._routers.values()),
+            rate_rps=sum(router.rate_rps or 0.0 for router in self._routers.values()),
             in_flight=sum(pool.in_flight for pool in live),
             queued_tokens=sum(pool.queued_tokens for pool in live),
             ttft_s=_quantile((r.pool.first_token_s for r in recent), self.percentile),

@@ -1,0 +1,56 @@
+import pytest
+
+from poolplanner.core.load import ClassShape, class_loads, class_shapes
+from poolplanner.core.observe import ClassTotals
+from weir.domain.fleet import RequestClass, Slo, TokenRange
+from weir.domain.ids import ClassName
+from weir.forecast.trend import Forecast
+
+SMALL, LONG = ClassName("small"), ClassName("long")
+SLO = Slo(ttft_s=1.0, itl_s=0.05)
+CLASSES = (
+    RequestClass(
+        name=SMALL, isl_tokens=TokenRange(high=512), osl_tokens=TokenRange(high=128), slo=SLO
+    ),
+    RequestClass(name=LONG, isl_tokens=TokenRange(low=4096), osl_tokens=TokenRange(), slo=SLO),
+)
+
+
+def _shapes(totals: dict[ClassName, ClassTotals]) -> dict[ClassName, ClassShape]:
+    return class_shapes(CLASSES, totals, isl_prior_tokens=1024.0, osl_prior_tokens=256.0)
+
+
+def test_before_any_request_lengths_are_the_priors_inside_the_classes_ranges() -> None:
+    shapes = _shapes({})
+    assert shapes[SMALL] == ClassShape(isl_tokens=511, osl_tokens=127, share=0.5)
+    assert shapes[LONG] == ClassShape(isl_tokens=4096, osl_tokens=256, share=0.5)
+
+
+def test_lengths_are_learned_and_the_prior_weighs_ten_requests() -> None:
+    counts = ClassTotals(arrivals=90, isl_tokens=90 * 100, completed=10, osl_tokens=10 * 57)
+    shapes = _shapes({SMALL: counts, LONG: ClassTotals(arrivals=10, isl_tokens=10 * 8192)})
+    assert shapes[SMALL].isl_tokens == pytest.approx((5110 + 9000) / 100)
+    assert shapes[SMALL].osl_tokens == pytest.approx((1270 + 570) / 20)
+    assert shapes[SMALL].share == pytest.approx(0.9)
+    assert shapes[LONG].isl_tokens == pytest.approx((40960 + 81920) / 20)
+
+
+def test_the_forecast_is_split_over_the_classes_the_pool_can_serve() -> None:
+    shapes = {
+        SMALL: ClassShape(isl_tokens=100, osl_tokens=50, share=0.75),
+        LONG: ClassShape(isl_tokens=8000, osl_tokens=200, share=0.25),
+    }
+    forecast = Forecast(mean=8.0, std=1.0)
+    both = {load.name: load for load in class_loads(forecast, shapes, [SMALL, LONG])}
+    assert both[SMALL].rate_rps == pytest.approx(6.0)
+    assert both[LONG].rate_rps == pytest.approx(2.0)
+    assert both[SMALL].rate_high_rps == pytest.approx(0.75 * forecast.quantile(0.9))
+    (only,) = class_loads(forecast, shapes, [LONG])
+    assert only.rate_rps == pytest.approx(8.0)
+    assert class_loads(forecast, shapes, []) == ()
+
+
+def test_classes_without_requests_share_the_pools_load_evenly() -> None:
+    shapes = {name: ClassShape(isl_tokens=1, osl_tokens=1, share=0.0) for name in (SMALL, LONG)}
+    loads = class_loads(Forecast(mean=8.0, std=0.0), shapes, [SMALL, LONG])
+    assert [load.rate_rps for load in loads] == [4.0, 4.0]
