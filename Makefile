@@ -32,11 +32,12 @@ check: setup-dev  ## The fast loop: format, lint, imports, types, stubs, unit an
 test: setup-test  ## The whole suite, real processes included; ARGS="-k nats" passes arguments
 	@$(PYTEST) -m "not slow" $(ARGS)
 
-bench: setup-test  ## What is measured: tests/benchmarks
-	@$(PYTEST) -s tests/benchmarks $(ARGS)
+bench: setup-test  ## Measure: each module of tests/benchmarks; BENCH="choose" picks some
+	@for name in $(or $(BENCH),$(patsubst tests/benchmarks/bench_%.py,%,$(wildcard tests/benchmarks/bench_*.py))); do \
+		echo "== bench_$$name" >&2; $(BIN)/python -m tests.benchmarks.bench_$$name $(ARGS) || exit 1; done
 
 soak: setup-test  ## What takes long: the tests marked slow
-	@$(PYTEST) -m slow --ignore=tests/benchmarks $(ARGS)
+	@$(PYTEST) -m slow $(ARGS)
 
 format: setup-dev  ## Format the code and mend what the linter can mend
 	@$(BIN)/ruff check --fix-only --quiet .
