@@ -69,7 +69,7 @@ class RouterService:
             traffic=self.traffic,
             changed=self._admit_waiting,
         )
-        self._clock = clock
+        self.clock = clock
         self._router_id = router_id
         self._settings = settings
         self._called: dict[int, asyncio.Future[Route]] = {}
@@ -128,7 +128,7 @@ class RouterService:
         """
         waited_for = WaitReason.NO_ROOM
         if not self.waiting.is_behind(flight):
-            now_s = self._clock.now_s()
+            now_s = self.clock.now_s()
             decision = self._chooser.choose(flight.sized, now_s, exclude, prefilled)
             if isinstance(decision, Route):
                 flight.sent(decision, now_s)
@@ -145,7 +145,7 @@ class RouterService:
         # Joining may have put it first in its line; also arms the probe timer.
         self._admit_waiting()
         try:
-            async with asyncio.timeout(self._clock.wall_span_s(self._settings.queue_timeout_s)):
+            async with asyncio.timeout(self.clock.wall_span_s(self._settings.queue_timeout_s)):
                 return await called
         except TimeoutError:
             if called.done() and not called.cancelled():
@@ -168,7 +168,7 @@ class RouterService:
         if waited_for is WaitReason.NO_ROOM:
             return _RETRY_SOON_S
         start_up_s = min(p.spec.start_up_s for p in flight.sized.model.pools)
-        return max(_RETRY_SOON_S, math.ceil(self._clock.wall_span_s(start_up_s)))
+        return max(_RETRY_SOON_S, math.ceil(self.clock.wall_span_s(start_up_s)))
 
     # --- news --------------------------------------------------------------------------
 
@@ -187,7 +187,7 @@ class RouterService:
     def _admit_waiting(self) -> None:
         if not self.waiting:
             return
-        now_s = self._clock.now_s()
+        now_s = self.clock.now_s()
 
         def decide(place: Place) -> Route | Wait:
             return self._chooser.choose(place.flight.sized, now_s, place.exclude, place.prefilled)
@@ -208,7 +208,7 @@ class RouterService:
             return
         at_s = min((pool.next_probe_s(now_s) for pool in self.pools), default=math.inf)
         if at_s < math.inf:
-            delay_s = self._clock.wall_span_s(at_s - now_s) + 1e-3
+            delay_s = self.clock.wall_span_s(at_s - now_s) + 1e-3
             self._probe = asyncio.get_running_loop().call_later(delay_s, self._admit_waiting)
 
     # --- views -------------------------------------------------------------------------
@@ -219,7 +219,7 @@ class RouterService:
 
     def ready(self) -> str | None:
         """None when some model can be served end to end, else what is missing."""
-        now_s = self._clock.now_s()
+        now_s = self.clock.now_s()
         missing = [model.ready(now_s) for model in self.pools.models]
         if None in missing:
             return None
@@ -251,10 +251,10 @@ class RouterService:
     async def publish_traffic(self, sink: TrafficSink, stop: Stop) -> None:
         """Publish a sample each interval until `stop`, also when nothing happens."""
         interval_s = self._settings.sample_interval_s
-        began_s = self._clock.now_s()
+        began_s = self.clock.now_s()
         due_s = began_s + interval_s
-        while not await stop.sleep(self._clock.wall_span_s(due_s - self._clock.now_s())):
-            now_s = self._clock.now_s()
+        while not await stop.sleep(self.clock.wall_span_s(due_s - self.clock.now_s())):
+            now_s = self.clock.now_s()
             sink.publish(self.sample(now_s - began_s))
             began_s = now_s
             due_s = max(due_s + interval_s, now_s)

@@ -1,0 +1,98 @@
+"""Sizing a request up: class, targets, and contexts it does not fit."""
+
+import pytest
+
+from router.core.admit import Admission, Sized
+from router.core.lengths import OutputLengths, PromptLengths
+from router.core.pools import Pools
+from router.core.request import RequestProfile
+from tests.unit.router.builders import fleet, pool, request, request_class
+from weir.domain.errors import RequestError
+from weir.domain.fleet import PoolSpec, Role
+
+SMALL = request_class("small", isl=(0, 1000), osl=(0, 100), ttft_s=0.5, itl_s=0.02)
+LONG = request_class("long", ttft_s=5.0, itl_s=0.05)
+SHORT_AGG = pool("short", Role.AGG, context_limit_tokens=1000)
+LONG_AGG = pool("long", Role.AGG, context_limit_tokens=10_000)
+
+
+def _size(profile: RequestProfile, *pools: PoolSpec) -> Sized:
+    the_fleet = fleet(pools or (SHORT_AGG, LONG_AGG), (SMALL, LONG))
+    admission = Admission(
+        Pools(the_fleet.models, the_fleet.pools),
+        the_fleet.classes,
+        PromptLengths(4.0),
+        OutputLengths(256.0),
+    )
+    return admission.size(profile)
+
+
+def test_class_is_the_first_whose_lengths_hold() -> None:
+    assert _size(request(900, max_tokens=50)).request_class is SMALL
+    assert _size(request(1000, max_tokens=50)).request_class is LONG
+    assert _size(request(900, max_tokens=None)).request_class is LONG
+
+
+def test_targets_of_the_request_replace_those_of_its_class() -> None:
+    sized = _size(request(100))
+    assert (sized.ttft_s, sized.itl_s) == (0.5, 0.02)
+    sized = _size(request(100, ttft_s=9.0))
+    assert (sized.ttft_s, sized.itl_s) == (9.0, 0.02)
+
+
+def test_mean_kv_is_the_prompt_and_half_the_output() -> None:
+    assert _size(request(100, max_tokens=60)).kv_tokens == 130
+
+
+def test_a_model_is_known_by_name_and_alias_only() -> None:
+    assert _size(request(model="tiny-alias")).model.name == "tiny"
+    with pytest.raises(RequestError) as refused:
+        _size(request(model="other"))
+    assert (refused.value.status, refused.value.code) == (404, "model_not_found")
+    assert "'other'" in str(refused.value)
+
+
+def test_pools_with_too_short_a_context_are_left_out() -> None:
+    assert _size(request(900, max_tokens=100)).too_short == frozenset()
+    assert _size(request(901, max_tokens=100)).too_short == {"short"}
+    # Without max_tokens the expected output counts, here the prior of 256.
+    assert _size(request(744, max_tokens=None)).too_short == frozenset()
+    assert _size(request(745, max_tokens=None)).too_short == {"short"}
+
+
+def test_what_fits_nowhere_is_refused_with_the_numbers() -> None:
+    with pytest.raises(RequestError) as refused:
+        _size(request(9000, max_tokens=1001, isl_exact=True))
+    assert (refused.value.status, refused.value.code) == (400, "context_length_exceeded")
+    assert all(number in str(refused.value) for number in ("10000", "9000", "1001"))
+
+
+def test_an_estimated_prompt_is_refused_only_if_it_surely_does_not_fit() -> None:
+    # 13,000 estimated may be 9,750: the engine will count. 13,400 is too long even then.
+    assert _size(request(13_000, max_tokens=200)).too_short == {"short"}
+    with pytest.raises(RequestError):
+        _size(request(13_400, max_tokens=200))
+
+
+def test_a_prompt_within_context_is_refused_if_max_tokens_is_not() -> None:
+    with pytest.raises(RequestError):
+        _size(request(10, max_tokens=10_000))
+
+
+def test_a_prefill_pool_must_hold_the_prompt_and_the_decode_pool_all() -> None:
+    prefill = pool("p", Role.PREFILL, context_limit_tokens=1000)
+    decode = pool("d", Role.DECODE, context_limit_tokens=2000)
+    assert _size(request(999, max_tokens=1001), prefill, decode).too_short == frozenset()
+    for isl, max_tokens in ((1000, 10), (999, 1002)):
+        with pytest.raises(RequestError):
+            _size(request(isl, max_tokens=max_tokens, isl_exact=True), prefill, decode)
+
+
+def test_a_pair_must_speak_one_dialect_to_hold_a_long_request() -> None:
+    pools = (
+        pool("p", Role.PREFILL, context_limit_tokens=9000),
+        pool("d", Role.DECODE, context_limit_tokens=1000),
+        pool("d2", Role.DECODE, context_limit_tokens=9000, dialect="sglang"),
+    )
+    with pytest.raises(RequestError):
+        _size(request(5000, max_tokens=10, isl_exact=True), *pools)

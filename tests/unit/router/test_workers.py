@@ -1,0 +1,151 @@
+"""A pool's workers: membership, breaker, load and predictions."""
+
+import pytest
+
+from router.core.workers import Pool, Worker
+from tests.unit.router.builders import members, pool
+from weir.domain.fleet import Role
+from weir.domain.ids import WorkerId
+
+ANY: frozenset[WorkerId] = frozenset()
+
+
+def _pool(role: Role = Role.PREFILL, *names: str) -> Pool:
+    made = Pool(pool("p", role))
+    made.apply(members("p", *(names or ("w1", "w2"))))
+    return made
+
+
+def _best(made: Pool, now_s: float = 0.0, exclude: frozenset[WorkerId] = ANY) -> str | None:
+    worker = made.least_loaded(now_s, exclude)
+    return worker.endpoint.id if worker else None
+
+
+def _worker(made: Pool, name: str) -> Worker:
+    return made.workers[WorkerId(name)]
+
+
+def test_an_older_or_equal_membership_is_ignored() -> None:
+    made = _pool()
+    assert not made.apply(members("p", "w3", version=1))
+    assert not made.apply(members("p", "w3", version=0))
+    assert set(made.workers) == {"w1", "w2"}
+    assert made.apply(members("p", "w3", version=2))
+    assert set(made.workers) == {"w3"}
+
+
+def test_a_draining_worker_gets_nothing_new_and_keeps_its_load() -> None:
+    made = _pool()
+    charge = made.charge(_worker(made, "w1").endpoint, kv_tokens=10)
+    made.apply(members("p", "w1", "w2", version=2, draining="w1"))
+    assert [w.endpoint.id for w in made.usable(0.0)] == ["w2"]
+    assert _worker(made, "w1").in_flight == 1
+    charge.release()
+    assert _worker(made, "w1").in_flight == 0
+
+
+def test_load_of_a_vanished_worker_goes_with_it() -> None:
+    made = _pool()
+    charge = made.charge(_worker(made, "w1").endpoint, kv_tokens=10)
+    charge.enqueue(500)
+    made.apply(members("p", "w2", version=2))
+    made.apply(members("p", "w1", "w2", version=3))
+    charge.release()
+    assert (_worker(made, "w1").in_flight, _worker(made, "w1").queued_tokens) == (0, 0)
+    assert _worker(made, "w1").kv_tokens == 0
+
+
+def test_prefill_goes_to_the_worker_with_the_fewest_queued_tokens() -> None:
+    made = _pool()
+    made.charge(_worker(made, "w1").endpoint).enqueue(100)
+    two = made.charge(_worker(made, "w2").endpoint)
+    two.enqueue(300)
+    assert _best(made) == "w1"
+    two.dequeue()
+    assert _best(made) == "w2"
+
+
+def test_decode_goes_to_the_worker_with_the_least_kv() -> None:
+    made = _pool(Role.DECODE)
+    made.charge(_worker(made, "w1").endpoint, kv_tokens=900)
+    made.charge(_worker(made, "w2").endpoint, kv_tokens=400)
+    made.charge(_worker(made, "w2").endpoint, kv_tokens=400)
+    assert _best(made) == "w2"
+
+
+def test_idle_workers_take_turns() -> None:
+    made = _pool(Role.AGG, "w1", "w2", "w3")
+    chosen = []
+    for _ in range(6):
+        worker = made.least_loaded(0.0, ANY)
+        assert worker is not None
+        chosen.append(worker.endpoint.id)
+        made.charge(worker.endpoint).release()
+    assert sorted(chosen[:3]) == sorted(chosen[3:]) == ["w1", "w2", "w3"]
+
+
+def test_excluded_workers_are_passed_over() -> None:
+    made = _pool()
+    assert _best(made, exclude=frozenset({WorkerId("w1")})) == "w2"
+    assert _best(made, exclude=frozenset({WorkerId("w1"), WorkerId("w2")})) is None
+
+
+def test_a_failing_worker_is_ejected_for_twice_as_long_each_time() -> None:
+    made = _pool(Role.PREFILL, "w1")
+    for failed_at_s, away_s in ((0.0, 0.5), (1.0, 1.0), (3.0, 2.0), (9.0, 4.0), (19.0, 8.0)):
+        made.fail(WorkerId("w1"), failed_at_s)
+        assert _best(made, failed_at_s + away_s - 0.01) is None
+        assert _best(made, failed_at_s + away_s) == "w1"
+    made.fail(WorkerId("w1"), 100.0)
+    assert made.next_probe_s(100.0) == pytest.approx(108.0)
+
+
+def test_many_requests_failing_at_once_count_once() -> None:
+    made = _pool(Role.PREFILL, "w1")
+    for _ in range(20):
+        made.fail(WorkerId("w1"), 0.0)
+    assert _best(made, 0.5) == "w1"
+
+
+def test_one_request_probes_an_ejected_worker_and_success_closes_the_breaker() -> None:
+    made = _pool(Role.PREFILL, "w1")
+    made.fail(WorkerId("w1"), 0.0)
+    probe = made.charge(_worker(made, "w1").endpoint)
+    assert _best(made, 1.0) is None
+    probe.succeeded()
+    assert _best(made, 1.0) == "w1"
+
+
+def test_a_probe_that_is_cancelled_makes_room_for_the_next_one() -> None:
+    made = _pool(Role.PREFILL, "w1")
+    made.fail(WorkerId("w1"), 0.0)
+    made.charge(_worker(made, "w1").endpoint).release()
+    assert _best(made, 1.0) == "w1"
+
+
+def test_prefill_time_counts_what_is_queued_before() -> None:
+    made = _pool()
+    worker = _worker(made, "w1")
+    assert made.prefill_s(worker, 200) == pytest.approx(0.2)
+    made.charge(worker.endpoint).enqueue(1500)
+    assert made.prefill_s(worker, 200) == pytest.approx(1.7)
+
+
+def test_prefill_room_is_two_batches_and_never_refuses_an_idle_worker() -> None:
+    made = _pool()
+    worker = _worker(made, "w1")
+    assert made.has_prefill_room(worker, 3999)
+    made.charge(worker.endpoint).enqueue(1500)
+    assert made.has_prefill_room(worker, 500)
+    assert not made.has_prefill_room(worker, 501)
+
+
+def test_decode_room_ends_with_sequences_or_kv() -> None:
+    made = _pool(Role.DECODE)
+    worker = _worker(made, "w1")
+    for _ in range(7):
+        made.charge(worker.endpoint, kv_tokens=1000)
+    assert made.has_decode_room(worker, 3000)
+    assert not made.has_decode_room(worker, 3001)
+    made.charge(worker.endpoint, kv_tokens=0)
+    assert not made.has_decode_room(worker, 1)
