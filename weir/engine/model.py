@@ -13,7 +13,7 @@ Invariants, after every call:
 * every decoding sequence is in every iteration, so that `DecodeBatch` need not count for each.
 
 Two simplifications: a sequence takes the blocks of all its tokens when admitted, not chunk by
-chunk, and sampling the last token of an iteration takes no time of its own.
+chunk, and only prompts enter the prefix cache, not what was generated.
 """
 
 from collections import OrderedDict
@@ -205,8 +205,8 @@ class EngineModel:
         if iteration is None or iteration.prefill_tokens or iteration.joining:
             return 0
         head = next(iter(self._waiting.values()), None)
-        if head is not None and (iteration.preempted or head.submitted_s > iteration.start_s):
-            return 0
+        if head is not None and head.submitted_s > iteration.start_s:
+            return 0  # it has not been looked at yet; one that has been still finds no place
         return self._batch.steady_steps(self.kv.free_blocks)
 
     def _work_tokens(self, sequence: Sequence) -> int:
