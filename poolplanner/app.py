@@ -1,0 +1,138 @@
+"""Wires one pool planner process and runs it until it is told to stop."""
+
+import asyncio
+import logging
+import time
+from contextlib import AsyncExitStack
+
+from poolplanner.adapters.fixed import FixedActuator
+from poolplanner.adapters.global_planner import GlobalPlannerClient
+from poolplanner.adapters.local_actuator import LocalActuator
+from poolplanner.adapters.nats import MembersBucket, subscribe
+from poolplanner.config import PoolPlannerConfig
+from poolplanner.core.observe import Telemetry
+from poolplanner.core.pace import Pace
+from poolplanner.core.report import Reporter
+from poolplanner.metrics import Metrics
+from poolplanner.ports import Actuator
+from poolplanner.service import Origin, PoolPlanner, Schedule
+from weir.domain.errors import FleetError
+from weir.domain.fleet import PoolSpec
+from weir.domain.ids import PoolId
+from weir.fleet import LoadedFleet
+from weir.fleet.document import NoScaling
+from weir.runtime import rpc
+from weir.runtime.bus import Bus
+from weir.runtime.clock import Clock
+from weir.runtime.control import ControlServer
+from weir.runtime.lifecycle import Stop
+
+__all__ = ["run"]
+
+_log = logging.getLogger("weir.poolplanner")
+_LAST_ROUND_S = 1.0
+_STALE_WALL_S = 3.0
+"""Engines and routers report once a wall second; at high speeds that is many model seconds."""
+
+
+async def run(config: PoolPlannerConfig, loaded: LoadedFleet, clock: Clock, stop: Stop) -> None:
+    """Plan the pool until `stop` is requested. Replicas are left running.
+
+    Raises `FleetError` if the fleet has no such pool or the pool needs an actuator that is not
+    given, `OSError` if the control address cannot be bound.
+    """
+    spec, acts = _pool(config, loaded)
+    metrics = Metrics(spec.id)
+    reporter = _reporter(spec, loaded, clock)
+    async with AsyncExitStack() as stack:
+        bus = await Bus.connect(config.nats, name=f"pool-planner {spec.id}")
+        stack.push_async_callback(bus.close)
+        await subscribe(bus, loaded.fleet.name, reporter.telemetry, clock, metrics)
+        channel = rpc.channel(config.global_planner)
+        stack.push_async_callback(channel.close)
+        started_ms = time.time_ns() // 1_000_000
+        planner = PoolPlanner(
+            reporter=reporter,
+            pace=Pace(
+                max_replicas=spec.max_replicas,
+                settle_s=config.settle_s,
+                unsettled_s=config.unsettled_s,
+            ),
+            actuator=_actuator(config, spec, stack),
+            planner=GlobalPlannerClient(
+                channel, config.global_planner, timeout_s=config.rpc_timeout_s
+            ),
+            members=MembersBucket(bus, loaded.fleet.name, spec.id),
+            clock=clock,
+            metrics=metrics,
+            schedule=Schedule(
+                interval_s=loaded.planner.interval_s,
+                drain_s=loaded.planner.drain_s,
+                silence_s=loaded.planner.grant_valid_s,
+            ),
+            origin=Origin(sequence=started_ms, version=started_ms),
+            acts=acts,
+        )
+        await _serve(config, spec, planner, metrics, stack)
+        await _until_stopped(planner, stop)
+    _log.info("pool planner of %s has ended; its replicas run on", spec.id)
+
+
+def _pool(config: PoolPlannerConfig, loaded: LoadedFleet) -> tuple[PoolSpec, bool]:
+    """The pool and whether it is scaled."""
+    pools = {pool.name: pool for pool in loaded.document.spec.pools}
+    if config.pool not in pools:
+        problem = f"there is no pool {config.pool!r}; pools are {', '.join(pools)}"
+        raise FleetError(str(loaded.path), [problem])
+    acts = not isinstance(pools[config.pool].scaling, NoScaling)
+    if acts and config.actuator is None:
+        problem = f"pool {config.pool!r} is scaled on this machine: give --actuator HOST:PORT"
+        raise FleetError(str(loaded.path), [problem])
+    return loaded.fleet.pool(PoolId(config.pool)), acts
+
+
+def _reporter(spec: PoolSpec, loaded: LoadedFleet, clock: Clock) -> Reporter:
+    stale_s = max(loaded.planner.telemetry_stale_s, _STALE_WALL_S * clock.speed)
+    classes = loaded.fleet.classes
+    return Reporter(
+        spec=spec,
+        classes=classes,
+        telemetry=Telemetry(
+            pool_id=spec.id,
+            stale_s=stale_s,
+            percentile=max(c.slo.percentile for c in classes),
+        ),
+        utilization=loaded.planner.utilization,
+        osl_prior_tokens=loaded.router.osl_prior_tokens,
+    )
+
+
+def _actuator(config: PoolPlannerConfig, spec: PoolSpec, stack: AsyncExitStack) -> Actuator:
+    """A pool with `scaling: none` is looked at through the actuator, if there is one."""
+    if config.actuator is None:
+        return FixedActuator(spec.id, spec.min_replicas)
+    channel = rpc.channel(config.actuator)
+    stack.push_async_callback(channel.close)
+    return LocalActuator(channel, config.actuator, spec.id, timeout_s=config.rpc_timeout_s)
+
+
+async def _serve(
+    config: PoolPlannerConfig,
+    spec: PoolSpec,
+    planner: PoolPlanner,
+    metrics: Metrics,
+    stack: AsyncExitStack,
+) -> None:
+    host, _, port = config.control.rpartition(":")
+    control = ControlServer(host, int(port), planner.not_ready, metrics.registry)
+    stack.push_async_callback(control.close)
+    _log.info("pool planner of %s: control http://%s:%d", spec.id, host, await control.start())
+
+
+async def _until_stopped(planner: PoolPlanner, stop: Stop) -> None:
+    """The round under way when the stop comes has a moment to end."""
+    work = asyncio.create_task(planner.run(stop))
+    await stop.wait()
+    await asyncio.wait({work}, timeout=_LAST_ROUND_S)
+    work.cancel()
+    await asyncio.gather(work, return_exceptions=True)

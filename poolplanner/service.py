@@ -1,0 +1,256 @@
+"""The pool planner's loop: list, announce, report, take the grant, act.
+
+Nothing that goes wrong in a round ends the planner: it holds, says so, and tries again in the
+next one. Its own end changes nothing either: replicas run on.
+"""
+
+import logging
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+from poolplanner.core.members import Announcement, endpoints
+from poolplanner.core.pace import Pace, Steps
+from poolplanner.core.replicas import Replica, state_of
+from poolplanner.core.report import Reporter
+from poolplanner.metrics import Metrics
+from poolplanner.ports import Actuator, GrantSource, MembersStore, RefusedError
+from weir.domain.errors import UnavailableError, WeirError
+from weir.domain.ids import WorkerId
+from weir.domain.planning import Grant
+from weir.runtime.clock import Clock
+from weir.runtime.lifecycle import Stop
+
+__all__ = ["Origin", "PoolPlanner", "Schedule"]
+
+_log = logging.getLogger("weir.poolplanner")
+_SHORTEST_PAUSE_S = 0.01
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Schedule:
+    """`interval_s`, `drain_s`: model seconds. `silence_s`, `refresh_s`: wall seconds."""
+
+    interval_s: float
+    drain_s: float
+    silence_s: float
+    refresh_s: float = 5.0
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Origin:
+    """Where this process begins to count; above all that an earlier one has used."""
+
+    sequence: int
+    version: int
+
+
+class PoolPlanner:
+    """One pool. `acts` False: it reports and announces, but starts and stops nothing."""
+
+    def __init__(
+        self,
+        *,
+        reporter: Reporter,
+        pace: Pace,
+        actuator: Actuator,
+        planner: GrantSource,
+        members: MembersStore,
+        clock: Clock,
+        metrics: Metrics,
+        schedule: Schedule,
+        origin: Origin,
+        acts: bool = True,
+    ) -> None:
+        self._reporter = reporter
+        self._pool = reporter.spec.id
+        self._pace = pace
+        self._actuator = actuator
+        self._planner = planner
+        self._members = members
+        self._clock = clock
+        self._metrics = metrics
+        self._schedule = schedule
+        self._sequence = origin.sequence
+        self._first_version = origin.version
+        self._acts = acts
+        self._announcement: Announcement | None = None
+        self._replicas: Sequence[Replica] | None = None
+        self._answered_at_s: float | None = None
+        self._trouble: dict[str, str] = {}
+
+    def not_ready(self) -> str | None:
+        """Why this planner cannot do its work now; None if it can."""
+        if trouble := self._trouble.get("actuator"):
+            return trouble
+        if self._replicas is None:
+            return "replicas have not been listed yet"
+        if self._pace.grant is None:
+            return "no grant yet; holding"
+        silent_s = self._clock.wall_s() - (self._answered_at_s or 0.0)
+        if silent_s > self._schedule.silence_s:
+            return f"the GlobalPlanner has been silent for {silent_s:.0f} s; holding"
+        return None
+
+    async def run(self, stop: Stop) -> None:
+        """Plan every interval until `stop` is requested."""
+        while not stop.requested:
+            began_s = self._clock.wall_s()
+            try:
+                await self.tick()
+            except Exception:
+                self._metrics.error("internal")
+                _log.exception("a planning round failed; holding")
+            took_s = self._clock.wall_s() - began_s
+            self._metrics.ticked(took_s)
+            pause_s = self._clock.wall_span_s(self._schedule.interval_s) - took_s
+            await stop.sleep(max(_SHORTEST_PAUSE_S, pause_s))
+
+    async def tick(self) -> None:
+        """One round. Errors of the outside are counted and logged, not raised."""
+        replicas = await self._list()
+        if replicas is None:
+            await self._announce(self._replicas)
+            return
+        await self._announce(replicas)
+        await self._report(replicas)
+        if self._acts:
+            await self._act(replicas)
+
+    async def _list(self) -> Sequence[Replica] | None:
+        try:
+            replicas = await self._actuator.list()
+        except WeirError as error:
+            self._failed("actuator", error)
+            return None
+        self._recovered("actuator")
+        self._replicas = replicas
+        self._pace.see(replicas, self._clock.wall_s())
+        return replicas
+
+    async def _announce(self, replicas: Sequence[Replica] | None) -> None:
+        """Publish who may be routed to, if that changed or is due again."""
+        if replicas is None:
+            return
+        try:
+            if self._announcement is None:
+                stored = await self._members.newest_version()
+                self._announcement = Announcement(
+                    self._pool,
+                    first_version=max(self._first_version, stored + 1),
+                    refresh_s=self._schedule.refresh_s,
+                )
+            workers = endpoints(replicas, self._pace.draining)
+            members = self._announcement.due(workers, self._clock.wall_s())
+            if members is not None:
+                await self._members.put(members)
+                self._announcement.published(self._clock.wall_s())
+        except WeirError as error:
+            self._failed("members", error)
+            return
+        self._recovered("members")
+        self._pace.announced(self._clock.wall_s())
+
+    async def _report(self, replicas: Sequence[Replica]) -> None:
+        """Hand in a report and take over the grant that answers it."""
+        self._sequence += 1
+        sent_at_s = self._clock.wall_s()
+        report = self._reporter.report(
+            sequence=self._sequence,
+            state=state_of(replicas, unsettled=self._pace.unsettled(sent_at_s)),
+            grant=self._pace.grant,
+            now_s=self._clock.now_s(),
+        )
+        self._metrics.holds(report.state)
+        self._metrics.reported(report)
+        try:
+            grant = await self._planner.report(report)
+        except WeirError as error:
+            self._failed("global_planner", error)
+            return
+        self._recovered("global_planner")
+        self._answered_at_s = self._clock.wall_s()
+        if grant is not None:
+            self._take(grant, sent_at_s)
+
+    def _take(self, grant: Grant, sent_at_s: float) -> None:
+        before = self._pace.grant
+        if grant.pool_id == self._pool:
+            refusal = self._pace.offer(grant, sent_at_s=sent_at_s)
+        else:
+            refusal = f"it is for pool {grant.pool_id}"
+        if refusal is not None:
+            self._metrics.refused_grant()
+            _log.warning("grant refused: %s %s", refusal, _named(grant))
+            return
+        self._metrics.granted(grant)
+        if before is None or before.replicas != grant.replicas or before.term != grant.term:
+            _log.info("granted %s", _named(grant))
+
+    async def _act(self, replicas: Sequence[Replica]) -> None:
+        steps = self._pace.step(replicas, self._clock.wall_s())
+        grant = self._pace.grant
+        if grant is None or steps == Steps():
+            return
+        for action, workers in (("drain", steps.drain), ("keep", steps.keep)):
+            for worker_id in workers:
+                self._metrics.decided(action)
+                _log.info(
+                    "%s replica=%s held=%d %s", action, worker_id, len(replicas), _named(grant)
+                )
+        if steps.drain or steps.keep:
+            await self._announce(replicas)
+        for worker_id in steps.stop:
+            await self._stop(worker_id, grant)
+        for number in range(steps.start):
+            if not await self._start(grant, held=len(replicas) + number):
+                break
+
+    async def _start(self, grant: Grant, *, held: int) -> bool:
+        """Start one replica; False if trying another one now makes no sense."""
+        ordered_at_s = self._clock.wall_s()
+        if not self._pace.valid(ordered_at_s):
+            return False
+        worker_id: WorkerId | None = None
+        try:
+            worker_id = await self._actuator.start(grant)
+        except RefusedError as error:
+            self._failed("start", error)
+            return False
+        except UnavailableError as error:
+            self._failed("start", error)
+        else:
+            self._recovered("start")
+        self._pace.started(worker_id, self._clock.wall_s())
+        self._metrics.decided("start")
+        _log.info("start replica=%s held=%d %s", worker_id or "?", held, _named(grant))
+        return worker_id is not None
+
+    async def _stop(self, worker_id: WorkerId, grant: Grant) -> None:
+        drain_s = self._schedule.drain_s
+        try:
+            await self._actuator.stop(worker_id, drain_s=drain_s)
+        except WeirError as error:
+            self._failed("stop", error)
+            return
+        self._recovered("stop")
+        self._metrics.decided("stop")
+        _log.info("stop replica=%s drain_s=%g %s", worker_id, drain_s, _named(grant))
+
+    def _failed(self, reason: str, error: Exception) -> None:
+        """Count it; log it when it is new."""
+        self._metrics.error(reason)
+        text = str(error)
+        if self._trouble.get(reason) != text:
+            self._trouble[reason] = text
+            _log.warning("%s: %s", reason, text)
+
+    def _recovered(self, reason: str) -> None:
+        if self._trouble.pop(reason, None) is not None:
+            _log.info("%s: works again", reason)
+
+
+def _named(grant: Grant) -> str:
+    return (
+        f"granted={grant.replicas} term={grant.term} epoch={grant.epoch}"
+        f" reason={grant.reason or 'none given'!r}"
+    )
