@@ -9,7 +9,7 @@ from typing import Any
 import orjson
 
 from weir.domain.fleet import Fleet, PoolSpec
-from weir.domain.ids import PoolId
+from weir.domain.ids import ModelName, PoolId
 from weir.domain.profile import EngineProfile, PolynomialTiming
 from weir.local.ports import HOST, Ports
 from weir.local.replicas import Replica
@@ -80,7 +80,8 @@ class Commands:
             *_WEIR,
             "mocker",
             *("--listen", f"{HOST}:{replica.port}"),
-            *("--model", pool.model),
+            *("--model", pool.model, *self._aliases(pool.model)),
+            *("--context-limit-tokens", str(pool.context_limit_tokens)),
             *("--profile", str(self.profiles / f"{pool.id}.json")),
             *("--role", pool.role),
             *("--pool", pool.id),
@@ -90,6 +91,9 @@ class Commands:
             *("--start-up-s", repr(pool.start_up_s)),
             *self._time(),
         ]
+
+    def _aliases(self, name: ModelName) -> Sequence[str]:
+        return next(model.aliases for model in self.fleet.models if model.name == name)
 
     def _role(self, command: str, child: str | None = None) -> list[str]:
         return [

@@ -59,9 +59,11 @@ class Output:
                 await asyncio.sleep(_LINE_INTERVAL_S)
                 self.note(progress_line(view()))
 
-    def handler(self) -> logging.Handler:
-        """Shows log records as notes."""
-        return _Notes(self)
+    def take_warnings_of(self, logger: logging.Logger) -> None:
+        """Show what this logger warns of as notes, and only so."""
+        logger.setLevel(logging.WARNING)
+        logger.addHandler(_Notes(self))
+        logger.propagate = False
 
 
 class _Notes(logging.Handler):

@@ -52,7 +52,7 @@ async def run(options: Options, stop: Stop) -> RunSummary | None:
     """
     hurry = _take_signals(stop)
     output = Output()
-    logging.getLogger("weir.local").addHandler(output.handler())
+    output.take_warnings_of(logging.getLogger("weir.local"))
     begun_at_s = Clock.wall_s()
     with Workspace() as workspace:
         session = _Session(options, workspace, output, begun_at_s)

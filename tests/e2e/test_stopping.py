@@ -1,0 +1,78 @@
+"""However `weir up` ends, no process and no file is left, and the next one just works."""
+
+import signal
+import socket
+import time
+from collections.abc import Callable
+from pathlib import Path
+
+import psutil
+import pytest
+
+from tests.e2e.conftest import FLEETS, STOPS_WITHIN_S, Fleet
+
+Start = Callable[..., Fleet]
+
+AGG = ("--fleet", str(FLEETS / "agg.yaml"), "--speed", "10")
+
+
+def living(family: list[psutil.Process]) -> list[psutil.Process]:
+    return [p for p in family if p.is_running() and p.status() != psutil.STATUS_ZOMBIE]
+
+
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM, signal.SIGHUP])
+def test_a_signal_stops_everything_within_ten_seconds(
+    fleet: Start, tmp_path: Path, number: signal.Signals
+) -> None:
+    run = fleet(*AGG, "--json", "--trace", str(FLEETS.parent / "traces/azure23_conv_head.csv.gz"))
+    assert run.endpoint
+    time.sleep(1.0)
+    family = run.children()
+    assert len(family) >= 5
+    asked_s = time.monotonic()
+    assert run.stop(number) == 0, run.said()
+    assert time.monotonic() - asked_s < STOPS_WITHIN_S
+    assert living(family) == []
+    assert list(tmp_path.iterdir()) == []
+    summary = run.summary()
+    ended = ("completed", "failed", "shed", "cancelled")
+    assert summary["requests"] == sum(summary[name] for name in ended)
+    assert summary["requests"] > 0
+
+
+def test_stopping_while_starting_is_clean_too(fleet: Start, tmp_path: Path) -> None:
+    run = fleet(*AGG, "--no-replay")
+    run.until(lambda: len(run.children()) >= 3, 20.0, "children appear")
+    family = run.children()
+    assert run.stop(signal.SIGINT) == 0, run.said()
+    assert living(family) == []
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_nothing_survives_a_killed_weir_up_and_the_next_one_tidies(
+    fleet: Start, tmp_path: Path
+) -> None:
+    run = fleet(*AGG, "--no-replay")
+    assert run.endpoint
+    family = run.children()
+    run.process.kill()
+    run.process.wait()
+    deadline_s = time.monotonic() + 5.0
+    while living(family) and time.monotonic() < deadline_s:
+        time.sleep(0.05)
+    assert living(family) == []
+    again = fleet(*AGG, "--no-replay")
+    assert again.endpoint
+    assert len(list(tmp_path.iterdir())) == 1
+    assert again.stop() == 0
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_the_same_port_can_be_used_again_at_once(fleet: Start) -> None:
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        port = probe.getsockname()[1]
+    for _ in range(2):
+        run = fleet(*AGG, "--no-replay", "--port", str(port))
+        assert run.endpoint == f"127.0.0.1:{port}"
+        assert run.stop() == 0
