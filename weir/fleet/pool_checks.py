@@ -25,6 +25,10 @@ def pool_findings(fleet: Fleet, tree: Tree) -> Iterator[Finding]:
         path = ("spec", "pools", index)
         if not pool.max_replicas:
             yield at(tree, path, "never runs, max_replicas is 0", level=Level.WARNING)
+        most = tree.get((*path, "max_replicas"))
+        if isinstance(most, int) and most != pool.max_replicas:
+            message = f"is ignored: scaling none keeps the pool at {pool.max_replicas}"
+            yield at(tree, (*path, "max_replicas"), message, level=Level.WARNING)
         yield from _engine_limits(pool, path, tree)
     yield from _profiles(fleet, tree)
     yield from _unused(fleet, tree)

@@ -110,17 +110,7 @@ def _gpu_classes(tree: Tree) -> Iterator[Finding]:
 
 def _replica_order(tree: Tree) -> Iterator[Finding]:
     for path, pool in _items(tree, "pools"):
-        least = _number(pool, "min_replicas", 1)
-        floor = _number(pool, "floor_replicas", least)
-        guarantee = _number(pool, "guarantee_replicas", floor)
-        bounds = {
-            "min_replicas": least,
-            "floor_replicas": floor,
-            "guarantee_replicas": guarantee,
-            "max_replicas": _most(pool, least),
-        }
-        given = [(key, value) for key, value in bounds.items() if value is not None]
-        for (low_key, low), (high_key, high) in pairwise(given):
+        for (low_key, low), (high_key, high) in pairwise(_bounds(pool)):
             if low > high:
                 blamed = high_key if pool.get(high_key) is not None else low_key
                 message = (
@@ -130,11 +120,18 @@ def _replica_order(tree: Tree) -> Iterator[Finding]:
                 yield at(tree, (*path, blamed), message)
 
 
-def _most(pool: dict[str, Any], least: int | None) -> int | None:
-    """Most replicas; a pool that is not scaled stays at its minimum."""
+def _bounds(pool: dict[str, Any]) -> list[tuple[str, int]]:
+    """The replica counts that are given, from the least to the most."""
     scaling = pool.get("scaling")
     fixed = isinstance(scaling, dict) and scaling.get("kind") == "none"
-    return _number(pool, "max_replicas", least if fixed else None)
+    least = _number(pool, "min_replicas", 1)
+    bounds = {
+        "min_replicas": least,
+        "floor_replicas": _number(pool, "floor_replicas", None),
+        "guarantee_replicas": _number(pool, "guarantee_replicas", None),
+        "max_replicas": least if fixed else _number(pool, "max_replicas", None),
+    }
+    return [(key, value) for key, value in bounds.items() if value is not None]
 
 
 def _empty_ranges(tree: Tree) -> Iterator[Finding]:

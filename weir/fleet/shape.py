@@ -27,12 +27,12 @@ def known_keys(path: Path) -> tuple[str, ...]:
 
 def is_open(path: Path) -> bool:
     """Whether `path` is a mapping from free names, such as `spec.profiles`."""
-    return any(isinstance(node.get("additionalProperties"), dict) for node in _at(path))
+    return any(_of_any_name(node) for node in _at(path))
 
 
 def suggestion(word: str, known: Iterable[str]) -> str:
     """ " (did you mean x?)", or the choices when none is close and they are few."""
-    choices = list(known)
+    choices = list(dict.fromkeys(known))
     by_letters = {choice.lower().replace("_", ""): choice for choice in choices}
     close = difflib.get_close_matches(word.lower().replace("_", ""), by_letters, n=1, cutoff=0.6)
     if close:
@@ -63,8 +63,20 @@ def _alternatives(node: dict[str, Any]) -> Iterator[dict[str, Any]]:
 
 
 def _step(node: dict[str, Any], step: str | int) -> Iterator[dict[str, Any]]:
-    inner = node.get("items") if isinstance(step, int) else node.get("properties", {}).get(step)
-    if inner is None and not isinstance(step, int):
-        inner = node.get("additionalProperties")
-    if isinstance(inner, dict):
-        yield from _alternatives(inner)
+    if isinstance(step, int):
+        inner = [node["items"]] if "items" in node else []
+    elif step in node.get("properties", ()):
+        inner = [node["properties"][step]]
+    else:
+        inner = _of_any_name(node)
+    for found in inner:
+        yield from _alternatives(found)
+
+
+def _of_any_name(node: dict[str, Any]) -> list[dict[str, Any]]:
+    """Schemas of the values under free names."""
+    free = node.get("additionalProperties")
+    return [
+        *node.get("patternProperties", {}).values(),
+        *([free] if isinstance(free, dict) else []),
+    ]

@@ -1,5 +1,6 @@
 """Change the offered rate of a trace without changing its shape."""
 
+import math
 import random
 from collections.abc import Sequence
 from dataclasses import replace
@@ -19,10 +20,10 @@ def scale_rate(
     instants before the next request, so that rates over longer windows keep their curve and
     copies do not arrive together.
 
-    Raises `ValueError` if `factor` is not above 0.
+    Raises `ValueError` if `factor` is not a finite number above 0.
     """
-    if not factor > 0.0:
-        raise ValueError(f"factor must be > 0, not {factor}")
+    if not 0.0 < factor < math.inf:
+        raise ValueError(f"factor must be a finite number > 0, not {factor}")
     if factor == 1.0:
         return list(requests)
     whole, share = int(factor), factor - int(factor)
