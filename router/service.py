@@ -19,13 +19,11 @@ from router.core.shares import SmoothShares
 from router.core.traffic import Traffic
 from router.core.waiting import Place, Waiting
 from router.ports import TrafficSink
-from weir.domain.errors import RequestError
 from weir.domain.fleet import Fleet, Stage
 from weir.domain.ids import ClassName, PoolId, RouterId, WorkerId
 from weir.domain.planning import PoolMembers, RoutingPlan
 from weir.domain.telemetry import TrafficSample
 from weir.runtime.clock import Clock
-from weir.runtime.lifecycle import Stop
 
 __all__ = ["Flight", "RouterService", "ServiceSettings"]
 
@@ -54,7 +52,6 @@ class RouterService:
         self.waiting = Waiting(
             most_requests=settings.queue_requests, most_bytes=settings.queue_bytes
         )
-        self.refused = dict.fromkeys(("model_not_found", "context_length_exceeded"), 0)
         self._admission = Admission(
             self.pools,
             fleet.classes,
@@ -106,13 +103,7 @@ class RouterService:
 
     def open(self, profile: RequestProfile, now_s: float) -> Flight:
         """A request has arrived: count it in its class. Raises `RequestError` as `decide`."""
-        try:
-            sized = self._admission.size(profile)
-        except RequestError as error:
-            if error.code in self.refused:
-                self.refused[error.code] += 1
-            raise
-        return Flight(self._books, profile, sized, now_s)
+        return Flight(self._books, profile, self._admission.size(profile), now_s)
 
     async def place(
         self,
@@ -248,12 +239,13 @@ class RouterService:
                 held[pool_id] = held.get(pool_id, 0.0) + weight * tokens
         return {pool_id: round(tokens) for pool_id, tokens in held.items()}
 
-    async def publish_traffic(self, sink: TrafficSink, stop: Stop) -> None:
-        """Publish a sample each interval until `stop`, also when nothing happens."""
+    async def publish_traffic(self, sink: TrafficSink) -> None:
+        """Publish a sample each interval until cancelled, also when nothing happens."""
         interval_s = self._settings.sample_interval_s
         began_s = self.clock.now_s()
         due_s = began_s + interval_s
-        while not await stop.sleep(self.clock.wall_span_s(due_s - self.clock.now_s())):
+        while True:
+            await self.clock.sleep(due_s - self.clock.now_s())
             now_s = self.clock.now_s()
             sink.publish(self.sample(now_s - began_s))
             began_s = now_s

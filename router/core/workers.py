@@ -46,6 +46,13 @@ class Worker:
         self.ejected_until_s = 0.0
         self.probing = False
 
+    @property
+    def state(self) -> str:
+        """For people: `ready`, `ejected` (its breaker is not closed) or `draining`."""
+        if self.endpoint.draining:
+            return "draining"
+        return "ejected" if self.failures else "ready"
+
     def usable(self, now_s: float) -> bool:
         """Not draining, and its breaker is closed or due for one probe."""
         if self.endpoint.draining:

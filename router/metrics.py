@@ -1,0 +1,199 @@
+"""The router's metrics: read from the service's own counts when somebody asks.
+
+Nothing is recorded twice and nothing costs the data plane. Classes, pools and reasons are
+closed sets; times are model seconds.
+"""
+
+from collections.abc import Callable, Iterator, Mapping
+from typing import Protocol
+
+from prometheus_client import CollectorRegistry, ProcessCollector, generate_latest
+from prometheus_client.core import (
+    CounterMetricFamily,
+    GaugeMetricFamily,
+    HistogramMetricFamily,
+    Metric,
+)
+from prometheus_client.registry import Collector
+
+from router.core.traffic import BucketHistogram, ClassLog, PoolLog
+from router.service import RouterService
+from weir.domain.ids import ClassName, PoolId
+
+__all__ = ["BusState", "FrontendMeter", "RouterCollector", "registry", "render"]
+
+_STATUSES = (400, 401, 403, 404, 405, 408, 411, 413, 415, 422, 429, 431)
+_PREFIX = "weir_router"
+
+
+class BusState(Protocol):
+    """What metrics tell of the NATS connection (`weir.runtime.bus.Bus`)."""
+
+    dropped: int
+
+    @property
+    def connected(self) -> bool: ...
+
+
+class FrontendMeter:
+    """Counts for the frontend what never becomes a flight."""
+
+    def __init__(self) -> None:
+        self.rejections = {str(status): 0 for status in (*_STATUSES, "other")}
+        self.recomputations = 0
+
+    def rejected(self, status: int) -> None:
+        key = str(status)
+        self.rejections[key if key in self.rejections else "other"] += 1
+
+    def recomputed(self) -> None:
+        self.recomputations += 1
+
+
+class RouterCollector(Collector):
+    """`bus` is None for a router without NATS."""
+
+    def __init__(
+        self, service: RouterService, meter: FrontendMeter, bus: BusState | None = None
+    ) -> None:
+        self._service = service
+        self._meter = meter
+        self._bus_state = bus
+
+    def collect(self) -> Iterator[Metric]:
+        yield from self._classes(self._service.traffic.classes)
+        yield from self._pools(self._service.traffic.pools)
+        yield from self._decisions()
+        yield from self._bus()
+
+    def _classes(self, logs: Mapping[ClassName, ClassLog]) -> Iterator[Metric]:
+        requests = CounterMetricFamily(
+            f"{_PREFIX}_requests", "Requests that ended, by how.", labels=("class", "outcome")
+        )
+        arrivals = CounterMetricFamily(
+            f"{_PREFIX}_arrivals", "Requests that arrived: the offered load.", labels=("class",)
+        )
+        queued = GaugeMetricFamily(
+            f"{_PREFIX}_queued", "Requests that wait for room at the router.", labels=("class",)
+        )
+        in_flight = GaugeMetricFamily(
+            f"{_PREFIX}_in_flight", "Requests that are at an engine.", labels=("class",)
+        )
+        for name, log in logs.items():
+            arrivals.add_metric((name,), log.arrivals)
+            queued.add_metric((name,), log.queued)
+            in_flight.add_metric((name,), log.open - log.queued)
+            for outcome, count in log.outcomes.items():
+                requests.add_metric((name, outcome.value), count)
+        yield from (requests, arrivals, queued, in_flight)
+        yield _histogram(
+            "ttft", "Arrival to first token, streamed responses.", logs, lambda log: log.ttft_s
+        )
+        yield _histogram(
+            "itl", "Mean gap between output tokens of a request.", logs, lambda log: log.itl_s
+        )
+        yield _histogram(
+            "duration", "Arrival to end of completed requests.", logs, lambda log: log.duration_s
+        )
+
+    def _pools(self, logs: Mapping[PoolId, PoolLog]) -> Iterator[Metric]:
+        requests = CounterMetricFamily(
+            f"{_PREFIX}_pool_requests", "Legs sent to the pool.", labels=("pool",)
+        )
+        failures = CounterMetricFamily(
+            f"{_PREFIX}_pool_failures", "Legs that failed in the pool.", labels=("pool",)
+        )
+        in_flight = GaugeMetricFamily(
+            f"{_PREFIX}_pool_in_flight", "Legs at the pool's engines.", labels=("pool",)
+        )
+        queued = GaugeMetricFamily(
+            f"{_PREFIX}_pool_queued_tokens",
+            "Prompt tokens sent to the pool whose first token is not back.",
+            labels=("pool",),
+        )
+        for name, log in logs.items():
+            requests.add_metric((name,), log.requests)
+            failures.add_metric((name,), log.failed)
+            in_flight.add_metric((name,), log.in_flight)
+            queued.add_metric((name,), log.queued_tokens)
+        yield from (requests, failures, in_flight, queued, self._workers())
+
+    def _workers(self) -> Metric:
+        workers = GaugeMetricFamily(
+            f"{_PREFIX}_pool_workers", "Workers of the pool, by state.", labels=("pool", "state")
+        )
+        for pool in self._service.pools:
+            counts = {"ready": 0, "ejected": 0, "draining": 0}
+            for worker in list(pool.workers.values()):
+                counts[worker.state] += 1
+            for state, count in counts.items():
+                workers.add_metric((pool.id, state), count)
+        return workers
+
+    def _decisions(self) -> Iterator[Metric]:
+        traffic = self._service.traffic
+        routes = CounterMetricFamily(
+            f"{_PREFIX}_routes", "Routes taken, by why these pools.", labels=("reason",)
+        )
+        for reason, count in traffic.routes.items():
+            routes.add_metric((reason.value,), count)
+        retries = CounterMetricFamily(
+            f"{_PREFIX}_retries", "Legs given up before their first byte.", labels=("reason",)
+        )
+        for why, count in traffic.retries.items():
+            retries.add_metric((why.value,), count)
+        rejected = CounterMetricFamily(
+            f"{_PREFIX}_rejected",
+            "Requests answered with a 4xx before they were routed.",
+            labels=("status",),
+        )
+        for status, count in self._meter.rejections.items():
+            rejected.add_metric((status,), count)
+        yield from (routes, retries, rejected)
+        yield CounterMetricFamily(
+            f"{_PREFIX}_recomputed_prefills",
+            "Prefill legs without transfer parameters; the decode leg computed again.",
+            value=self._meter.recomputations,
+        )
+        plan = self._service.pools.plan
+        for name, value in (("term", plan and plan.term), ("version", plan and plan.version)):
+            text = f"The {name} of the routing plan in force; 0 without a plan."
+            yield GaugeMetricFamily(f"{_PREFIX}_plan_{name}", text, value=value or 0)
+
+    def _bus(self) -> Iterator[Metric]:
+        bus = self._bus_state
+        if bus is None:
+            return
+        text = "1 while NATS is connected."
+        yield GaugeMetricFamily(f"{_PREFIX}_nats_connected", text, value=float(bus.connected))
+        text = "Messages not published for want of NATS."
+        yield CounterMetricFamily(f"{_PREFIX}_nats_dropped", text, value=bus.dropped)
+
+
+def registry(collector: RouterCollector) -> CollectorRegistry:
+    """A registry with the router's metrics and those of its process."""
+    made = CollectorRegistry()
+    made.register(collector)
+    ProcessCollector(registry=made)
+    return made
+
+
+def render(metrics: CollectorRegistry) -> bytes:
+    return generate_latest(metrics)
+
+
+def _histogram(
+    name: str,
+    text: str,
+    logs: Mapping[ClassName, ClassLog],
+    of: Callable[[ClassLog], BucketHistogram],
+) -> Metric:
+    family = HistogramMetricFamily(f"{_PREFIX}_{name}_seconds", text, labels=("class",))
+    for class_name, log in logs.items():
+        histogram = of(log)
+        counts = list(histogram.counts)
+        edges = [*(str(float(edge)) for edge in histogram.edges), "+Inf"]
+        cumulative = [sum(counts[: i + 1]) for i in range(len(counts))]
+        buckets = list(zip(edges, cumulative, strict=True))
+        family.add_metric((class_name,), buckets, histogram.sum_s)
+    return family

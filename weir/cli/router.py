@@ -1,0 +1,166 @@
+"""`weir router`: the public endpoint, and where its requests go."""
+
+import argparse
+import socket
+import time
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from router.config import RouterConfig
+    from weir.fleet import LoadedFleet
+
+__all__ = ["configure", "run"]
+
+_DESCRIPTION = """\
+The public OpenAI-compatible endpoint and the router behind it. With --fleet it serves the pools
+of a Fleet document and learns their workers and the routing plan over NATS; with --model and
+--worker it needs no file and serves the workers as one aggregated pool."""
+
+_EXAMPLES = """\
+examples:
+  weir router --listen 0.0.0.0:8080 --model my-model --worker http://10.0.0.1:8000 \\
+      --worker http://10.0.0.2:8000
+  weir router --fleet fleet.yaml --nats nats://127.0.0.1:4222 --grpc 127.0.0.1:9090
+  weir router --fleet fleet.yaml --worker prefill=http://10.0.0.1:8000 \\
+      --worker decode=http://10.0.0.2:8000
+
+SIGTERM fails readiness, lets running requests end, and exits with 0."""
+
+
+def configure(parser: argparse.ArgumentParser) -> None:
+    parser.description = _DESCRIPTION
+    parser.epilog = _EXAMPLES
+    parser.formatter_class = argparse.RawDescriptionHelpFormatter
+    _target_options(parser.add_argument_group("what it serves"))
+    _address_options(parser.add_argument_group("where"))
+    _process_options(parser.add_argument_group("process"))
+
+
+def _target_options(group: argparse._ArgumentGroup) -> None:
+    group.add_argument("--fleet", metavar="FILE", type=Path, help="Fleet document")
+    group.add_argument(
+        "--set",
+        metavar="PATH=VALUE",
+        dest="sets",
+        action="append",
+        default=[],
+        help="override a value of the Fleet document; may be repeated",
+    )
+    group.add_argument(
+        "--model",
+        metavar="NAME",
+        action="extend",
+        nargs="+",
+        default=[],
+        help="without --fleet: the model that the workers serve; further names are aliases",
+    )
+    group.add_argument(
+        "--worker",
+        metavar="URL",
+        dest="workers",
+        action="append",
+        default=[],
+        help="engine to route to, http://HOST:PORT, with --fleet POOL=http://HOST:PORT; "
+        "may be repeated",
+    )
+
+
+def _address_options(group: argparse._ArgumentGroup) -> None:
+    group.add_argument(
+        "--listen",
+        metavar="HOST:PORT",
+        default="127.0.0.1:8080",
+        help="public endpoint; port 0 takes a free one (default %(default)s)",
+    )
+    group.add_argument("--grpc", metavar="HOST:PORT", help="serve Router.Route there")
+    group.add_argument(
+        "--control",
+        metavar="HOST:PORT",
+        default="127.0.0.1:0",
+        help="/livez, /readyz and /metrics for operators (default %(default)s)",
+    )
+    group.add_argument("--nats", metavar="URL", help="NATS server of the fleet")
+
+
+def _process_options(group: argparse._ArgumentGroup) -> None:
+    group.add_argument(
+        "--id", metavar="ID", help="name of this router in the fleet (default: host and port)"
+    )
+    group.add_argument(
+        "--drain-timeout-s",
+        metavar="S",
+        type=float,
+        default=30.0,
+        help="wall seconds that running requests get after SIGTERM (default %(default)g)",
+    )
+    group.add_argument(
+        "--drain-notice-s",
+        metavar="S",
+        type=float,
+        default=0.0,
+        help="wall seconds after SIGTERM in which requests are still taken, for load balancers "
+        "to notice (default %(default)g)",
+    )
+    group.add_argument(
+        "--speed",
+        metavar="X",
+        type=float,
+        default=1.0,
+        help="model seconds in a wall second (default %(default)g)",
+    )
+    group.add_argument(
+        "--clock-origin-s",
+        metavar="T",
+        type=float,
+        help="reading of the machine's monotonic clock at model time 0 (default: now)",
+    )
+
+
+def run(args: argparse.Namespace) -> int:
+    config = _config(args)
+    from router import app
+    from weir.runtime import lifecycle, logs
+
+    logs.setup("router")
+    return lifecycle.run(lambda stop: app.run(config, stop))
+
+
+def _config(args: argparse.Namespace) -> "RouterConfig":
+    """Raises `UsageError` or `FleetError` saying what to mend."""
+    from router import config
+
+    listen = config.parse_address("--listen", args.listen)
+    loaded = _loaded(args)
+    fleet = config.static_fleet(args.model) if loaded is None else loaded.fleet
+    origin_s = time.monotonic() if args.clock_origin_s is None else args.clock_origin_s
+    return config.router_config(
+        router_id=config.router_id(args.id or f"{socket.gethostname()}-{listen.port}"),
+        fleet=fleet,
+        settings=config.RouterSettings() if loaded is None else loaded.router,
+        workers=config.static_members(args.workers, None if loaded is None else fleet),
+        listen=listen,
+        control=config.parse_address("--control", args.control),
+        grpc=None if args.grpc is None else config.parse_address("--grpc", args.grpc),
+        nats_url=args.nats,
+        clock=config.clock(args.speed, origin_s),
+        drain_timeout_s=args.drain_timeout_s,
+        drain_notice_s=args.drain_notice_s,
+    )
+
+
+def _loaded(args: argparse.Namespace) -> "LoadedFleet | None":
+    from router.config import UsageError
+    from weir.fleet import load
+
+    if args.fleet is not None:
+        if args.model:
+            raise UsageError("--model comes from the Fleet document when --fleet is given")
+        if args.nats is None and not args.workers:
+            raise UsageError("--fleet needs --nats (or --worker POOL=URL) to know the workers")
+        return load(args.fleet, args.sets)
+    if not args.model or not args.workers:
+        raise UsageError("give --fleet FILE, or --model NAME and at least one --worker URL")
+    if args.nats is not None or args.sets:
+        raise UsageError("--nats and --set need --fleet")
+    return None
