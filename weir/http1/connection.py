@@ -25,6 +25,7 @@ Handler = Callable[[Request, Responder], None]
 _log = logging.getLogger("weir.http1")
 
 _CONTINUE = b"HTTP/1.1 100 Continue\r\n\r\n"
+_CLOSE = b"connection: close"
 _INTERNAL_ERROR = "internal error; the log of this process has details"
 _MAX_QUEUED = 16
 _MAX_QUEUED_BYTES = 1 << 20
@@ -116,9 +117,7 @@ class ServerConnection(asyncio.Protocol):
         if self._ignoring:
             return
         try:
-            self._parser.feed_data(data)
-        except httptools.HttpParserUpgrade:
-            self._stop_parsing()
+            self._parse(data)
         except httptools.HttpParserError as error:
             self._refuse(_refusal_for(error))
         else:
@@ -242,6 +241,8 @@ class ServerConnection(asyncio.Protocol):
         self._body.append(data)
 
     def on_message_complete(self) -> None:
+        if self._parser.should_upgrade():
+            return  # `_parse` goes over it again
         self._parsing = False
         self._continue_due = False
         self._read_deadline = inf
@@ -262,12 +263,41 @@ class ServerConnection(asyncio.Protocol):
 
     # Inside.
 
+    def _parse(self, data: bytes) -> None:
+        """Feed the parser. It leaves out the body of a request that offers an upgrade.
+
+        No upgrade is ever taken, so such a request is parsed again without the offer (Java's
+        HTTP client makes one with its first request, body or not).
+        """
+        rest: bytes | memoryview = data
+        while True:
+            try:
+                self._parser.feed_data(rest)
+                return
+            except httptools.HttpParserUpgrade as offer:
+                head = self._head_without_upgrade()
+                rest = memoryview(rest)[offer.args[0] :]
+                self._parser = httptools.HttpRequestParser(self)
+                self._parser.feed_data(head)
+
+    def _head_without_upgrade(self) -> bytes:
+        parser = self._parser
+        version = parser.get_http_version().encode()
+        lines = [b"%b %b HTTP/%b" % (parser.get_method(), self._url, version)]
+        for name, value in self._headers:
+            if name not in (b"connection", b"upgrade"):
+                lines.append(b"%b: %b" % (name, value))
+        lines.append(b"connection: keep-alive" if parser.should_keep_alive() else _CLOSE)
+        return b"\r\n".join([*lines, b"", b""])
+
     def _check_head(self) -> None:
         """What llhttp leaves to its user. Raises `_Refusal`."""
         limits = self._limits
         version = self._parser.get_http_version()
         if version not in ("1.0", "1.1"):
             raise _Refusal(505, f"HTTP/{version} is not served here")
+        if self._parser.get_method() == b"CONNECT":
+            raise _Refusal(501, "this is not a forward proxy")
         size = len(self._url)
         for name, value in self._headers:
             size += len(name) + len(value) + 4

@@ -349,7 +349,7 @@ class ClientConnection(asyncio.Protocol):
         status: int = parser.get_status_code()
         if status == 101:
             raise BrokenError("the server switched protocols unasked")
-        self._keep = parser.should_keep_alive()
+        self._keep = parser.get_http_version() == "1.1"
         self._frame(status, collected.headers)
         return status, collected.headers
 
@@ -361,6 +361,8 @@ class ClientConnection(asyncio.Protocol):
                     raise BrokenError("the response has a transfer-encoding not understood")
                 framing = Framing.CHUNKED
                 self._chunks = ChunkReader()
+            elif name == b"connection":
+                self._keep = _stays_open(value, self._keep)
             elif name == b"content-length" and framing is not Framing.CHUNKED:
                 framing = Framing.LENGTH
                 self._left = int(value)
@@ -397,3 +399,8 @@ class ClientConnection(asyncio.Protocol):
             done.cancel()
         else:
             done.set_exception(error)
+
+
+def _stays_open(connection: bytes, default: bool) -> bool:
+    tokens = {token.strip() for token in connection.lower().split(b",")}
+    return b"close" not in tokens and (default or b"keep-alive" in tokens)
