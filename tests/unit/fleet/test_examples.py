@@ -37,6 +37,16 @@ def test_an_example_has_no_findings_and_the_name_of_its_file(path: Path) -> None
     assert read_trace(loaded.workload.trace)
 
 
+@pytest.mark.parametrize("path", FLEETS, ids=lambda path: path.stem)
+def test_a_document_written_as_json_is_the_same_fleet(path: Path, tmp_path: Path) -> None:
+    loaded = load(path)
+    copy = tmp_path / "copy.yaml"
+    copy.write_text(loaded.document.model_dump_json(by_alias=True, exclude_none=True))
+    again = load(copy)
+    assert again.fleet == loaded.fleet
+    assert (again.router, again.planner) == (loaded.router, loaded.planner)
+
+
 def test_demo_carries_twice_six_requests_a_second_within_its_bounds_and_budget() -> None:
     fleet = load(EXAMPLES / "fleets/demo.yaml").fleet
     chat = fleet.classes[0]
