@@ -40,8 +40,9 @@ def class_findings(fleet: Fleet, tree: Tree) -> Iterator[Finding]:
         for name, problem in problems.items():
             if problem:
                 level = Level.WARNING if served else Level.ERROR
+                of_class = "" if declared else "the default class: "
                 of_model = f"model {name!r}: " if len(everything) > 1 else ""
-                yield at(tree, path, f"{of_model}{problem}", level=level)
+                yield at(tree, path, f"{of_class}{of_model}{problem}", level=level)
         if served:
             every = [route for found in everything.values() for route in found]
             yield from _too_long(item, every, path, tree)

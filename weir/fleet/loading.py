@@ -21,6 +21,7 @@ from weir.fleet.tree import Tree, TreeError, parse
 __all__ = ["LoadedFleet", "Workload", "check", "inspect", "load"]
 
 _MAX_BYTES = 1 << 20
+_MOST_FINDINGS = 200
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -69,8 +70,16 @@ def check(loaded: LoadedFleet) -> list[Finding]:
 
 def inspect(path: str | Path, sets: Sequence[str] = ()) -> tuple[LoadedFleet | None, list[Finding]]:
     """The fleet and its warnings, or None and its errors (and warnings as far as known)."""
+    loaded, findings = _inspect(Path(path), sets)
+    if len(findings) > _MOST_FINDINGS:
+        more = problem("", f"... and {len(findings) - _MOST_FINDINGS} more")
+        findings = [*findings[:_MOST_FINDINGS], more]
+    return loaded, findings
+
+
+def _inspect(path: Path, sets: Sequence[str]) -> tuple[LoadedFleet | None, list[Finding]]:
     try:
-        tree, problems = overrides.apply(parse(_read(Path(path))), sets)
+        tree, problems = overrides.apply(parse(_read(path)), sets)
     except TreeError as error:
         return None, [problem(place, message) for place, message in error.problems]
     document, findings = _validated(tree)
@@ -81,7 +90,7 @@ def inspect(path: str | Path, sets: Sequence[str] = ()) -> tuple[LoadedFleet | N
     findings = cross_check(fleet, tree)
     if any(found.level is Level.ERROR for found in findings):
         return None, findings
-    loaded = _loaded(Path(path), tree, document, fleet)
+    loaded = _loaded(path, tree, document, fleet)
     return loaded, check(loaded)
 
 

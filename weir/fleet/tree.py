@@ -4,7 +4,6 @@ Scalars follow YAML 1.2: only true/false are booleans, 010 is ten, 1e6 is a numb
 and `<<` merges work, within limits that keep a small file from becoming a large one.
 """
 
-import math
 import re
 from collections.abc import Iterator
 from dataclasses import dataclass, field
@@ -12,21 +11,16 @@ from typing import Any
 
 import yaml
 
+from weir.fleet.scalars import PLAIN, scalar
+
 __all__ = ["Path", "Tree", "TreeError", "parse", "parse_value"]
 
 Path = tuple[str | int, ...]
 """Keys and list positions from the root."""
 
-_MAX_VALUES = 50_000
+_MAX_VALUES = 20_000
 _MAX_DEPTH = 40
 _COLLECTIONS = ("tag:yaml.org,2002:map", "tag:yaml.org,2002:seq")
-_PLAIN = {
-    "tag:yaml.org,2002:null": r"~|null|Null|NULL|",
-    "tag:yaml.org,2002:bool": r"true|True|TRUE|false|False|FALSE",
-    "tag:yaml.org,2002:int": r"[-+]?[0-9]+|0o[0-7]+|0x[0-9a-fA-F]+",
-    "tag:yaml.org,2002:float": r"[-+]?(\.[0-9]+|[0-9]+(\.[0-9]*)?)([eE][-+]?[0-9]+)?"
-    r"|[-+]?\.(inf|Inf|INF)|\.(nan|NaN|NAN)",
-}
 
 
 class TreeError(Exception):
@@ -78,9 +72,21 @@ class Tree:
 
 
 class _Loader(yaml.SafeLoader):
+    """Composes nodes, but not more of them than a document may have values."""
+
     yaml_implicit_resolvers = {  # noqa: RUF012
-        None: [(tag, re.compile(rf"^(?:{pattern})$")) for tag, pattern in _PLAIN.items()]
+        None: [(tag, re.compile(rf"^(?:{pattern})$")) for tag, pattern in PLAIN.items()]
     }
+
+    def __init__(self, stream: str) -> None:
+        super().__init__(stream)
+        self._nodes = 0
+
+    def compose_node(self, parent: yaml.Node | None, index: Any) -> yaml.Node | None:
+        self._nodes += 1
+        if self._nodes > 2 * _MAX_VALUES:  # a mapping has two nodes for each value
+            raise TreeError((f"line {self.line + 1}", f"more than {_MAX_VALUES} values"))
+        return super().compose_node(parent, index)
 
 
 def parse(text: str) -> Tree:
@@ -198,7 +204,7 @@ class _Builder:
     def _scalar(self, node: yaml.Node, line: str) -> Any:
         text, kind = str(node.value), node.tag.removeprefix("tag:yaml.org,2002:")
         try:
-            return _SCALARS[kind](text)
+            return scalar(kind, text)
         except KeyError:
             self.problems.append((line, f"tag {node.tag!r} is not allowed"))
         except ValueError:
@@ -208,25 +214,3 @@ class _Builder:
 
 def _is_merge(node: yaml.Node) -> bool:
     return isinstance(node, yaml.ScalarNode) and node.value == "<<" and node.style is None
-
-
-def _integer(text: str) -> int:
-    digits = text.lstrip("+-")
-    base = {"0o": 8, "0x": 16}.get(digits[:2].lower(), 10)
-    return int(text, base)
-
-
-def _float(text: str) -> float:
-    lower = text.lower()
-    if lower.endswith(".nan"):
-        return math.nan
-    return float(lower.replace(".inf", "inf"))
-
-
-_SCALARS: dict[str, Any] = {
-    "null": lambda text: None,
-    "bool": lambda text: {"true": True, "false": False}[text.lower()],
-    "int": _integer,
-    "float": _float,
-    "str": str,
-}

@@ -12,6 +12,7 @@ import math
 import zlib
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from io import BufferedReader
 from pathlib import Path
 from typing import Any, BinaryIO, NoReturn, TextIO, cast
 
@@ -25,6 +26,7 @@ _REQUIRED = ("timestamp_s", "isl", "osl")
 _OPTIONAL = ("class", "tenant", "reuse_tok")
 _MAX_TIMESTAMP_S = 1e8
 _MAX_TOKENS = 10_000_000
+_MAX_LINE = 65_536
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -47,9 +49,8 @@ def read_trace(path: str | Path) -> list[TraceRequest]:
     source = str(path)
     line = 1
     try:
-        with _open(Path(path)) as lines:
-            reader = csv.reader(_without_nul(lines, source), strict=True)
-            line = reader.line_num
+        with Path(path).open("rb") as file, _text(file) as text:
+            reader = csv.reader(_lines(text, source), strict=True)
             try:
                 requests = list(_requests(reader, source))
             finally:
@@ -90,19 +91,21 @@ def write_trace(path: str | Path, requests: Iterable[TraceRequest]) -> None:
     target.write_bytes(gzip.compress(data, mtime=0) if target.suffix == ".gz" else data)
 
 
-def _open(path: Path) -> TextIO:
-    binary: BinaryIO = path.open("rb")
-    start = binary.read(len(_GZIP_MAGIC))
-    binary.seek(0)
-    if start == _GZIP_MAGIC:
-        binary = cast(BinaryIO, gzip.GzipFile(fileobj=binary))
-    return io.TextIOWrapper(binary, encoding="utf-8-sig", newline="")
+def _text(file: BufferedReader) -> TextIO:
+    """The file's text, unpacked if it is gzip'ed; works on pipes too."""
+    packed = file.peek(len(_GZIP_MAGIC)).startswith(_GZIP_MAGIC)
+    data = cast(BinaryIO, gzip.GzipFile(fileobj=file)) if packed else file
+    return io.TextIOWrapper(data, encoding="utf-8-sig", newline="")
 
 
-def _without_nul(lines: TextIO, source: str) -> Iterator[str]:
-    for number, line in enumerate(lines, start=1):
+def _lines(text: TextIO, source: str) -> Iterator[str]:
+    number = 0
+    while line := text.readline(_MAX_LINE):
+        number += 1
         if "\0" in line:
             _refuse(source, number, "holds a NUL byte (is this a CSV file?)")
+        if len(line) == _MAX_LINE:
+            _refuse(source, number, f"longer than {_MAX_LINE} characters (is this a CSV file?)")
         yield line
 
 

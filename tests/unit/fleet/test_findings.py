@@ -242,5 +242,12 @@ def test_load_reports_errors_only(tmp_path: Path) -> None:
     assert all("unreachable" in problem for problem in problems)
 
 
+def test_the_default_class_is_named_when_it_cannot_be_served(tmp_path: Path) -> None:
+    text = FULL.replace("decode_s: [0.02]", "decode_s: [0.2]")
+    start, end = text.index("  classes:"), text.index("  budget:")
+    (problem,) = problems_of(tmp_path, text[:start] + text[end:])
+    assert "spec.classes: the default class: no pool can serve it within its SLO" in problem
+
+
 def test_a_minimal_document_has_no_findings(tmp_path: Path) -> None:
     assert _warnings(tmp_path, text=MINIMAL) == []

@@ -159,11 +159,17 @@ def test_what_is_no_fleet_document_is_refused_with_its_place(
     assert any(says in problem for problem in problems_of(tmp_path, content))
 
 
+def test_thousands_of_problems_are_cut_short(tmp_path: Path) -> None:
+    problems = problems_of(tmp_path, "a: 1\n" * 3000)
+    assert len(problems) == 201
+    assert problems[-1] == "... and 2799 more"
+
+
 def test_an_alias_bomb_is_refused_quickly(tmp_path: Path) -> None:
     lines = ["a0: &a0 [x, x, x, x, x, x, x, x, x, x]"]
     lines += [f"a{n}: &a{n} [{', '.join([f'*a{n - 1}'] * 10)}]" for n in range(1, 12)]
     (problem,) = problems_of(tmp_path, "\n".join(lines))
-    assert "more than 50000 values" in problem
+    assert "more than 20000 values" in problem
 
 
 @pytest.mark.parametrize("name", ["missing.yaml", ".", "no\0name"])

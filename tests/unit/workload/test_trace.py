@@ -1,6 +1,9 @@
 """Traces: what is read, what is refused and how it says so."""
 
+import gc
 import gzip
+import os
+import threading
 from pathlib import Path
 
 import pytest
@@ -83,7 +86,7 @@ def test_usual_variants_of_csv_are_read_alike(tmp_path: Path, text: str) -> None
         ('1,"10,5', "not CSV: unexpected end of data"),
         ('1,"1"0,5', "not CSV"),
         ("1,10,5\0", "holds a NUL byte"),
-        ("1," + "9" * 200_000 + ",5", "not CSV: field larger than field limit"),
+        ("1," + "9" * 200_000 + ",5", "longer than 65536 characters"),
     ],
 )
 def test_a_bad_row_is_named_by_its_line(tmp_path: Path, row: str, says: str) -> None:
@@ -106,7 +109,10 @@ def test_a_bad_row_is_named_by_its_line(tmp_path: Path, row: str, says: str) -> 
         (b"\n\n\n", ":1: no column"),
         (b"timestamp_s,isl,osl\n1,2,3\n\xff\xfe\xfa\n", ": not UTF-8 text"),
         (bytes(range(256)) * 4, ": "),
-        (gzip.compress(GOOD.encode() + b"2,3,4\n" * 500)[:-20], ": the gzip data is damaged or cut off"),
+        (
+            gzip.compress(GOOD.encode() + b"2,3,4\n" * 500)[:-20],
+            ": the gzip data is damaged or cut off",
+        ),
         (gzip.compress(GOOD.encode())[:12], ":1: the gzip data is damaged or cut off"),
         (b"\x1f\x8b" + b"junk" * 10, ":1: the gzip data is damaged or cut off"),
         (gzip.compress(b""), ":1: the file is empty"),
@@ -118,6 +124,22 @@ def test_a_file_that_is_no_trace_is_refused(tmp_path: Path, content: bytes, says
         read_trace(path)
     assert str(caught.value).startswith(f"{path}:")
     assert says in str(caught.value)
+
+
+def test_a_pipe_can_be_read(tmp_path: Path) -> None:
+    pipe = tmp_path / "pipe"
+    os.mkfifo(pipe)
+    writer = threading.Thread(target=pipe.write_bytes, args=(gzip.compress(GOOD.encode()),))
+    writer.start()
+    assert len(read_trace(pipe)) == 2
+    writer.join(timeout=10)
+
+
+@pytest.mark.filterwarnings("error")
+def test_no_file_is_left_open(tmp_path: Path) -> None:
+    with pytest.raises(TraceError):
+        read_trace(_write(tmp_path, gzip.compress(b"x")))
+    gc.collect()
 
 
 @pytest.mark.parametrize("name", ["missing.csv", "", "no\0name"])
