@@ -48,7 +48,6 @@ class ServerConnection(asyncio.Protocol):
         "_continue_due",
         "_drainers",
         "_handler",
-        "_head_bytes",
         "_headers",
         "_hosts",
         "_ignoring",
@@ -62,6 +61,8 @@ class ServerConnection(asyncio.Protocol):
         "_queue",
         "_read_deadline",
         "_reading",
+        "_stalled_bytes",
+        "_steps",
         "_transport",
         "_url",
         "_write_deadline",
@@ -95,7 +96,8 @@ class ServerConnection(asyncio.Protocol):
         self._url = b""
         self._headers: list[Header] = []
         self._hosts = 0
-        self._head_bytes = 0
+        self._steps = 0
+        self._stalled_bytes = 0
         self._body: list[bytes] = []
         self._body_bytes = 0
         self._read_deadline = inf
@@ -116,13 +118,14 @@ class ServerConnection(asyncio.Protocol):
     def data_received(self, data: bytes) -> None:
         if self._ignoring:
             return
+        steps = self._steps
         try:
             self._parse(data)
         except httptools.HttpParserError as error:
             self._refuse(_refusal_for(error))
         else:
-            if self._parsing and not self._in_body:
-                self._count_head(len(data))
+            if self._parsing:
+                self._count_stalled(len(data), steps)
         if self._queue:
             self._pump()
         elif self._continue_due:
@@ -213,7 +216,7 @@ class ServerConnection(asyncio.Protocol):
         self._url = b""
         self._headers = []
         self._hosts = 0
-        self._head_bytes = 0
+        self._steps += 1
         self._body = []
         self._body_bytes = 0
         self._read_deadline = self._loop.time() + self._limits.header_timeout_s
@@ -231,10 +234,12 @@ class ServerConnection(asyncio.Protocol):
 
     def on_headers_complete(self) -> None:
         self._in_body = True
+        self._steps += 1
         self._check_head()
         self._read_deadline = self._loop.time() + self._limits.body_timeout_s
 
     def on_body(self, data: bytes) -> None:
+        self._steps += 1
         self._body_bytes += len(data)
         if self._body_bytes > self._limits.max_body_bytes:
             raise self._too_large()
@@ -317,9 +322,13 @@ class ServerConnection(asyncio.Protocol):
         if self._hosts > 1 or (not self._hosts and version == "1.1"):
             raise _Refusal(400, "an HTTP/1.1 request needs exactly one Host header")
 
-    def _count_head(self, size: int) -> None:
-        self._head_bytes += size
-        if self._head_bytes > self._limits.max_header_bytes:
+    def _count_stalled(self, size: int, steps_before: int) -> None:
+        """Bound what the parser holds of a head, a chunk's size line, or trailers."""
+        if steps_before != self._steps:
+            self._stalled_bytes = 0
+            return
+        self._stalled_bytes += size
+        if self._stalled_bytes > self._limits.max_header_bytes:
             self._refuse(_head_too_large(self._limits))
 
     def _too_large(self) -> _Refusal:

@@ -263,6 +263,8 @@ class ClientConnection(asyncio.Protocol):
             self._take(data)
         except UpstreamError as error:
             self.abort(error)
+        except httptools.HttpParserUpgrade:
+            self.abort(BrokenError("the server switched protocols unasked"))
         except (ChunkError, httptools.HttpParserError) as error:
             self.abort(BrokenError(f"malformed response: {error}"))
 
@@ -347,8 +349,6 @@ class ClientConnection(asyncio.Protocol):
         parser = httptools.HttpResponseParser(collected)
         parser.feed_data(head)
         status: int = parser.get_status_code()
-        if status == 101:
-            raise BrokenError("the server switched protocols unasked")
         self._keep = parser.get_http_version() == "1.1"
         self._frame(status, collected.headers)
         return status, collected.headers

@@ -142,6 +142,28 @@ async def test_a_chunked_body_over_the_limit_is_refused_when_it_grows_over_it() 
         check_refusal(await e.talk(chunks + (b"a\r\n" + b"x" * 10 + b"\r\n") * 50), 413)
 
 
+async def test_endless_trailers_are_refused() -> None:
+    async with echo() as e:
+        reader, writer = await e.connect()
+        writer.write(b"POST / HTTP/1.1\r\nhost: t\r\ntransfer-encoding: chunked\r\n\r\n0\r\nx: ")
+        for _ in range(20):
+            writer.write(b"x" * 10_000)
+            await asyncio.sleep(0.001)
+        check_refusal(await asyncio.wait_for(reader.read(), 5), 431)
+        writer.close()
+
+
+async def test_a_head_behind_a_large_body_is_not_mistaken_for_a_large_head() -> None:
+    async with echo() as e:
+        data = post(b"x" * 200_000) + post(b"y", CLOSE)
+        reader, writer = await e.connect()
+        writer.write(data[:-30])
+        await asyncio.sleep(0.05)
+        writer.write(data[-30:])
+        assert (await asyncio.wait_for(reader.read(), 5)).count(b"HTTP/1.1 200") == 2
+        writer.close()
+
+
 async def test_a_client_that_writes_20_mb_first_can_read_its_413() -> None:
     def write_all_then_read(port: int) -> bytes:
         body = b"x" * 20_000_000

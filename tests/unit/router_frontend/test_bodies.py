@@ -1,0 +1,45 @@
+import json
+
+from router.frontend.bodies import (
+    decode_body,
+    prefill_body,
+    transfer_params,
+    without_transfer_params,
+)
+
+
+def test_params_go_in_before_the_last_brace_and_the_rest_keeps_its_bytes() -> None:
+    original = b'{"model": "m", "x": {"y": "}"}} \n'
+    assert decode_body(original, b'{"a":1}') == (
+        b'{"model": "m", "x": {"y": "}"},"kv_transfer_params":{"a":1}}'
+    )
+    assert decode_body(original, None) is original
+
+
+def test_params_are_handed_on_whatever_is_in_them() -> None:
+    params = {"remote_block_ids": [[1, 2], None], "big": 2**63, "deep": {"x": 0.1}}
+    reply = json.dumps({"id": "x", "kv_transfer_params": params}).encode()
+    assert json.loads(transfer_params(reply) or b"") == params
+
+
+def test_a_reply_that_says_nothing_about_kv_has_no_params() -> None:
+    for reply in (b"{}", b"[]", b"3", b"oops", b'{"kv_transfer_params":null}', b""):
+        assert transfer_params(reply) is None
+    assert transfer_params(b'{"kv_transfer_params":{}}') is None
+    assert transfer_params(b'{"kv_transfer_params":"x"}') is None
+
+
+def test_the_prefill_leg_leaves_the_request_itself_alone() -> None:
+    data = {"model": "m", "prompt": "p", "max_tokens": 9, "stream": True, "min_tokens": 2}
+    sent = json.loads(prefill_body(data))
+    assert (sent["max_tokens"], sent["stream"], sent["prompt"]) == (1, False, "p")
+    assert "min_tokens" not in sent
+    assert "max_completion_tokens" not in sent
+    assert data["max_tokens"] == 9
+
+
+def test_a_client_cannot_say_where_kv_comes_from() -> None:
+    body = b'{"model":"m","kv_\\u0074ransfer_params":{"remote_host":"evil"}}'
+    data = json.loads(body)
+    assert json.loads(without_transfer_params(body, data)) == {"model": "m"}
+    assert without_transfer_params(b'{"model":"m"}', {"model": "m"}) == b'{"model":"m"}'

@@ -1,0 +1,53 @@
+from router.core.request import Outcome
+from router.frontend.observe import StreamWatch, find_usage
+
+ROLE = b'data: {"choices":[{"delta":{"role":"assistant","content":""}}]}\n\n'
+TOKEN = b'data: {"choices":[{"delta":{"content":"a data: b"}}]}\n\n'
+DONE = b"data: [DONE]\n\n"
+
+
+def chunk(data: bytes) -> bytes:
+    return b"%x\r\n%b\r\n" % (len(data), data)
+
+
+def watch(*reads: bytes, chunked: bool = True) -> StreamWatch:
+    seen = StreamWatch(chunked=chunked)
+    for read in reads:
+        seen.see(chunk(read) if chunked else read)
+    return seen
+
+
+def test_output_tokens_are_events_that_hold_one() -> None:
+    assert watch(ROLE, TOKEN, TOKEN, DONE).usage() == (None, 2)
+    assert watch(TOKEN, TOKEN + TOKEN, DONE).usage() == (None, 3)
+
+
+def test_text_that_looks_like_an_event_counts_only_where_it_cannot_be_told() -> None:
+    assert watch(TOKEN).events == 1
+    assert watch(TOKEN, chunked=False).events == 2
+
+
+def test_what_the_engine_counted_goes_before_what_was_seen() -> None:
+    usage = b'data: {"choices":[],"usage":{"prompt_tokens":5,"completion_tokens":9}}\n\n'
+    assert watch(TOKEN, usage, DONE).usage() == (5, 9)
+
+
+def test_usage_is_found_in_any_spelling_but_not_in_text() -> None:
+    assert find_usage(b'{"usage" : { "completion_tokens" :  4,"prompt_tokens":3 }}') == (3, 4)
+    assert find_usage(b'{"usage":{"prompt_tokens":3}}') == (3, None)
+    assert find_usage(b'{"usage":null}') == (None, None)
+    assert find_usage(rb'{"text":"\"usage\":{\"prompt_tokens\":3}"}') == (None, None)
+    assert find_usage(b"") == (None, None)
+
+
+def test_an_error_event_makes_the_stream_failed() -> None:
+    assert watch(TOKEN, DONE).outcome() is Outcome.COMPLETED
+    assert watch(TOKEN, b'data: {"error":{"message":"x"}}\n\n').outcome() is Outcome.FAILED
+
+
+def test_the_end_of_an_event_is_known() -> None:
+    assert watch().after_event
+    assert watch(TOKEN).after_event
+    assert watch(TOKEN, chunked=False).after_event
+    assert watch(b"data: x\r\n\r\n").after_event
+    assert not watch(b"data: {").after_event
