@@ -14,14 +14,14 @@ BLOCK = 4
 
 
 @st.composite
-def profiles(draw: st.DrawFn, *, prefix_caching: bool) -> EngineProfile:
+def profiles(draw: st.DrawFn, *, prefix_caching: bool | None = None) -> EngineProfile:
     return EngineProfile(
         kv_tokens=draw(st.integers(BLOCK, 80)),
         block_tokens=BLOCK,
         max_sequences=draw(st.integers(1, 6)),
         max_batched_tokens=draw(st.integers(1, 40)),
         chunked_prefill=draw(st.booleans()),
-        prefix_caching=prefix_caching,
+        prefix_caching=draw(st.booleans()) if prefix_caching is None else prefix_caching,
     )
 
 
@@ -143,7 +143,7 @@ def _abort_all(model: EngineModel, todo: Iterable[Request]) -> None:
 
 
 @settings(max_examples=100, deadline=None)
-@given(profiles(prefix_caching=True), requests())
+@given(profiles(), requests())
 def test_every_request_ends_once_with_exactly_its_tokens(
     profile: EngineProfile, todo: list[Request]
 ) -> None:
@@ -171,7 +171,7 @@ def test_every_request_ends_once_with_exactly_its_tokens(
 
 
 @settings(max_examples=100, deadline=None)
-@given(profiles(prefix_caching=False), requests())
+@given(profiles(), requests())
 def test_an_unchanging_batch_lasts_exactly_as_long_as_told(
     profile: EngineProfile, todo: list[Request]
 ) -> None:

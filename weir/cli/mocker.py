@@ -87,6 +87,11 @@ def _fleet_options(group: argparse._ArgumentGroup) -> None:
     group.add_argument("--worker-id", metavar="W", default="mocker", help="its name in the pool")
     group.add_argument("--fleet-name", metavar="F", help="fleet it belongs to; needed with --nats")
     group.add_argument(
+        "--kv-host",
+        metavar="HOST",
+        help="where other engines reach this one to fetch KV (default: the host of --listen)",
+    )
+    group.add_argument(
         "--nats", metavar="URL", help="NATS server for forward-pass metrics, one message a second"
     )
 
@@ -150,6 +155,7 @@ def _settings(args: argparse.Namespace) -> MockerSettings:
         models=tuple(args.model),
         host=host,
         port=port,
+        kv_host=args.kv_host,
         profile=EngineProfile() if args.profile is None else _profile(args.profile),
         clock=Clock(speed=args.speed, origin_s=origin_s),
         context_limit_tokens=args.context_limit_tokens,

@@ -16,13 +16,13 @@ Two simplifications: a sequence takes the blocks of all its tokens when admitted
 chunk, and only prompts enter the prefix cache, not what was generated.
 """
 
-from collections import OrderedDict
 from collections.abc import Collection
 
 from weir.domain.profile import EngineProfile
 from weir.engine.batch import DecodeBatch
 from weir.engine.iteration import Iteration, Outcome
 from weir.engine.kv import KvCache
+from weir.engine.queue import WaitingQueue
 from weir.engine.request import Refusal, Request, Sequence, SequenceState
 
 __all__ = ["EngineModel"]
@@ -39,12 +39,11 @@ class EngineModel:
         self.prefix_hit_tokens = 0
         self._max_running = min(profile.max_sequences, profile.max_batched_tokens)
         self._sequences: dict[str, Sequence] = {}
-        self._waiting: OrderedDict[str, Sequence] = OrderedDict()
+        self._waiting = WaitingQueue()
         self._partial: Sequence | None = None
         self._joining = 0
         self._batch = DecodeBatch(profile.block_tokens)
         self._iteration: Iteration | None = None
-        self._pending_tokens = 0
 
     @property
     def limit_tokens(self) -> int:
@@ -69,7 +68,8 @@ class EngineModel:
     @property
     def pending_tokens(self) -> int:
         """Tokens that waiting and prefilling sequences have yet to compute (cache not counted)."""
-        return self._pending_tokens
+        partial = self._partial
+        return self._waiting.tokens + (partial.tokens - partial.computed if partial else 0)
 
     @property
     def held(self) -> int:
@@ -99,8 +99,8 @@ class EngineModel:
         if self.profile.prefix_caching:
             hashes = request.block_hashes[: request.prompt_tokens // self.profile.block_tokens]
         sequence = Sequence(request, hashes, now_s)
-        self._sequences[request.id] = self._waiting[request.id] = sequence
-        self._pending_tokens += self._work_tokens(sequence)
+        self._sequences[request.id] = sequence
+        self._waiting.append(sequence)
         return None
 
     def abort(self, request_id: str) -> bool:
@@ -113,13 +113,11 @@ class EngineModel:
             return False
         state = sequence.state
         if state is SequenceState.WAITING:
-            del self._waiting[request_id]
-            self._pending_tokens -= self._work_tokens(sequence)
+            self._waiting.remove(sequence)
         elif state is SequenceState.DECODING:
             self._batch.leave(sequence, in_step=self._iteration is not None)
         elif sequence is self._partial:
             self._partial = None
-            self._pending_tokens -= sequence.tokens - sequence.computed
         elif state is SequenceState.PREFILLING:
             self._joining -= 1
         self._free(sequence, SequenceState.DONE)
@@ -204,14 +202,10 @@ class EngineModel:
         iteration = self._iteration
         if iteration is None or iteration.prefill_tokens or iteration.joining:
             return 0
-        head = next(iter(self._waiting.values()), None)
+        head = self._waiting.head
         if head is not None and head.submitted_s > iteration.start_s:
             return 0  # it has not been looked at yet; one that has been still finds no place
         return self._batch.steady_steps(self.kv.free_blocks)
-
-    def _work_tokens(self, sequence: Sequence) -> int:
-        """Prompt tokens that a waiting sequence will have to compute, the cache aside."""
-        return 0 if sequence.prefilled else sequence.tokens
 
     def _make_room(self) -> list[Sequence]:
         """Take the blocks that decoding sequences enter now; returns those preempted for it."""
@@ -225,7 +219,6 @@ class EngineModel:
         sequence = self._partial
         if sequence is not None:
             self._partial = None
-            self._pending_tokens -= sequence.tokens - sequence.computed
         else:
             sequence = self._batch.newest()
             self._batch.leave(sequence, in_step=False)
@@ -234,9 +227,7 @@ class EngineModel:
         sequence.prefilled = False
         sequence.preemptions += 1
         self.preemptions += 1
-        self._waiting[sequence.id] = sequence
-        self._waiting.move_to_end(sequence.id, last=False)
-        self._pending_tokens += sequence.tokens
+        self._waiting.put_first(sequence)
         return sequence
 
     def _continue_prefill(self, iteration: Iteration, budget: int) -> int:
@@ -251,7 +242,6 @@ class EngineModel:
         """Put up to `budget` tokens of the sequence into the iteration; returns how many."""
         chunk = min(budget, sequence.tokens - sequence.computed)
         sequence.computed += chunk
-        self._pending_tokens -= chunk
         iteration.prefill_tokens += chunk
         if sequence.computed == sequence.tokens:
             iteration.joining.append(sequence)
@@ -261,11 +251,15 @@ class EngineModel:
         return chunk
 
     def _admit(self, iteration: Iteration, budget: int) -> None:
-        while self._waiting and budget > 0 and self.running < self._max_running:
-            sequence = next(iter(self._waiting.values()))
-            if sequence.submitted_s > iteration.start_s or not self._place(sequence, budget):
+        while budget > 0 and self.running < self._max_running:
+            sequence = self._waiting.head
+            if (
+                sequence is None
+                or sequence.submitted_s > iteration.start_s
+                or not self._place(sequence, budget)
+            ):
                 return
-            del self._waiting[sequence.id]
+            self._waiting.remove(sequence)
             if sequence.prefilled:
                 sequence.computed = sequence.tokens
                 iteration.sequences += 1
@@ -302,7 +296,6 @@ class EngineModel:
 
     def _reuse(self, sequence: Sequence, reused_tokens: int) -> None:
         sequence.computed = reused_tokens
-        self._pending_tokens -= reused_tokens
         if not sequence.preemptions:
             sequence.cached_tokens = reused_tokens
             if self.profile.prefix_caching:

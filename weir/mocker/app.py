@@ -21,6 +21,7 @@ __all__ = ["context_limit", "run"]
 _log = logging.getLogger("weir.mocker")
 _IDLE_POLL_WALL_S = 0.02
 _LAST_BYTES_WALL_S = 2.0
+_ANY_ADDRESS = ("", "0.0.0.0", "::")
 _OLDEST_AT_START_WALL_S = 30.0
 
 
@@ -50,7 +51,7 @@ async def run(settings: MockerSettings, stop: Stop) -> None:
     endpoints = Endpoints(service, model)
     limits = Limits(max_body_bytes=settings.max_body_bytes)
     server = await serve(endpoints.handle, settings.host, settings.port, limits=limits)
-    service.address = (settings.host, server.port)
+    service.address = (_kv_host(settings), server.port)
     _log.info("listening host=%s port=%d role=%s", settings.host, server.port, settings.role)
     telemetry = None
     try:
@@ -92,6 +93,12 @@ async def _drain(settings: MockerSettings, endpoints: Endpoints, service: Engine
             return
         await asyncio.sleep(_IDLE_POLL_WALL_S)
     _log.info("drained")
+
+
+def _kv_host(settings: MockerSettings) -> str:
+    if settings.kv_host is not None:
+        return settings.kv_host
+    return "127.0.0.1" if settings.host in _ANY_ADDRESS else settings.host
 
 
 def _process_age_s() -> float:

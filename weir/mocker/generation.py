@@ -2,18 +2,11 @@
 
 import re
 from dataclasses import dataclass
-from typing import Any
 
 from weir.domain.errors import RequestError
 from weir.mocker.fields import Fields
-from weir.mocker.tokens import (
-    block_hashes,
-    chat_material,
-    natural_output_tokens,
-    text_material,
-    token_count,
-    token_material,
-)
+from weir.mocker.prompts import chat_prompt, completion_prompt
+from weir.mocker.tokens import block_hashes, natural_output_tokens, token_count
 
 __all__ = [
     "FetchKv",
@@ -69,7 +62,7 @@ def parse_chat(body: bytes, model: Model) -> Generation:
     """A body of `/v1/chat/completions`. Raises `RequestError`."""
     fields = Fields.parse(body)
     _check_model(fields, model)
-    return _generation(fields, model, chat_material(_messages(fields)), chat=True)
+    return _generation(fields, model, chat_prompt(fields), chat=True)
 
 
 def parse_completion(body: bytes, model: Model) -> Generation:
@@ -79,7 +72,7 @@ def parse_completion(body: bytes, model: Model) -> Generation:
     for name in ("echo", "suffix"):
         if fields.raw(name):
             raise RequestError(f"{name} is not supported by this engine", param=name)
-    return _generation(fields, model, _prompt(fields), chat=False)
+    return _generation(fields, model, completion_prompt(fields), chat=False)
 
 
 def _check_model(fields: Fields, model: Model) -> None:
@@ -91,65 +84,6 @@ def _check_model(fields: Fields, model: Model) -> None:
             code="model_not_found",
             param="model",
         )
-
-
-def _messages(fields: Fields) -> list[tuple[str, str]]:
-    messages = fields.raw("messages")
-    if not isinstance(messages, list) or not messages:
-        raise fields.wrong("messages", "a non-empty array of messages")
-    return [_message(message, index) for index, message in enumerate(messages)]
-
-
-def _message(data: Any, index: int) -> tuple[str, str]:
-    where = f"messages[{index}]"
-    if not isinstance(data, dict):
-        raise RequestError(f"{where} must be an object", param=where)
-    role, content = data.get("role"), data.get("content")
-    if not isinstance(role, str) or not role:
-        raise RequestError(f"{where}.role must be a string", param=f"{where}.role")
-    if isinstance(content, list):
-        content = "".join(_part(part, f"{where}.content[{at}]") for at, part in enumerate(content))
-    elif content is None and role == "assistant":
-        content = ""  # a message that only called tools
-    if not isinstance(content, str):
-        expected = "must be a string or an array of parts"
-        raise RequestError(f"{where}.content {expected}", param=f"{where}.content")
-    return role, content
-
-
-def _part(data: Any, where: str) -> str:
-    if not isinstance(data, dict) or not isinstance(data.get("type"), str):
-        raise RequestError(f"{where} must be an object with a type", param=where)
-    if data["type"] not in ("text", "input_text"):
-        return ""  # other kinds are taken and count nothing
-    if not isinstance(data.get("text"), str):
-        raise RequestError(f"{where}.text must be a string", param=f"{where}.text")
-    text: str = data["text"]
-    return text
-
-
-def _prompt(fields: Fields) -> bytes:
-    prompt = fields.raw("prompt")
-    if isinstance(prompt, list) and len(prompt) == 1 and isinstance(prompt[0], str | list):
-        prompt = prompt[0]
-    if isinstance(prompt, str):
-        if not prompt:
-            raise RequestError("prompt must not be empty", param="prompt")
-        return text_material(prompt)
-    if isinstance(prompt, list) and prompt:
-        kinds = set(map(type, prompt))
-        if kinds == {int}:
-            return _tokens(prompt)
-        if kinds <= {str, list}:
-            raise RequestError("prompt must be a single one: send a request each", param="prompt")
-    raise fields.wrong("prompt", "a string or an array of token ids")
-
-
-def _tokens(ids: list[int]) -> bytes:
-    try:
-        return token_material(ids)
-    except OverflowError:
-        raise RequestError("token ids must be from 0 to 2^32 - 1", param="prompt") from None
 
 
 def _generation(fields: Fields, model: Model, material: bytes, *, chat: bool) -> Generation:

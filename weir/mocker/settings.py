@@ -34,6 +34,8 @@ class MockerSettings:
     """Names it answers to; the first is the one it gives."""
     host: str = "127.0.0.1"
     port: int = 0
+    kv_host: str | None = None
+    """Where other engines reach this one; None: at `host`."""
     profile: EngineProfile = field(default_factory=EngineProfile)
     clock: Clock = field(default_factory=Clock)
     context_limit_tokens: int | None = None
