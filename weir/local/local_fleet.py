@@ -133,15 +133,17 @@ class LocalFleet:
     async def close(self, hurry: asyncio.Event) -> None:
         """Stop every child, in order; within 10 s, at once when `hurry` is set."""
         self.engines.close()
-        await _end(self._roles, _FRONT_GRACE_S, hurry)
+        await asyncio.gather(self._close_monitor(), _end(self._roles, _FRONT_GRACE_S, hurry))
         await _end(self.engines.children(), _ENGINE_GRACE_S, hurry)
-        if self._monitor:
-            await self._monitor.close()
         if self._actuator:
             await self._actuator.close(grace_s=0.1)
         self._probe.close()
         if self._nats:
             await _end([self._nats], _NATS_GRACE_S, hurry)
+
+    async def _close_monitor(self) -> None:
+        if self._monitor:
+            await self._monitor.close()
 
     def _register(self, server: Any) -> None:
         servicer = ActuatorServicer(self.engines)

@@ -62,7 +62,6 @@ async def run(options: Options, stop: Stop) -> RunSummary | None:
             output.note(str(error))
             summary = None
         finally:
-            await output.stop()
             await session.close(hurry)
     if summary is None:
         return None
@@ -81,8 +80,11 @@ def _take_signals(stop: Stop) -> asyncio.Event:
         if asked_at_s[-1] - asked_at_s[0] > _ECHO_S:
             hurry.set()
 
-    for number in (signal.SIGTERM, signal.SIGINT, signal.SIGHUP):
-        asyncio.get_running_loop().add_signal_handler(number, on_signal)
+    loop = asyncio.get_running_loop()
+    for number in (signal.SIGTERM, signal.SIGINT):
+        loop.add_signal_handler(number, on_signal)
+    if signal.getsignal(signal.SIGHUP) is not signal.SIG_IGN:  # as it is under nohup
+        loop.add_signal_handler(signal.SIGHUP, on_signal)
     return hurry
 
 
@@ -115,8 +117,11 @@ class _Session:
         return summarize(self._fleet, self._replay)
 
     async def close(self, hurry: asyncio.Event) -> None:
-        self._output.note("stopping")
-        await self._fleet.close(hurry)
+        try:
+            await self._output.stop()
+            self._output.note("stopping")
+        finally:
+            await self._fleet.close(hurry)
 
     async def _serve_until_done(self, stop: Stop) -> None:
         until_s = Clock.wall_s() + self._options.for_s
