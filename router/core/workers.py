@@ -18,8 +18,6 @@ _FIRST_EJECTION_S = 0.5
 _LONGEST_EJECTION_S = 8.0
 _TYPICAL_OSL_TOKENS = 256
 _TYPICAL_SEQUENCE_TOKENS = 2048
-_BATCHES_AHEAD = 2
-"""Prefill work kept at an engine: the batch it runs and the one it runs next."""
 
 
 class Worker:
@@ -90,7 +88,6 @@ class Pool:
         self._batch_s = profile.iteration_s(
             prefill_tokens=self._batch_tokens, sequences=0, kv_used_tokens=0
         )
-        self._room_tokens = _BATCHES_AHEAD * self._batch_tokens
         self.load: Callable[[Worker], tuple[float, int, int]] = {
             Role.PREFILL: _prefill_load,
             Role.DECODE: _decode_load,
@@ -194,9 +191,13 @@ class Pool:
     # --- room --------------------------------------------------------------------------
 
     def has_prefill_room(self, worker: Worker, isl_tokens: int) -> bool:
-        """More would only queue at the engine, where it cannot move to a new worker."""
-        queued = worker.queued_tokens
-        return queued == 0 or queued + isl_tokens <= self._room_tokens
+        """Less than keeps the engine's batches full is queued there.
+
+        A batch is running and one must be complete when it ends, before word of what it
+        finished has come back; of the first prompt up to all may be done already. More would
+        only queue at the engine, from where it cannot move to a worker that appears later.
+        """
+        return worker.queued_tokens < 2 * self._batch_tokens + isl_tokens
 
     def has_decode_room(self, worker: Worker, kv_tokens: int) -> bool:
         profile = self.spec.profile

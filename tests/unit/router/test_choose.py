@@ -168,9 +168,9 @@ def test_a_request_waits_while_a_stage_has_no_worker() -> None:
     assert (decision.reason, decision.stage) == (WaitReason.NO_WORKER, Stage.PREFILL)
 
 
-def test_a_request_waits_while_every_worker_has_two_batches() -> None:
+def test_a_request_waits_while_every_worker_has_full_batches_queued() -> None:
     router = service((P1, D1), members("p1", "w"), READY[2])
-    _send(router, 2, isl=1000)
+    _send(router, 3, isl=1000)
     decision = router.decide(request(), 0.0)
     assert isinstance(decision, Wait)
     assert (decision.reason, decision.stage) == (WaitReason.NO_ROOM, Stage.PREFILL)

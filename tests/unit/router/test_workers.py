@@ -131,13 +131,13 @@ def test_prefill_time_counts_what_is_queued_before() -> None:
     assert made.prefill_s(worker, 200) == pytest.approx(1.7)
 
 
-def test_prefill_room_is_two_batches_and_never_refuses_an_idle_worker() -> None:
+def test_prefill_room_ends_when_two_batches_and_a_prompt_are_queued() -> None:
     made = _pool()
     worker = _worker(made, "w1")
     assert made.has_prefill_room(worker, 3999)
-    made.charge(worker.endpoint).enqueue(1500)
-    assert made.has_prefill_room(worker, 500)
-    assert not made.has_prefill_room(worker, 501)
+    made.charge(worker.endpoint).enqueue(2500)
+    assert made.has_prefill_room(worker, 501)
+    assert not made.has_prefill_room(worker, 500)
 
 
 def test_decode_room_ends_with_sequences_or_kv() -> None:

@@ -1,0 +1,163 @@
+"""`weir router` as a process of its own, without any file."""
+
+import asyncio
+import re
+import signal
+import subprocess
+import sys
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from dataclasses import dataclass
+
+import pytest
+
+from router.config import Address
+from tests.integration.frontend.world import (
+    CHAT,
+    EVENT_STREAM,
+    LAST,
+    STREAM,
+    Engine,
+    answers,
+    chunk,
+    engine,
+    event,
+    whole,
+)
+from tests.integration.router_world import STREAMED, RouterWorld, free_port
+from weir.runtime.lifecycle import Stop
+
+WEIR = (sys.executable, "-P", "-m", "weir", "router")
+LISTENING = re.compile(r"listening host=\S+ port=(\d+) control_port=(\d+)")
+SLOW_STREAM = answers(
+    EVENT_STREAM, *[chunk(event({"choices": [{}]}))] * 200, chunk(event("[DONE]")), LAST
+)
+"""About a second from the first chunk to the last."""
+
+
+@dataclass
+class Process(RouterWorld):
+    child: asyncio.subprocess.Process
+
+    async def exit_code(self) -> int:
+        return await asyncio.wait_for(self.child.wait(), 15.0)
+
+
+@asynccontextmanager
+async def process(*arguments: str) -> AsyncIterator[Process]:
+    """A running router on free ports; killed if the test leaves it behind."""
+    command = [*WEIR, "--listen", "127.0.0.1:0", *arguments]
+    child = await asyncio.create_subprocess_exec(*command, stderr=subprocess.PIPE)
+    assert child.stderr is not None
+    try:
+        async with asyncio.timeout(30.0):
+            while True:
+                line = (await child.stderr.readline()).decode()
+                assert line, "the router ended before it listened"
+                if found := LISTENING.search(line):
+                    break
+        public, control = (Address(host="127.0.0.1", port=int(port)) for port in found.groups())
+        reading = asyncio.create_task(child.stderr.read())
+        yield Process(public, control, Stop(), reading, child)
+    finally:
+        if child.returncode is None:
+            child.kill()
+            await child.wait()
+
+
+def _workers(*engines: Engine) -> list[str]:
+    urls = [f"http://127.0.0.1:{e.worker.port}" for e in engines]
+    return [word for url in urls for word in ("--worker", url)]
+
+
+async def test_workers_on_the_command_line_are_one_pool_with_all_features() -> None:
+    async with (
+        engine(STREAMED) as one,
+        engine(STREAMED) as two,
+        process("--model", "m", "alias", *_workers(one, two)) as weir,
+    ):
+        assert (await weir.get("/readyz")).status == 200
+        assert [m["id"] for m in (await weir.get("/v1/models")).json["data"]] == ["m", "alias"]
+        replies = [await weir.post(STREAM) for _ in range(4)]
+        assert {reply.status for reply in replies} == {200}
+        assert [len(one.requests), len(two.requests)] == [2, 2]
+        assert (await weir.post(CHAT | {"model": "other"})).status == 404
+        metrics = (await weir.get("/metrics")).body.decode().splitlines()
+        assert 'weir_router_requests_total{class="default",outcome="completed"} 4.0' in metrics
+        assert 'weir_router_rejected_total{status="404"} 1.0' in metrics
+        assert (await weir.get("/metrics", control=True)).status == 200
+
+
+async def test_sigterm_fails_readiness_finishes_the_stream_and_exits_0() -> None:
+    async with engine(SLOW_STREAM) as one, process("--model", "m", *_workers(one)) as weir:
+        client = await weir.connect()
+        client.send(STREAM)
+        assert (await client.head()).status == 200
+        weir.child.send_signal(signal.SIGTERM)
+        await asyncio.sleep(0.1)
+        assert (await weir.get("/readyz", control=True)).status == 503
+        body = await client.chunks()
+        assert body.count(b"choices") == 200
+        assert await weir.exit_code() == 0
+
+
+async def test_drain_ends_at_its_deadline() -> None:
+    async with (
+        engine(SLOW_STREAM) as one,
+        process("--model", "m", "--drain-timeout-s", "0.2", *_workers(one)) as weir,
+    ):
+        client = await weir.connect()
+        client.send(STREAM)
+        await client.head()
+        weir.child.send_signal(signal.SIGTERM)
+        assert await weir.exit_code() == 0
+
+
+async def test_a_request_outlives_the_death_of_its_worker() -> None:
+    async with engine(answers(whole(b'{"choices":[]}'))) as one:
+        dead = f"http://127.0.0.1:{free_port()}"
+        async with process("--model", "m", "--worker", dead, *_workers(one)) as weir:
+            replies = [await weir.post(CHAT) for _ in range(4)]
+            assert {reply.status for reply in replies} == {200}
+
+
+@pytest.mark.parametrize(
+    ("arguments", "words"),
+    [
+        ([], "--fleet FILE, or --model NAME"),
+        (["--model", "m"], "--worker"),
+        (["--model", "m", "--worker", "ftp://x"], "ftp://x"),
+        (["--model", "m", "--worker", "http://x:99999"], "http://x:99999"),
+        (["--model", "m", "--worker", "http://x:1", "--worker", "http://x:1"], "twice"),
+        (["--model", "m", "--worker", "http://x:1", "--listen", "nowhere"], "--listen"),
+        (["--model", "m", "--worker", "http://x:1", "--speed", "0"], "--speed"),
+        (["--model", "m", "--worker", "http://x:1", "--nats", "nats://x"], "--fleet"),
+        (
+            ["--model", "m", "--worker", "http://x:1", "--drain-timeout-s", "-1"],
+            "--drain-timeout-s",
+        ),
+        (["--fleet", "/nowhere.yaml", "--nats", "nats://x"], "/nowhere.yaml"),
+        (["--fleet", "examples/fleets/disagg.yaml"], "--nats"),
+        (["--fleet", "examples/fleets/disagg.yaml", "--worker", "x=http://a:1"], "prefill, decode"),
+    ],
+)
+def test_bad_usage_is_exit_2_with_what_to_mend(
+    arguments: list[str], words: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    from weir.cli import main
+
+    assert main(["router", *arguments]) == 2
+    error = capsys.readouterr().err
+    assert words in error
+    assert "Traceback" not in error
+
+
+async def test_an_address_in_use_is_exit_1_and_named() -> None:
+    async with engine(STREAMED) as one:
+        port = one.worker.port
+        command = [*WEIR, "--listen", f"127.0.0.1:{port}", "--model", "m", *_workers(one)]
+        child = await asyncio.create_subprocess_exec(*command, stderr=subprocess.PIPE)
+        _, error = await asyncio.wait_for(child.communicate(), 30.0)
+        assert child.returncode == 1
+        assert str(port) in error.decode()
+        assert "Traceback" not in error.decode()
