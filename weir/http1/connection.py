@@ -324,10 +324,12 @@ class ServerConnection(asyncio.Protocol):
 
     def _count_stalled(self, size: int, steps_before: int) -> None:
         """Bound what the parser holds of a head, a chunk's size line, or trailers."""
-        if steps_before != self._steps:
-            self._stalled_bytes = 0
-            return
-        self._stalled_bytes += size
+        steps = self._steps - steps_before
+        if steps:
+            only_a_head_began = steps == 1 and not self._in_body
+            self._stalled_bytes = size if only_a_head_began else 0
+        else:
+            self._stalled_bytes += size
         if self._stalled_bytes > self._limits.max_header_bytes:
             self._refuse(_head_too_large(self._limits))
 
