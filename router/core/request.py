@@ -28,7 +28,8 @@ class RequestProfile:
 
     `model` is what the client wrote (a name or an alias). `isl_tokens` is an estimate from
     `prompt_bytes` unless `isl_exact`. `ttft_s` and `itl_s` replace the class's targets;
-    None means that the request states none.
+    None means that the request states none. `priority` is as in vLLM's API: larger numbers
+    are served later, 0 is usual.
     """
 
     model: str

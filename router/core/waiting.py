@@ -61,9 +61,8 @@ class Waiting:
         ):
             return None
         self._arrivals += 1
-        priority = flight.profile.priority
-        if priority is None:
-            priority = flight.request_class.priority
+        # Anyone could claim to be urgent, so a request may only yield.
+        priority = flight.request_class.priority - max(0, flight.profile.priority or 0)
         place = Place(
             flight=flight,
             exclude=exclude,

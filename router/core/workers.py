@@ -16,6 +16,8 @@ __all__ = ["Charge", "Pool", "Worker"]
 
 _FIRST_EJECTION_S = 0.5
 _LONGEST_EJECTION_S = 8.0
+_MORE = 16
+"""One in this many decoding sequences may wait at the engine for its turn."""
 _TYPICAL_OSL_TOKENS = 256
 _TYPICAL_SEQUENCE_TOKENS = 2048
 
@@ -88,6 +90,8 @@ class Pool:
         self._batch_s = profile.iteration_s(
             prefill_tokens=self._batch_tokens, sequences=0, kv_used_tokens=0
         )
+        self._most_sequences = profile.max_sequences + max(1, profile.max_sequences // _MORE)
+        self._most_kv_tokens = profile.kv_tokens + profile.kv_tokens // _MORE
         self.load: Callable[[Worker], tuple[float, int, int]] = {
             Role.PREFILL: _prefill_load,
             Role.DECODE: _decode_load,
@@ -200,12 +204,13 @@ class Pool:
         return worker.queued_tokens < 2 * self._batch_tokens + isl_tokens
 
     def has_decode_room(self, worker: Worker, kv_tokens: int) -> bool:
-        profile = self.spec.profile
-        if worker.in_flight == 0:
-            return True
-        return (
-            worker.in_flight < profile.max_sequences
-            and worker.kv_tokens + kv_tokens <= profile.kv_tokens
+        """Fewer are there than the engine can run, and a few that take over when one ends.
+
+        The count includes those still in prefill, which is another reason for a few more.
+        """
+        return worker.in_flight == 0 or (
+            worker.in_flight < self._most_sequences
+            and worker.kv_tokens + kv_tokens <= self._most_kv_tokens
         )
 
     # --- capacity ----------------------------------------------------------------------

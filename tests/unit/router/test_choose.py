@@ -178,7 +178,7 @@ def test_a_request_waits_while_every_worker_has_full_batches_queued() -> None:
 
 def test_a_request_waits_before_prefill_while_decode_is_full() -> None:
     router = service((P1, D1), READY[0], members("d1", "w"))
-    _send(router, 8, isl=10)
+    _send(router, 9, isl=10)
     decision = router.decide(request(), 0.0)
     assert isinstance(decision, Wait)
     assert (decision.reason, decision.stage) == (WaitReason.NO_ROOM, Stage.DECODE)

@@ -58,13 +58,13 @@ async def test_room_is_given_to_the_one_who_waits_longest() -> None:
 
 
 async def test_a_newcomer_does_not_overtake_those_who_wait() -> None:
-    # 9,075 of 10,000 KV tokens are taken: the small one would fit, were it not behind.
+    # 9,075 of 10,625 KV tokens are taken: the small one would fit, were it not behind.
     router = service((AGG,), members("a", "w"))
     for _ in range(3):
         flight = _open(router, 3000)
         await router.place(flight)
         flight.first_token(0.0)
-    big, small = await _queue(router, _open(router, 1000), _open(router, 10))
+    big, small = await _queue(router, _open(router, 2000), _open(router, 10))
     assert isinstance(router.decide(request(10), 0.0), Route)
     assert (big.done(), small.done()) == (False, False)
     flight.finish(Outcome.COMPLETED, 1.0)
@@ -72,16 +72,28 @@ async def test_a_newcomer_does_not_overtake_those_who_wait() -> None:
     assert isinstance(await small, Route)
 
 
-async def test_a_higher_priority_goes_first() -> None:
+async def test_a_request_may_yield_but_not_claim_precedence() -> None:
     router = service((AGG,), members("a", "w"))
     first = [_open(router) for _ in range(3)]
     for flight in first:
         await router.place(flight)
-    low, high = await _queue(router, _open(router, priority=0), _open(router, priority=5))
+    low, high = await _queue(router, _open(router, priority=5), _open(router, priority=-5))
     first[0].first_token(1.0)
     await asyncio.sleep(0)
     assert (low.done(), high.done()) == (False, True)
     low.cancel()
+
+
+async def test_nobody_overtakes_by_claiming_to_be_urgent() -> None:
+    router = service((AGG,), members("a", "w"))
+    first = [_open(router) for _ in range(3)]
+    for flight in first:
+        await router.place(flight)
+    usual, urgent = await _queue(router, _open(router), _open(router, priority=-5))
+    first[0].first_token(1.0)
+    await asyncio.sleep(0)
+    assert (usual.done(), urgent.done()) == (True, False)
+    urgent.cancel()
 
 
 async def test_classes_do_not_hold_each_other_up() -> None:

@@ -140,12 +140,18 @@ def test_prefill_room_ends_when_two_batches_and_a_prompt_are_queued() -> None:
     assert not made.has_prefill_room(worker, 500)
 
 
-def test_decode_room_ends_with_sequences_or_kv() -> None:
+def test_decode_room_ends_one_in_sixteen_above_sequences_or_kv() -> None:
+    # 8 sequences and one more; 10,000 KV tokens and 625 more.
     made = _pool(Role.DECODE)
     worker = _worker(made, "w1")
-    for _ in range(7):
+    for _ in range(8):
         made.charge(worker.endpoint, kv_tokens=1000)
-    assert made.has_decode_room(worker, 3000)
-    assert not made.has_decode_room(worker, 3001)
+    assert made.has_decode_room(worker, 2625)
+    assert not made.has_decode_room(worker, 2626)
     made.charge(worker.endpoint, kv_tokens=0)
     assert not made.has_decode_room(worker, 1)
+
+
+def test_an_idle_worker_has_room_for_any_request_that_fits_its_context() -> None:
+    made = _pool(Role.DECODE)
+    assert made.has_decode_room(_worker(made, "w1"), 1_000_000)
