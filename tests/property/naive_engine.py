@@ -103,7 +103,10 @@ class NaiveEngine:
             return False
         if self.used_blocks + blocks > profile.kv_blocks:
             return False
-        if not profile.chunked_prefill and not each.arrived and each.tokens > budget:
+        # Only a preempted one can be longer than a whole budget: it is prefilled alone.
+        fits = each.tokens <= budget
+        alone = each.tokens > profile.max_batched_tokens and not this.prefill_tokens
+        if not (profile.chunked_prefill or each.arrived or fits or alone):
             return False
         self.running.append(self.waiting.pop(0))
         each.blocks = blocks
@@ -117,7 +120,9 @@ class NaiveEngine:
         return True
 
     def _prefill(self, this: Pass, each: _Sequence, budget: int) -> int:
-        chunk = min(budget, each.tokens - each.computed)
+        chunk = each.tokens - each.computed
+        if self.profile.chunked_prefill:
+            chunk = min(budget, chunk)
         each.computed += chunk
         this.prefill_tokens += chunk
         return chunk

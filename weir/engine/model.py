@@ -46,11 +46,9 @@ class EngineModel:
         self._iteration: Iteration | None = None
 
     @property
-    def limit_tokens(self) -> int:
-        """Most tokens (prompt + output - 1) a sequence can have here."""
-        profile = self.profile
-        limit = profile.kv_blocks * profile.block_tokens
-        return limit if profile.chunked_prefill else min(limit, profile.max_batched_tokens)
+    def kv_total_tokens(self) -> int:
+        """What the KV space holds: most tokens (prompt + output - 1) a sequence can have."""
+        return self.kv.total_blocks * self.profile.block_tokens
 
     @property
     def decoding(self) -> Collection[Sequence]:
@@ -92,9 +90,9 @@ class EngineModel:
         """
         if request.id in self._sequences:
             raise ValueError(f"request {request.id} is already here")
-        needed = request.prompt_tokens + request.output_tokens - 1
-        if needed > self.limit_tokens:
-            return Refusal(needed_tokens=needed, limit_tokens=self.limit_tokens)
+        refusal = self._refusal(request)
+        if refusal is not None:
+            return refusal
         hashes: tuple[int, ...] = ()
         if self.profile.prefix_caching:
             hashes = request.block_hashes[: request.prompt_tokens // self.profile.block_tokens]
@@ -207,6 +205,15 @@ class EngineModel:
             return 0  # it has not been looked at yet; one that has been still finds no place
         return self._batch.steady_steps(self.kv.free_blocks)
 
+    def _refusal(self, request: Request) -> Refusal | None:
+        prompt, most = request.prompt_tokens, self.profile.max_batched_tokens
+        if not (self.profile.chunked_prefill or request.prefilled) and prompt > most:
+            return Refusal(needed_tokens=prompt, limit_tokens=most)
+        needed = prompt + request.output_tokens - 1
+        if needed > self.kv_total_tokens:
+            return Refusal(needed_tokens=needed, limit_tokens=self.kv_total_tokens)
+        return None
+
     def _make_room(self) -> list[Sequence]:
         """Take the blocks that decoding sequences enter now; returns those preempted for it."""
         preempted: list[Sequence] = []
@@ -240,7 +247,9 @@ class EngineModel:
 
     def _prefill(self, iteration: Iteration, sequence: Sequence, budget: int) -> int:
         """Put up to `budget` tokens of the sequence into the iteration; returns how many."""
-        chunk = min(budget, sequence.tokens - sequence.computed)
+        chunk = sequence.tokens - sequence.computed
+        if self.profile.chunked_prefill:
+            chunk = min(budget, chunk)
         sequence.computed += chunk
         iteration.prefill_tokens += chunk
         if sequence.computed == sequence.tokens:
@@ -256,7 +265,7 @@ class EngineModel:
             if (
                 sequence is None
                 or sequence.submitted_s > iteration.start_s
-                or not self._place(sequence, budget)
+                or not self._place(sequence, budget, alone=not iteration.prefill_tokens)
             ):
                 return
             self._waiting.remove(sequence)
@@ -270,13 +279,18 @@ class EngineModel:
             else:
                 budget -= self._prefill(iteration, sequence, budget)
 
-    def _place(self, sequence: Sequence, budget: int) -> bool:
-        """Take blocks for all tokens of a waiting sequence; False if it has to wait on."""
+    def _place(self, sequence: Sequence, budget: int, *, alone: bool) -> bool:
+        """Take blocks for all tokens of a waiting sequence; False if it has to wait on.
+
+        Without chunked prefill a preempted one may have grown longer than any budget. It goes
+        when no other is prefilled in the iteration (`alone`).
+        """
         block_tokens = self.profile.block_tokens
         blocks = -(-sequence.tokens // block_tokens)
         if not (self.profile.chunked_prefill or sequence.prefilled):
             hits = self.kv.resident(sequence.hashes)
-            if sequence.tokens - self._reused_tokens(sequence, hits) > budget:
+            new_tokens = sequence.tokens - self._reused_tokens(sequence, hits)
+            if new_tokens > budget and not (alone and new_tokens > self.profile.max_batched_tokens):
                 return False
         if blocks - len(sequence.hashes) > self.kv.free_blocks:
             return False

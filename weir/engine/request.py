@@ -33,7 +33,7 @@ class Request:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Refusal:
-    """The request can never run here: it needs more tokens than the engine could ever hold."""
+    """The request can never run here: it needs more tokens than the engine could ever take."""
 
     needed_tokens: int
     limit_tokens: int

@@ -27,16 +27,14 @@ _OLDEST_AT_START_WALL_S = 30.0
 
 def context_limit(settings: MockerSettings) -> int:
     """Tokens of prompt and output that fit. Raises `SettingsError` if more is asked for."""
-    holds = EngineModel(settings.profile).limit_tokens
-    asked = settings.context_limit_tokens
-    if asked is None:
-        return holds
-    if asked > holds:
+    profile, asked = settings.profile, settings.context_limit_tokens
+    if asked is not None and asked > profile.kv_tokens:
         raise SettingsError(
-            f"a context of {asked} tokens does not fit: the profile's kv_tokens (and, without "
-            f"chunked prefill, max_batched_tokens) hold {holds}"
+            f"a context of {asked} tokens does not fit the profile's KV space of "
+            f"{profile.kv_tokens}: lower --context-limit-tokens or raise kv_tokens"
         )
-    return asked
+    holds = profile.kv_blocks * profile.block_tokens
+    return holds if asked is None else min(asked, holds)
 
 
 async def run(settings: MockerSettings, stop: Stop) -> None:

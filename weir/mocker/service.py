@@ -46,7 +46,7 @@ class EngineService:
         self._clock = settings.clock
         self._engine = engine
         self._engine_id = engine_id
-        self.metrics = MockerMetrics(settings.context_limit_tokens or engine.limit_tokens)
+        self.metrics = MockerMetrics(settings.context_limit_tokens or engine.kv_total_tokens)
         self._driver = EngineDriver(engine, self._clock, self._after_iteration)
         self._shelf = KvShelf(
             self._clock, settings.kv_hold_s, self._driver.release, self._on_expiry

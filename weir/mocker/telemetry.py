@@ -51,7 +51,7 @@ class ForwardPassMeter:
             waiting=engine.waiting,
             waiting_tokens=engine.pending_tokens,
             kv_used_tokens=engine.kv_used_tokens,
-            kv_total_tokens=engine.kv.total_blocks * engine.profile.block_tokens,
+            kv_total_tokens=engine.kv_total_tokens,
             preemptions=preemptions,
             completed=completed,
         )

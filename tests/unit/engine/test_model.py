@@ -79,6 +79,19 @@ def test_a_request_that_could_never_fit_is_refused() -> None:
 def test_without_chunks_the_budget_limits_a_request_too() -> None:
     model = engine(max_batched_tokens=64, chunked_prefill=False)
     assert model.submit(request("a", 65, 1), 0.0) == Refusal(needed_tokens=65, limit_tokens=64)
+    assert model.submit(request("b", 65, 1, prefilled=True), 0.0) is None
+
+
+def test_without_chunks_a_preempted_sequence_longer_than_the_budget_goes_alone() -> None:
+    whole = {"chunked_prefill": False, "prefix_caching": False}
+    model = engine(kv_tokens=64, max_batched_tokens=32, **whole)
+    for id in "ab":
+        model.submit(request(id, 32, 3, prefilled=True), 0.0)
+    model.submit(request("c", 1, 1), 0.0)
+    for _ in range(3):
+        step(model)
+    resumed, _ = step(model)
+    assert (resumed.prefill_tokens, [each.id for each in resumed.joining]) == (33, ["b"])
 
 
 def test_a_sequence_owns_the_blocks_that_its_computed_tokens_fill() -> None:
