@@ -16,7 +16,8 @@ class ClassTraffic:
     """One request class in one window, offered load before routing included.
 
     `arrivals` counts every request classified, also those queued, shed or abandoned;
-    `isl_tokens` sums their (estimated) prompts, `osl_tokens` the output of `completed`.
+    `isl_tokens` sums their (estimated) prompts, `osl_tokens` the output of `completed`;
+    `queued` wait at the router when the window ends. Latencies are of streamed responses.
     """
 
     name: ClassName
@@ -36,9 +37,10 @@ class ClassTraffic:
 class PoolTraffic:
     """One pool in one window, as this router sees it.
 
-    `in_flight` and `queued_tokens` (prompt tokens sent whose first token is not back) are
-    the state at the end of the window. `first_token_s` is the time from sending the leg
-    to its first byte of output; `osl_tokens` the output of legs completed.
+    `in_flight` and `queued_tokens` are the state at the end of the window; the latter counts
+    prompt tokens sent whose first token is not back, and those that wait at the router for
+    room in this pool. `first_token_s` is the time from sending the leg to its first byte of
+    output; `osl_tokens` the output of legs completed.
     """
 
     pool_id: PoolId

@@ -1,0 +1,73 @@
+"""What /metrics shows, and that the reference says so."""
+
+import re
+from pathlib import Path
+
+import pytest
+
+from router.core.request import Outcome, Route
+from router.metrics import FrontendMeter, RouterCollector, registry, render
+from tests.unit.router.builders import members, pool, request, service
+from weir.domain.fleet import Role
+
+REFERENCE = Path(__file__).resolve().parents[3] / "docs" / "reference" / "router.md"
+
+
+class Bus:
+    connected = True
+    dropped = 3
+
+
+def _text(meter: FrontendMeter | None = None) -> str:
+    router = service((pool("a", Role.AGG),), members("a", "w1", "w2", draining="w2"))
+    flight = router.open(request(), 0.0)
+    route = router.decide(request(), 0.0)
+    assert isinstance(route, Route)
+    flight.sent(route, 0.0)
+    flight.first_token(0.3)
+    flight.finish(Outcome.COMPLETED, 1.3, output_tokens=11)
+    router.open(request(), 2.0)
+    return render(registry(RouterCollector(router, meter or FrontendMeter(), Bus()))).decode()
+
+
+@pytest.mark.parametrize(
+    "line",
+    [
+        'weir_router_arrivals_total{class="all"} 2.0',
+        'weir_router_requests_total{class="all",outcome="completed"} 1.0',
+        'weir_router_requests_total{class="all",outcome="failed"} 0.0',
+        'weir_router_queued{class="all"} 1.0',
+        'weir_router_in_flight{class="all"} 0.0',
+        'weir_router_ttft_seconds_bucket{class="all",le="0.25"} 0.0',
+        'weir_router_ttft_seconds_bucket{class="all",le="0.5"} 1.0',
+        'weir_router_ttft_seconds_bucket{class="all",le="+Inf"} 1.0',
+        'weir_router_ttft_seconds_sum{class="all"} 0.3',
+        'weir_router_itl_seconds_sum{class="all"} 0.1',
+        'weir_router_duration_seconds_sum{class="all"} 1.3',
+        'weir_router_pool_requests_total{pool="a"} 1.0',
+        'weir_router_pool_workers{pool="a",state="ready"} 1.0',
+        'weir_router_pool_workers{pool="a",state="draining"} 1.0',
+        'weir_router_routes_total{reason="share"} 1.0',
+        "weir_router_nats_connected 1.0",
+        "weir_router_nats_dropped_total 3.0",
+    ],
+)
+def test_counts_are_shown(line: str) -> None:
+    assert line in _text().splitlines()
+
+
+def test_statuses_are_a_closed_set() -> None:
+    meter = FrontendMeter()
+    for status in (404, 404, 418, 499):
+        meter.rejected(status)
+    meter.recomputed()
+    lines = _text(meter).splitlines()
+    assert 'weir_router_rejected_total{status="404"} 2.0' in lines
+    assert 'weir_router_rejected_total{status="other"} 2.0' in lines
+    assert "weir_router_recomputed_prefills_total 1.0" in lines
+
+
+def test_every_metric_is_in_the_reference_and_none_else() -> None:
+    types = re.findall(r"^# TYPE (weir_router_\w+)", _text(), re.MULTILINE)
+    documented = re.findall(r"`(weir_router_\w+)", REFERENCE.read_text())
+    assert sorted(types) == sorted(documented)
