@@ -62,6 +62,7 @@ async def run(settings: MockerSettings, stop: Stop) -> None:
     finally:
         if telemetry is not None:
             telemetry.cancel()
+            await asyncio.gather(telemetry, return_exceptions=True)
         service.close()
         await server.drain(_LAST_BYTES_WALL_S)
 
