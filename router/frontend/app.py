@@ -89,7 +89,14 @@ class Frontend:
             max_body_bytes=self._settings.max_body_bytes,
             idle_timeout_s=self._settings.idle_timeout_s,
         )
-        self._server = await serve(self.handle, host, port, limits=limits, reuse_port=reuse_port)
+        self._server = await serve(
+            self.handle,
+            host,
+            port,
+            limits=limits,
+            reuse_port=reuse_port,
+            on_refusal=self._meter.rejected,
+        )
         return self._server.port
 
     @property
@@ -141,22 +148,28 @@ class Frontend:
         self._generate(Endpoint.COMPLETIONS, request, responder)
 
     def _generate(self, endpoint: Endpoint, request: Request, responder: Responder) -> None:
-        request_id = self._ids.of(request)
+        headers = dict(request.headers)
+        request_id = self._ids.of(headers)
         try:
-            delivery = self._open(endpoint, request, responder, request_id)
+            delivery = self._open(endpoint, request, responder, headers, request_id)
         except RequestError as error:
             self._reject(responder, request_id, error)
             return
         delivery.start(self._loop)
 
     def _open(
-        self, endpoint: Endpoint, request: Request, responder: Responder, request_id: bytes
+        self,
+        endpoint: Endpoint,
+        request: Request,
+        responder: Responder,
+        headers: dict[bytes, bytes],
+        request_id: bytes,
     ) -> Delivery:
-        encoding = request.header(b"content-encoding")
+        encoding = headers.get(b"content-encoding")
         if encoding is not None and encoding.lower() != b"identity":
             raise RequestError("compressed request bodies are not understood", status=415)
         envelope = parse_envelope(endpoint, request.body)
-        of_tenant = tenant(request)
+        of_tenant = tenant(headers)
         isl_tokens = self._service.estimate_isl(
             envelope.model, of_tenant, envelope.prompt_bytes, envelope.prompt_tokens
         )
@@ -167,17 +180,17 @@ class Frontend:
             max_tokens=envelope.max_tokens,
             streaming=envelope.streaming,
             tenant=of_tenant,
-            ttft_s=slo_s(request, *_TTFT),
-            itl_s=slo_s(request, *_ITL),
+            ttft_s=slo_s(headers, *_TTFT),
+            itl_s=slo_s(headers, *_ITL),
             priority=envelope.priority,
             isl_exact=envelope.prompt_tokens is not None,
         )
         body = without_transfer_params(request.body, envelope.data)
-        headers = upstream_headers(
+        onward = upstream_headers(
             request.headers, request_id, authorization=self._settings.forward_authorization
         )
         flight = self._service.open(profile, self._now_s())
-        return Delivery(self._lines, responder, envelope, flight, request_id, body, headers)
+        return Delivery(self._lines, responder, envelope, flight, request_id, body, onward)
 
     def _reject(self, responder: Responder, request_id: bytes, error: RequestError) -> None:
         self._meter.rejected(error.status)
@@ -228,17 +241,21 @@ class Frontend:
     def _other(self, request: Request, responder: Responder) -> None:
         name = request.path.removeprefix(_MODELS + "/")
         if name == request.path:
-            message = f"there is no {request.path[:200]} here"
-            responder.send_error(404, message, code="not_found")
-        elif request.method != "GET":
+            self._missing(responder, f"there is no {request.path[:200]} here", "not_found")
+        elif request.method not in ("GET", "HEAD"):
             self._wrong_method(request, responder, "GET")
         elif name in self._service.models():
             responder.send(200, _JSON, orjson.dumps(self._model(name)))
         else:
             message = f"the model {name[:200]!r} does not exist"
-            responder.send_error(404, message, code="model_not_found", param="model")
+            self._missing(responder, message, "model_not_found")
+
+    def _missing(self, responder: Responder, message: str, code: str) -> None:
+        self._meter.rejected(404)
+        responder.send_error(404, message, code=code)
 
     def _wrong_method(self, request: Request, responder: Responder, allowed: str) -> None:
+        self._meter.rejected(405)
         headers = [*error_headers(), (b"allow", allowed.encode())]
         message = f"{request.path} takes {allowed}, not {request.method}"
         responder.send(405, headers, openai_error(405, message, code="method_not_allowed"))

@@ -1,12 +1,12 @@
 """Which headers are read, which cross the router, and which stop here."""
 
 import os
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from itertools import count
 from math import isfinite
 
 from weir.domain.errors import RequestError
-from weir.http1.messages import Header, Request
+from weir.http1.messages import Header
 
 __all__ = ["RequestIds", "response_headers", "slo_s", "tenant", "upstream_headers"]
 
@@ -53,32 +53,32 @@ class RequestIds:
     """The client's `x-request-id`, or one of ours where it has none that can be used."""
 
     def __init__(self) -> None:
-        self._prefix = os.urandom(8).hex()
+        self._prefix = os.urandom(8).hex().encode()
         self._numbers = count(1)
 
-    def of(self, request: Request) -> bytes:
-        given = request.header(_REQUEST_ID)
+    def of(self, headers: Mapping[bytes, bytes]) -> bytes:
+        given = headers.get(_REQUEST_ID)
         if given and len(given) <= _MAX_ID_BYTES and given.isascii():
             return given
-        return b"%b-%x" % (self._prefix.encode(), next(self._numbers))
+        return b"%b-%x" % (self._prefix, next(self._numbers))
 
 
-def tenant(request: Request) -> str:
+def tenant(headers: Mapping[bytes, bytes]) -> str:
     """Whom to count a request for; empty if it does not say."""
     for name in _TENANT:
-        value = request.header(name)
+        value = headers.get(name)
         if value:
             return value.decode("latin-1")[:_MAX_TENANT_CHARS]
     return ""
 
 
-def slo_s(request: Request, *names: bytes) -> float | None:
+def slo_s(headers: Mapping[bytes, bytes], *names: bytes) -> float | None:
     """A target in seconds from the first of these headers (milliseconds) that is present.
 
     Raises `RequestError` if it is not a positive number.
     """
     for name in names:
-        value = request.header(name)
+        value = headers.get(name)
         if value is None:
             continue
         try:

@@ -38,7 +38,7 @@ class Meter(Protocol):
     """Counts what has no flight, or what a flight does not tell."""
 
     def rejected(self, status: int) -> None:
-        """A request was answered with a 4xx before it was routed."""
+        """A request was refused with this status before it was routed."""
 
     def recomputed(self) -> None:
         """A prefill leg returned no transfer parameters, so the decode leg computes again."""

@@ -25,6 +25,7 @@ Handler = Callable[[Request, Responder], None]
 _log = logging.getLogger("weir.http1")
 
 _CONTINUE = b"HTTP/1.1 100 Continue\r\n\r\n"
+_CHECKED = frozenset({b"content-length", b"expect", b"host", b"transfer-encoding"})
 _CLOSE = b"connection: close"
 _INTERNAL_ERROR = "internal error; the log of this process has details"
 _MAX_QUEUED = 16
@@ -49,11 +50,11 @@ class ServerConnection(asyncio.Protocol):
         "_drainers",
         "_handler",
         "_headers",
-        "_hosts",
         "_ignoring",
         "_in_body",
         "_limits",
         "_loop",
+        "_on_refusal",
         "_open",
         "_parser",
         "_parsing",
@@ -76,8 +77,10 @@ class ServerConnection(asyncio.Protocol):
         limits: Limits,
         open_connections: "Connections[ServerConnection]",
         loop: asyncio.AbstractEventLoop,
+        on_refusal: Callable[[int], None] | None = None,
     ) -> None:
         self._handler = handler
+        self._on_refusal = on_refusal
         self._limits = limits
         self._open = open_connections
         self._loop = loop
@@ -95,7 +98,6 @@ class ServerConnection(asyncio.Protocol):
         self._write_deadline = inf
         self._url = b""
         self._headers: list[Header] = []
-        self._hosts = 0
         self._steps = 0
         self._stalled_bytes = 0
         self._body: list[bytes] = []
@@ -215,7 +217,6 @@ class ServerConnection(asyncio.Protocol):
         self._in_body = False
         self._url = b""
         self._headers = []
-        self._hosts = 0
         self._steps += 1
         self._body = []
         self._body_bytes = 0
@@ -225,12 +226,8 @@ class ServerConnection(asyncio.Protocol):
         self._url += url
 
     def on_header(self, name: bytes, value: bytes) -> None:
-        if self._in_body:
-            return  # a trailer; nothing here uses them
-        name = name.lower()
-        if name == b"host":
-            self._hosts += 1
-        self._headers.append((name, value))
+        if not self._in_body:  # else it is a trailer; nothing here uses them
+            self._headers.append((name.lower(), value))
 
     def on_headers_complete(self) -> None:
         self._in_body = True
@@ -303,24 +300,30 @@ class ServerConnection(asyncio.Protocol):
             raise _Refusal(505, f"HTTP/{version} is not served here")
         if self._parser.get_method() == b"CONNECT":
             raise _Refusal(501, "this is not a forward proxy")
-        size = len(self._url)
+        size, hosts = len(self._url), 0
         for name, value in self._headers:
             size += len(name) + len(value) + 4
-            if name == b"content-length":
-                if not value.strip().isdigit():
-                    raise _Refusal(400, "Content-Length is not a number")
-                if int(value) > limits.max_body_bytes:
-                    raise self._too_large()
-            elif name == b"transfer-encoding" and value.strip().lower() != b"chunked":
-                raise _Refusal(501, "the only transfer-encoding understood is chunked")
-            elif name == b"expect":
-                if value.strip().lower() != b"100-continue":
-                    raise _Refusal(417, "the only expectation understood is 100-continue")
-                self._continue_due = True
+            if name in _CHECKED:
+                hosts += name == b"host"
+                self._check_header(name, value)
         if size > limits.max_header_bytes or len(self._headers) > limits.max_headers:
             raise _head_too_large(limits)
-        if self._hosts > 1 or (not self._hosts and version == "1.1"):
+        if hosts > 1 or (not hosts and version == "1.1"):
             raise _Refusal(400, "an HTTP/1.1 request needs exactly one Host header")
+
+    def _check_header(self, name: bytes, value: bytes) -> None:
+        if name == b"content-length":
+            if not value.strip().isdigit():
+                raise _Refusal(400, "Content-Length is not a number")
+            if int(value) > self._limits.max_body_bytes:
+                raise self._too_large()
+        elif name == b"transfer-encoding":
+            if value.strip().lower() != b"chunked":
+                raise _Refusal(501, "the only transfer-encoding understood is chunked")
+        elif name == b"expect":
+            if value.strip().lower() != b"100-continue":
+                raise _Refusal(417, "the only expectation understood is 100-continue")
+            self._continue_due = True
 
     def _count_stalled(self, size: int, steps_before: int) -> None:
         """Bound what the parser holds of a head, a chunk's size line, or trailers."""
@@ -386,6 +389,8 @@ class ServerConnection(asyncio.Protocol):
                 self.abort()
 
     def _answer_refusal(self, refusal: _Refusal) -> None:
+        if self._on_refusal is not None:
+            self._on_refusal(refusal.status)
         request = Request("GET", "", b"", [], b"", False, "1.1")
         responder = self._active = Responder(self, request)
         responder.send_error(refusal.status, str(refusal))

@@ -6,7 +6,7 @@ or from a task that it starts itself.
 
 import asyncio
 import socket
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import Self
 
 from weir.http1.connection import Handler, ServerConnection
@@ -20,8 +20,11 @@ __all__ = ["Handler", "Limits", "Request", "Responder", "Server", "Source", "ser
 class Server:
     """A listening server. `port` is the one chosen when 0 was asked for."""
 
-    def __init__(self, handler: Handler, limits: Limits) -> None:
+    def __init__(
+        self, handler: Handler, limits: Limits, on_refusal: Callable[[int], None] | None = None
+    ) -> None:
         self._handler = handler
+        self._on_refusal = on_refusal
         self._limits = limits
         self._loop = asyncio.get_running_loop()
         self._open: Connections[ServerConnection] = Connections(self._loop)
@@ -76,7 +79,9 @@ class Server:
         self.close()
 
     def _connection(self) -> ServerConnection:
-        return ServerConnection(self._handler, self._limits, self._open, self._loop)
+        return ServerConnection(
+            self._handler, self._limits, self._open, self._loop, self._on_refusal
+        )
 
 
 async def serve(
@@ -87,9 +92,13 @@ async def serve(
     limits: Limits | None = None,
     reuse_port: bool = False,
     backlog: int = 1024,
+    on_refusal: Callable[[int], None] | None = None,
 ) -> Server:
-    """Listen on `host:port` (0: a free one). Raises `OSError` if the address cannot be had."""
-    server = Server(handler, limits or Limits())
+    """Listen on `host:port` (0: a free one). Raises `OSError` if the address cannot be had.
+
+    `on_refusal` gets the status of each request that was refused before any handler saw it.
+    """
+    server = Server(handler, limits or Limits(), on_refusal)
     await server.listen(host, port, backlog=backlog, reuse_port=reuse_port)
     return server
 

@@ -52,6 +52,7 @@ async def test_what_is_not_there_is_said_in_the_envelope() -> None:
         wrong = await w.get(CHAT_PATH)
         assert (wrong.status, wrong.headers["allow"]) == (405, "POST")
         assert wrong.error["code"] == "method_not_allowed"
+        assert w.meter.rejections == [404, 405]
 
 
 BAD = [
@@ -201,3 +202,4 @@ async def test_a_body_over_the_limit_gets_a_413_that_can_be_read() -> None:
         assert reply.status == 413
         assert "16777216" in reply.error["message"]
         assert reply.headers["connection"] == "close"
+        assert w.meter.rejections == [413]
