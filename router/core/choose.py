@@ -11,10 +11,11 @@ from dataclasses import dataclass
 from itertools import chain
 
 from router.core.admit import Sized
+from router.core.pool import Pool
 from router.core.pools import Pools, Shares
 from router.core.request import Leg, Route, RouteReason, Wait, WaitReason
 from router.core.shares import SmoothShares
-from router.core.workers import Pool, Worker
+from router.core.workers import Worker
 from weir.domain.fleet import Role, Stage
 from weir.domain.ids import WorkerId
 

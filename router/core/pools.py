@@ -3,7 +3,7 @@
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 
-from router.core.workers import Pool
+from router.core.pool import Pool
 from weir.domain.errors import RequestError
 from weir.domain.fleet import Model, PoolSpec, Role, Stage
 from weir.domain.ids import ClassName, ModelName, PoolId

@@ -10,7 +10,8 @@ import grpc
 import pytest
 from grpc_health.v1 import health_pb2, health_pb2_grpc
 
-from router.config import parse_address, static_members
+from router.adapters.static import static_members
+from router.config import parse_address
 from tests.integration.frontend.world import STREAM, Engine, engine
 from tests.integration.router_world import (
     FLEETS,

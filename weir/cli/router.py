@@ -129,16 +129,17 @@ def run(args: argparse.Namespace) -> int:
 def _config(args: argparse.Namespace) -> "RouterConfig":
     """Raises `UsageError` or `FleetError` saying what to mend."""
     from router import config
+    from router.adapters import static
 
     listen = config.parse_address("--listen", args.listen)
     loaded = _loaded(args)
-    fleet = config.static_fleet(args.model) if loaded is None else loaded.fleet
+    fleet = static.static_fleet(args.model) if loaded is None else loaded.fleet
     origin_s = time.monotonic() if args.clock_origin_s is None else args.clock_origin_s
     return config.router_config(
         router_id=config.router_id(args.id or f"{socket.gethostname()}-{listen.port}"),
         fleet=fleet,
         settings=config.RouterSettings() if loaded is None else loaded.router,
-        workers=config.static_members(args.workers, None if loaded is None else fleet),
+        workers=static.static_members(args.workers, None if loaded is None else fleet),
         listen=listen,
         control=config.parse_address("--control", args.control),
         grpc=None if args.grpc is None else config.parse_address("--grpc", args.grpc),

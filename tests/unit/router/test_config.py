@@ -2,15 +2,8 @@
 
 import pytest
 
-from router.config import (
-    STATIC_POOL,
-    Address,
-    UsageError,
-    parse_address,
-    router_id,
-    static_fleet,
-    static_members,
-)
+from router.adapters.static import STATIC_POOL, static_fleet, static_members
+from router.config import Address, UsageError, parse_address, router_id
 from tests.unit.router.builders import fleet, pool
 from weir.domain.fleet import Role
 

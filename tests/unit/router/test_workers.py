@@ -2,7 +2,8 @@
 
 import pytest
 
-from router.core.workers import Pool, Worker
+from router.core.pool import Pool
+from router.core.workers import Worker
 from tests.unit.router.builders import members, pool
 from weir.domain.fleet import Role
 from weir.domain.ids import WorkerId
