@@ -30,6 +30,8 @@ class Flights(RuleBasedStateMachine):
         self.tried: dict[int, list[Leg]] = {}
         self.arrivals = 0
         self.ended = dict.fromkeys(Outcome, 0)
+        for name in _POOLS:
+            self.change_members(name, {"w1", "w2"}, set())
 
     def _pick(self, choice: int) -> Flight:
         return self.flights[choice % len(self.flights)]
@@ -38,6 +40,9 @@ class Flights(RuleBasedStateMachine):
         return self.tried.setdefault(id(flight), [])
 
     @rule(name=st.sampled_from([*_POOLS]), workers=_names, draining=_names)
+    def news(self, name: str, workers: set[str], draining: set[str]) -> None:
+        self.change_members(name, workers, draining)
+
     def change_members(self, name: str, workers: set[str], draining: set[str]) -> None:
         self.version += 1
         news = members(
