@@ -33,6 +33,8 @@ _TEXT: list[Header] = [(b"content-type", b"text/plain; charset=utf-8")]
 _METRICS: list[Header] = [(b"content-type", b"text/plain; version=0.0.4; charset=utf-8")]
 _JSON: list[Header] = [(b"content-type", JSON_TYPE)]
 _MODELS = "/v1/models"
+_LAST_WORDS_S = 0.5
+"""Wall seconds for clients to take the errors that end their requests."""
 
 Answerer = Callable[[Request, Responder], None]
 
@@ -110,21 +112,20 @@ class Frontend:
     async def drain(self, timeout_s: float, *, notice_s: float = 0.0) -> bool:
         """Fail readiness, stay for `notice_s`, then take nothing new and finish what runs.
 
-        True if all ended in time; what did not is broken off. Wall seconds.
+        True if all ended in time; what did not is broken off, with an error. Wall seconds.
         """
         self.fail_readiness()
         await asyncio.sleep(notice_s)
-        drained = await self._server.drain(timeout_s) if self._server is not None else True
+        drained = await self._server.settle(timeout_s) if self._server is not None else True
         await self.close()
         return drained
 
     async def close(self) -> None:
-        """Stop at once."""
-        if self._server is not None:
-            self._server.close()
+        """Stop now; what still runs ends with an error."""
         for delivery in list(self._lines.running):
             delivery.cancel()
-        await asyncio.sleep(0)  # their connections are aborted in this turn of the loop
+        if self._server is not None:
+            await self._server.drain(_LAST_WORDS_S)
         self._upstreams.close()
 
     def handle(self, request: Request, responder: Responder) -> None:
@@ -190,7 +191,7 @@ class Frontend:
             request.headers, request_id, authorization=self._settings.forward_authorization
         )
         flight = self._service.open(profile, self._now_s())
-        return Delivery(self._lines, responder, envelope, flight, request_id, body, onward)
+        return Delivery(self._lines, responder, endpoint, flight, request_id, body, onward)
 
     def _reject(self, responder: Responder, request_id: bytes, error: RequestError) -> None:
         self._meter.rejected(error.status)

@@ -18,9 +18,10 @@ _ASK_FOR_TRANSFER = {
 _NOT_FOR_PREFILL = ("stream_options", "min_tokens", "min_completion_tokens")
 
 
-def prefill_body(data: dict[str, Any]) -> bytes:
+def prefill_body(original: bytes) -> bytes:
     """The request as a prefill worker gets it: one token, whole, its KV kept for a pull."""
-    body = data | {"stream": False, "max_tokens": 1, _FIELD: _ASK_FOR_TRANSFER}
+    body = orjson.loads(original)
+    body |= {"stream": False, "max_tokens": 1, _FIELD: _ASK_FOR_TRANSFER}
     if "max_completion_tokens" in body:
         body["max_completion_tokens"] = 1
     for name in _NOT_FOR_PREFILL:

@@ -13,7 +13,7 @@ from dataclasses import dataclass
 from router.core.flight import Flight
 from router.core.request import Leg, Outcome, RetryReason, Route, Shed
 from router.frontend.bodies import decode_body, prefill_body, transfer_params
-from router.frontend.envelope import Envelope
+from router.frontend.envelope import Endpoint
 from router.frontend.headers import response_headers
 from router.frontend.ports import FrontendSettings, Meter, ServicePort
 from router.frontend.relay import Relay
@@ -84,13 +84,13 @@ class _LegFailed(Exception):
 
 
 class Delivery:
-    """`start` makes the request's task; `cancel` ends it, as when the client has gone."""
+    """`start` makes the request's task. It keeps the body, but nothing parsed from it."""
 
     def __init__(
         self,
         lines: Lines,
         responder: Responder,
-        envelope: Envelope,
+        endpoint: Endpoint,
         flight: Flight,
         request_id: bytes,
         body: bytes,
@@ -98,18 +98,18 @@ class Delivery:
     ) -> None:
         self._lines = lines
         self._responder = responder
-        self._envelope = envelope
         self._flight = flight
         self._request_id = request_id
         self._body = body
         self._headers = headers
-        self._path = envelope.endpoint.value
+        self._path = endpoint.value
         self._exclude: frozenset[WorkerId] = frozenset()
         self._prefilled: _Prefilled | None = None
         self._attempts = 0
         self._connects = 0
         self._since: float | None = None
         self._redone = False
+        self._relay: Relay | None = None
         self._task: asyncio.Task[None] | None = None
 
     def start(self, loop: asyncio.AbstractEventLoop) -> None:
@@ -119,6 +119,7 @@ class Delivery:
         self._task.add_done_callback(self._settle)
 
     def cancel(self) -> None:
+        """End it: the client has gone, or else this router is going."""
         if self._task is not None:
             self._task.cancel()
 
@@ -131,14 +132,13 @@ class Delivery:
         try:
             await self._deliver()
         except asyncio.CancelledError:
-            gone = self._responder.closed
-            self._end(Outcome.CANCELLED if gone else Outcome.FAILED)
-            if not gone:
-                self._refuse(503, "the router is shutting down")
+            if self._responder.closed:
+                self._end(Outcome.CANCELLED)
+            else:
+                self._break_off(503, "the router is shutting down")
         except Exception:
             _log.exception("request failed inside the router id=%s", self._request_id.decode())
-            self._end(Outcome.FAILED)
-            self._refuse(500, "internal error; the router's log has details")
+            self._break_off(500, "internal error; the router's log has details")
 
     async def _deliver(self) -> None:
         while True:
@@ -171,7 +171,7 @@ class Delivery:
     async def _prefill(self, leg: Leg) -> bytes | None:
         """Run the prefill leg; its transfer parameters. Raises `_LegFailed`."""
         pool = self._lines.upstreams.pool(leg.worker)
-        body = prefill_body(self._envelope.data)
+        body = prefill_body(self._body)
         timeout_s = self._lines.settings.first_byte_timeout_s
         try:
             reply = await pool.request(
@@ -193,6 +193,7 @@ class Delivery:
         lines = self._lines
         raw = self._responder.request.http_version == "1.1"
         relay = Relay(self._responder, self._flight, lines.now_s, self._request_id, raw=raw)
+        self._relay = relay
         body = decode_body(self._body, params)
         try:
             await lines.upstreams.pool(leg.worker).stream(
@@ -266,6 +267,14 @@ class Delivery:
     def _give_up(self, failure: _LegFailed) -> None:
         answer = failure.answer
         blamed = failure.leg if answer.status >= 500 else None
+        if blamed is not None:
+            _log.warning(
+                "gave up id=%s status=%d worker=%s attempts=%d",
+                self._request_id.decode(),
+                answer.status,
+                blamed.worker.id,
+                self._attempts + self._connects,
+            )
         self._end(Outcome.FAILED, None, blamed)
         self._responder.send(answer.status, answer.headers, answer.body)
 
@@ -275,8 +284,11 @@ class Delivery:
         headers = [*error_headers(shed.retry_after_s), (b"x-request-id", self._request_id)]
         self._responder.send(503, headers, openai_error(503, message, code="overloaded"))
 
-    def _refuse(self, status: int, message: str) -> None:
-        if self._responder.started:
+    def _break_off(self, status: int, message: str) -> None:
+        self._end(Outcome.FAILED)
+        if self._relay is not None and self._relay.started:
+            self._relay.break_off(message)
+        elif self._responder.started:
             self._responder.abort()
         else:
             answer = self._error(status, message)

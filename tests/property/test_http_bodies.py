@@ -102,7 +102,7 @@ def test_both_legs_are_the_request_and_what_the_protocol_asks_for(
     original = without_transfer_params(json.dumps(data).encode() + space, dict(data))
     decode = json.loads(decode_body(original, json.dumps(params).encode()))
     assert decode == data | {"kv_transfer_params": params}
-    prefill = json.loads(prefill_body(data))
+    prefill = json.loads(prefill_body(original))
     assert (prefill["stream"], prefill["max_tokens"]) == (False, 1)
     own = {"stream", "max_tokens", "stream_options", "kv_transfer_params", "max_completion_tokens"}
     kept = {name: value for name, value in data.items() if name not in own | {"min_tokens"}}

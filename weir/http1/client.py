@@ -174,6 +174,8 @@ class Pool:
     async def _connect(self, by: float) -> ClientConnection:
         timeout_s = min(self._connect_timeout_s, by - self._loop.time())
         where = f"{self.host}:{self.port}"
+        if timeout_s <= 0.0:
+            raise DeadlineError(f"no time was left to connect to {where}")
         try:
             async with asyncio.timeout(timeout_s):
                 _, connection = await self._loop.create_connection(

@@ -58,12 +58,16 @@ class Server:
 
         Those that did not are broken off.
         """
+        drained = await self.settle(timeout_s)
+        self.close()
+        return drained
+
+    async def settle(self, timeout_s: float) -> bool:
+        """As `drain`, but what does not end in time goes on."""
         self.stop_accepting()
         for connection in self._open:
             connection.begin_drain()
-        drained = await self._open.empty(timeout_s)
-        self.close()
-        return drained
+        return await self._open.empty(timeout_s)
 
     def close(self) -> None:
         """Stop at once, breaking off what is running."""

@@ -178,7 +178,8 @@ async def test_what_does_not_finish_draining_in_time_is_broken_off() -> None:
         client.send(STREAM)
         await client.head()
         assert not await w.frontend.drain(0.2)
-        assert (await w.ended()).finished
+        assert b'data: {"error":{"message":"the router is shutting down"' in await client.rest()
+        assert (await w.ended()).outcome is Outcome.FAILED
         await asyncio.wait_for(one.gone.wait(), 2)
 
 

@@ -190,12 +190,15 @@ async def test_when_nobody_can_be_reached_the_client_is_told() -> None:
         assert (await w.ended()).outcome is Outcome.FAILED
 
 
-async def test_kv_that_no_decode_worker_has_touched_is_used_by_the_next() -> None:
-    refusing = await refusing_worker()
+@pytest.mark.parametrize("how", ["refuses", "says 503"])
+async def test_kv_that_no_decode_worker_has_touched_is_used_by_the_next(how: str) -> None:
     async with (
         engine(answers(PREFILLED)) as pre,
+        engine(fails(b"503 X")) as busy,
         engine(answers(STREAMED)) as dec,
-        world([refusing, dec.worker], [pre]) as w,
+        world(
+            [await refusing_worker() if how == "refuses" else busy.worker, dec.worker], [pre]
+        ) as w,
     ):
         assert (await w.post(STREAM)).status == 200
         assert len(pre.requests) == 1
