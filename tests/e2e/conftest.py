@@ -78,16 +78,22 @@ class Fleet:
         """Status and body of a GET at the public endpoint."""
         return get(f"http://{self.endpoint}{path}")
 
-    def children(self, word: str = "") -> list[psutil.Process]:
-        """Living children whose command line has `word` as one argument."""
+    def children(self, *words: str) -> list[psutil.Process]:
+        """Living children whose command line has all of `words` among its arguments."""
         found = psutil.Process(self.process.pid).children(recursive=True)
-        return [child for child in found if not word or word in _command(child)]
+        return [child for child in found if set(words) <= set(_command(child))]
 
-    def child(self, word: str) -> psutil.Process:
-        """The one child with that argument."""
-        found = self.children(word)
-        assert len(found) == 1, f"{len(found)} children have the argument {word!r}"
+    def child(self, *words: str) -> psutil.Process:
+        """The one child with these arguments."""
+        found = self.children(*words)
+        assert len(found) == 1, f"{len(found)} children have the arguments {words}"
         return found[0]
+
+    def unready_roles(self) -> list[str]:
+        """Planners and routers that do not say at /readyz that they are ready, and why."""
+        commands = [_command(child) for child in self.children("--control")]
+        answers = [(c, get(f"http://{_after(c, '--control')}/readyz")) for c in commands]
+        return [f"{c[4]}: {text}" for c, (status, text) in answers if status != 200]
 
     def engines(self, pool: str | None = None) -> list[psutil.Process]:
         engines = self.children("mocker")
@@ -103,8 +109,15 @@ class Fleet:
             counts[_after(command, "--worker-id")] = sum(map(float, values))
         return counts
 
-    def kill(self, child: psutil.Process) -> None:
-        child.send_signal(signal.SIGKILL)
+    def kill(self, *words: str) -> None:
+        """SIGKILL to the child with these arguments; returns when it has a successor."""
+        victim = self.child(*words)
+        victim.kill()
+        self.until(
+            lambda: [child for child in self.children(*words) if child.pid != victim.pid],
+            10.0,
+            f"{words} is started again",
+        )
 
     def stop(self, number: signal.Signals = signal.SIGTERM) -> int:
         self.process.send_signal(number)

@@ -3,6 +3,7 @@
 from collections.abc import Sequence
 
 from rich.console import Group, RenderableType
+from rich.padding import Padding
 from rich.progress_bar import ProgressBar
 from rich.table import Table
 from rich.text import Text
@@ -24,14 +25,14 @@ def render(view: View) -> RenderableType:
     parts += [_decisions(view)] if view.decisions or view.holding else []
     parts += [_restarts(view)] if view.role_restarts else []
     parts += [_replay(view.replay)] if view.replay else []
-    return Group(*parts)
+    return Group(*(Padding(part, (0, 0, 1, 0)) for part in parts))
 
 
 def progress_line(view: View) -> str:
     """What has happened so far, in one plain line."""
     pools = " ".join(f"{pool.name} {_replicas(pool)}" for pool in view.pools)
     parts = [
-        f"{view.elapsed_s:.0f} s",
+        f"{view.elapsed_s:.0f} s{'' if view.serving else ', starting'}",
         _requests(view.replay) if view.replay else "",
         f"GPUs {view.held_gpus}/{view.budget_gpus}",
         pools,
@@ -43,9 +44,9 @@ def progress_line(view: View) -> str:
 
 def _head(view: View) -> Text:
     charged = _NONE if view.charged_gpus is None else str(view.charged_gpus)
-    text = Text(f"{view.endpoint}/v1", style="bold")
+    text = Text(f"{view.endpoint}/v1", style="bold" if view.serving else "dim")
     text.append(
-        f"   {view.elapsed_s:.0f} s   speed {view.speed:g}"
+        f"{'' if view.serving else ' (starting)'}   {view.elapsed_s:.0f} s   speed {view.speed:g}"
         f"   GPUs held {view.held_gpus}, charged {charged}, budget {view.budget_gpus}",
         style="not bold",
     )
@@ -84,13 +85,16 @@ def _class_table(view: View) -> Table:
 
 
 def _decisions(view: View) -> RenderableType:
-    table = _table("at", "pool", "replicas", "last decisions")
-    for decision in view.decisions:
-        change = f"{decision.before} → {decision.after}"
-        table.add_row(f"{decision.at_s:.0f} s", decision.pool, change, decision.reason)
-    if not view.holding:
-        return table
-    return Group(table, Text(f"GlobalPlanner holds: {view.holding}", style="yellow"))
+    parts: list[RenderableType] = []
+    if view.decisions:
+        table = _table("at", "pool", "replicas", "last decisions")
+        for decision in view.decisions:
+            change = f"{decision.before} → {decision.after}"
+            table.add_row(f"{decision.at_s:.0f} s", decision.pool, change, decision.reason)
+        parts.append(table)
+    if view.holding:
+        parts.append(Text(f"GlobalPlanner holds: {view.holding}", style="yellow"))
+    return Group(*parts)
 
 
 def _restarts(view: View) -> Text:

@@ -69,6 +69,8 @@ class LocalFleet:
         self._roles: list[Child] = []
         self._nats: Child | None = None
         self._monitor: Monitor | None = None
+        self.serving = False
+        """Whether the fleet has been ready."""
         self.engines = Engines(
             fleet=fleet,
             clock=clock,
@@ -124,6 +126,7 @@ class LocalFleet:
             missing = await self._missing()
             if not missing:
                 self.engines.table.begin_history()
+                self.serving = True
                 return True
             if Clock.wall_s() > deadline_s:
                 raise NotReadyError(self._why_not(missing))

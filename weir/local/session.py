@@ -109,9 +109,9 @@ class _Session:
         """Serve and replay for as long as asked. Raises `WeirError` if the fleet cannot start."""
         self._output.note(f"starting fleet {self._options.loaded.fleet.name}")
         await self._fleet.start()
+        self._output.start(lambda: look(self._fleet, self._begun_at_s, self._replay))
         if await self._fleet.wait_ready(stop):
             self._options.say(f"serving at {self._fleet.endpoint}/v1 (Ctrl-C stops)")
-            self._output.start(lambda: look(self._fleet, self._begun_at_s, self._replay))
             await self._serve_until_done(stop)
             await self._fleet.monitor.read_all()
         return summarize(self._fleet, self._replay)

@@ -42,6 +42,8 @@ class DecisionView:
 @dataclass(frozen=True, slots=True, kw_only=True)
 class View:
     endpoint: str
+    serving: bool
+    """False until the fleet is ready."""
     elapsed_s: float
     speed: float
     pools: Sequence[PoolView]
@@ -62,6 +64,7 @@ def look(fleet: LocalFleet, begun_at_s: float, replay: Replay | None) -> View:
     status = fleet.monitor.status
     return View(
         endpoint=fleet.endpoint,
+        serving=fleet.serving,
         elapsed_s=Clock.wall_s() - begun_at_s,
         speed=fleet.clock.speed,
         pools=_pools(fleet, now_s),

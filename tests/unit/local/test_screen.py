@@ -25,6 +25,7 @@ def view(*, known: bool = True) -> View:
     seen = ClassView(rate_rps=1.5, queued=2, ttft_p95_s=2.0, itl_p95_s=0.02)
     return View(
         endpoint="http://127.0.0.1:8000",
+        serving=known,
         elapsed_s=12.3,
         speed=4.0,
         pools=[
@@ -76,6 +77,7 @@ def test_the_table_shows_pools_latencies_gpus_decisions_and_progress() -> None:
 def test_what_is_not_known_is_a_dash_not_a_zero() -> None:
     text = drawn(view(known=False))
     assert "charged –" in text
+    assert "(starting)" in text
     assert "GlobalPlanner holds: the GlobalPlanner does not answer" in text
 
 
