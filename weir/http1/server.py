@@ -6,10 +6,10 @@ or from a task that it starts itself.
 
 import asyncio
 import socket
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from typing import Self
 
-from weir.http1.connection import Handler, ServerConnection
+from weir.http1.connection import Handler, OnRefusal, ServerConnection
 from weir.http1.deadlines import Connections
 from weir.http1.messages import Limits, Request
 from weir.http1.responder import Responder, Source
@@ -21,7 +21,7 @@ class Server:
     """A listening server. `port` is the one chosen when 0 was asked for."""
 
     def __init__(
-        self, handler: Handler, limits: Limits, on_refusal: Callable[[int], None] | None = None
+        self, handler: Handler, limits: Limits, on_refusal: OnRefusal | None = None
     ) -> None:
         self._handler = handler
         self._on_refusal = on_refusal
@@ -96,7 +96,7 @@ async def serve(
     limits: Limits | None = None,
     reuse_port: bool = False,
     backlog: int = 1024,
-    on_refusal: Callable[[int], None] | None = None,
+    on_refusal: OnRefusal | None = None,
 ) -> Server:
     """Listen on `host:port` (0: a free one). Raises `OSError` if the address cannot be had.
 
