@@ -12,10 +12,10 @@ from router.frontend.headers import response_headers
 from router.frontend.observe import StreamWatch, Usage, find_usage
 from weir.http1.chunked import ChunkReader
 from weir.http1.client import BrokenError, Framing, Sink
-from weir.http1.exchange import ClientConnection
 from weir.http1.messages import Header, find_header
 from weir.http1.openai import sse_error
 from weir.http1.server import Responder
+from weir.http1.sink import Upstream
 
 __all__ = ["Relay"]
 
@@ -44,7 +44,7 @@ class Relay(Sink):
         self._now_s = now_s
         self._request_id = request_id
         self._raw = raw
-        self._upstream: ClientConnection | None = None
+        self._upstream: Upstream | None = None
         self._watch: StreamWatch | None = None
         self._write = responder.write
         self._kept: list[bytes] | None = None

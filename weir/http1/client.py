@@ -8,18 +8,17 @@ from collections import deque
 from collections.abc import Sequence
 
 from weir.http1.deadlines import Connections
-from weir.http1.exchange import (
+from weir.http1.exchange import ClientConnection, Plan
+from weir.http1.messages import Header, encode_request, find_header
+from weir.http1.sink import (
     BrokenError,
-    ClientConnection,
     ConnectError,
     DeadlineError,
     Framing,
     Patience,
-    Plan,
     Sink,
     UpstreamError,
 )
-from weir.http1.messages import Header, encode_request, find_header
 
 __all__ = [
     "BrokenError",

@@ -137,3 +137,26 @@ async def test_the_idle_time_does_not_run_while_paused_and_first_byte_means_body
     assert hand.connection.deadline < loop.time() + 6
     hand.feed(b"67890")
     await task
+
+
+async def test_silence_is_measured_from_the_first_byte_of_the_body_on() -> None:
+    hand = Hand()
+    loop = asyncio.get_running_loop()
+    plan = Plan("POST", b"h", b"", Patience(first_byte_s=1, idle_s=50), loop.time(), False)
+    task = asyncio.ensure_future(hand.connection.exchange(plan, hand.sink))
+    await asyncio.sleep(0)
+    hand.feed(b"HTTP/1.1 200 OK\r\ncontent-length: 2\r\n\r\na")
+    assert hand.connection.deadline > loop.time() + 40
+    hand.feed(b"b")
+    await task
+
+
+async def test_a_sink_that_pauses_in_its_first_read_is_not_timed() -> None:
+    hand = Hand()
+    task = await hand.begin()
+    hand.sink.on_data = lambda data: hand.sink.pause()  # type: ignore[method-assign]
+    hand.feed(b"HTTP/1.1 200 OK\r\ncontent-length: 2\r\n\r\na")
+    assert hand.connection.deadline == inf
+    hand.sink.resume()
+    hand.feed(b"b")
+    await task
