@@ -22,7 +22,7 @@ from typing import Any, cast
 
 import uvloop
 
-from router.config import STATIC_POOL, static_fleet
+from router.adapters.static import static_fleet
 from router.core.flight import Flight
 from router.core.request import Leg, RequestProfile, Route, RouteReason
 from router.frontend.app import Frontend
@@ -33,6 +33,9 @@ from weir.http1.server import Request, Responder, serve
 from weir.runtime.clock import Clock
 
 __all__ = ["main"]
+
+FLEET = static_fleet(["m"])
+POOL = FLEET.pools[0].id
 
 CLIENTS = 8
 CHUNKS = 50
@@ -95,9 +98,9 @@ async def engine() -> int:
 
 async def weir(engine_port: int) -> int:
     clock = Clock()
-    service = RouterService(static_fleet(["m"]), clock, RouterId("r"), ServiceSettings())
+    service = RouterService(FLEET, clock, RouterId("r"), ServiceSettings())
     workers = (_worker(engine_port),)
-    service.apply_members(PoolMembers(pool_id=STATIC_POOL, version=0, workers=workers))
+    service.apply_members(PoolMembers(pool_id=POOL, version=0, workers=workers))
     frontend = Frontend(service, now_s=clock.now_s, render_metrics=lambda: b"")
     return await frontend.start("127.0.0.1", 0)
 
@@ -126,11 +129,11 @@ class _OneRoute:
     def __init__(self, worker: WorkerEndpoint) -> None:
         self._flight = _NoFlight()
         self._route = Route(
-            request_class=static_fleet(["m"]).classes[0],
+            request_class=FLEET.classes[0],
             isl_tokens=1,
             osl_tokens=1,
             prefill=None,
-            decode=Leg(pool_id=STATIC_POOL, worker=worker),
+            decode=Leg(pool_id=POOL, worker=worker),
             reason=RouteReason.SHARE,
         )
 

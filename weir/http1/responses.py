@@ -19,7 +19,7 @@ _BODILESS = frozenset({204, 304})
 class ResponseReader:
     """`keep`: after the end, both sides agree that the connection can be used again.
 
-    `answered`: a byte of the response has come, `body_begun`: one of its body. `at_boundary`: between two chunks.
+    `answered`: a byte of the response has come. `body_begun`: one of its body has.
     """
 
     __slots__ = (
