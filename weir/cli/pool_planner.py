@@ -1,9 +1,8 @@
 """`weir pool-planner`: one pool's planner."""
 
 import argparse
-import math
-import re
-import time
+
+from weir.cli import options
 
 __all__ = ["configure", "run"]
 
@@ -18,56 +17,29 @@ example:
 
 SIGTERM ends the planner, not its replicas. While the GlobalPlanner or NATS is away it holds."""
 
-_ADDRESS = re.compile(r"[^\s:]+:(\d{1,5})")
-
 
 def configure(parser: argparse.ArgumentParser) -> None:
     parser.description = _DESCRIPTION
     parser.epilog = _EXAMPLES
     parser.formatter_class = argparse.RawDescriptionHelpFormatter
-    parser.add_argument("--fleet", metavar="FILE", required=True, help="the Fleet document")
-    parser.add_argument(
-        "--set",
-        metavar="PATH=VALUE",
-        action="append",
-        default=[],
-        help="override a value of the Fleet document; may be repeated",
-    )
+    options.add_fleet_options(parser)
     parser.add_argument("--pool", metavar="NAME", required=True, help="the pool to plan")
-    parser.add_argument("--nats", metavar="URL", required=True, help="the NATS server")
+    options.add_nats_option(parser)
     parser.add_argument(
         "--global-planner",
         metavar="HOST:PORT",
-        type=_address,
+        type=options.address,
         required=True,
         help="where the GlobalPlanner takes reports",
     )
     parser.add_argument(
         "--actuator",
         metavar="HOST:PORT",
-        type=_address,
+        type=options.address,
         help="where replicas are started and stopped; not needed with `scaling: none`",
     )
-    parser.add_argument(
-        "--control",
-        metavar="HOST:PORT",
-        type=_address,
-        default="127.0.0.1:0",
-        help="address of /livez, /readyz and /metrics (default %(default)s: a free port)",
-    )
-    parser.add_argument(
-        "--speed",
-        metavar="X",
-        type=_positive,
-        default=1.0,
-        help="model seconds in a wall second (default %(default)g)",
-    )
-    parser.add_argument(
-        "--clock-origin-s",
-        metavar="T",
-        type=float,
-        help="reading of the machine's monotonic clock at model time 0 (default: now)",
-    )
+    options.add_control_option(parser)
+    options.add_clock_options(parser)
 
 
 def run(args: argparse.Namespace) -> int:
@@ -75,7 +47,6 @@ def run(args: argparse.Namespace) -> int:
     from poolplanner.config import PoolPlannerConfig
     from weir import fleet
     from weir.runtime import lifecycle, logs
-    from weir.runtime.clock import Clock
 
     loaded = fleet.load(args.fleet, args.set)
     config = PoolPlannerConfig(
@@ -85,21 +56,6 @@ def run(args: argparse.Namespace) -> int:
         actuator=args.actuator,
         control=args.control,
     )
-    origin_s = time.monotonic() if args.clock_origin_s is None else args.clock_origin_s
-    clock = Clock(speed=args.speed, origin_s=origin_s)
+    clock = options.clock_of(args)
     logs.setup(f"pool-planner/{config.pool}")
     return lifecycle.run(lambda stop: app.run(config, loaded, clock, stop))
-
-
-def _address(text: str) -> str:
-    match = _ADDRESS.fullmatch(text)
-    if match is None or int(match[1]) > 65_535:
-        raise argparse.ArgumentTypeError(f"{text!r} is not HOST:PORT")
-    return text
-
-
-def _positive(text: str) -> float:
-    value = float(text)
-    if not (math.isfinite(value) and value > 0.0):
-        raise argparse.ArgumentTypeError(f"{text!r} is not a number > 0")
-    return value

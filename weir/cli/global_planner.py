@@ -1,0 +1,49 @@
+"""`weir global-planner`: one budget for all pools."""
+
+import argparse
+
+from weir.cli import options
+
+__all__ = ["configure", "run"]
+
+_DESCRIPTION = """\
+Splits the GPU budget among the pools: takes their reports over gRPC and what users offer over
+NATS, decides replicas and routing together, and grants no more than the budget holds, whatever
+may still be running."""
+
+_EXAMPLES = """\
+example:
+  weir global-planner --fleet fleet.yaml --listen 127.0.0.1:7000 --nats nats://127.0.0.1:4222
+
+After a restart nothing grows until every pool has reported or its maximum fits. While NATS is
+away pools keep what they have."""
+
+
+def configure(parser: argparse.ArgumentParser) -> None:
+    parser.description = _DESCRIPTION
+    parser.epilog = _EXAMPLES
+    parser.formatter_class = argparse.RawDescriptionHelpFormatter
+    options.add_fleet_options(parser)
+    parser.add_argument(
+        "--listen",
+        metavar="HOST:PORT",
+        type=options.address,
+        default="127.0.0.1:7000",
+        help="where pool planners report over gRPC (default %(default)s)",
+    )
+    options.add_nats_option(parser)
+    options.add_control_option(parser)
+    options.add_clock_options(parser)
+
+
+def run(args: argparse.Namespace) -> int:
+    from globalplanner import app
+    from globalplanner.config import GlobalPlannerConfig
+    from weir import fleet
+    from weir.runtime import lifecycle, logs
+
+    loaded = fleet.load(args.fleet, args.set)
+    config = GlobalPlannerConfig(listen=args.listen, nats=args.nats, control=args.control)
+    clock = options.clock_of(args)
+    logs.setup("global-planner")
+    return lifecycle.run(lambda stop: app.run(config, loaded, clock, stop))

@@ -1,0 +1,91 @@
+"""Options that several commands share, and their types."""
+
+import argparse
+import math
+import re
+import time
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from weir.runtime.clock import Clock
+
+__all__ = [
+    "add_clock_options",
+    "add_control_option",
+    "add_fleet_options",
+    "add_nats_option",
+    "address",
+    "clock_of",
+    "positive",
+]
+
+_ADDRESS = re.compile(r"[^\s:]+:(\d{1,5})")
+
+
+def add_fleet_options(parser: argparse.ArgumentParser) -> None:
+    """--fleet and --set, as `args.fleet` and `args.set`."""
+    parser.add_argument("--fleet", metavar="FILE", required=True, help="the Fleet document")
+    parser.add_argument(
+        "--set",
+        metavar="PATH=VALUE",
+        action="append",
+        default=[],
+        help="override a value of the Fleet document; may be repeated",
+    )
+
+
+def add_nats_option(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument("--nats", metavar="URL", required=True, help="the NATS server")
+
+
+def add_control_option(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument(
+        "--control",
+        metavar="HOST:PORT",
+        type=address,
+        default="127.0.0.1:0",
+        help="address of /livez, /readyz and /metrics (default %(default)s: a free port)",
+    )
+
+
+def add_clock_options(parser: argparse.ArgumentParser) -> None:
+    """--speed and --clock-origin-s, for `clock_of`."""
+    parser.add_argument(
+        "--speed",
+        metavar="X",
+        type=positive,
+        default=1.0,
+        help="model seconds in a wall second (default %(default)g)",
+    )
+    parser.add_argument(
+        "--clock-origin-s",
+        metavar="T",
+        type=float,
+        help="reading of the machine's monotonic clock at model time 0 (default: now)",
+    )
+
+
+def clock_of(args: argparse.Namespace) -> "Clock":
+    from weir.runtime.clock import Clock
+
+    origin_s = time.monotonic() if args.clock_origin_s is None else args.clock_origin_s
+    return Clock(speed=args.speed, origin_s=origin_s)
+
+
+def address(text: str) -> str:
+    """HOST:PORT as given."""
+    match = _ADDRESS.fullmatch(text)
+    if match is None or int(match[1]) > 65_535:
+        raise argparse.ArgumentTypeError(f"{text!r} is not HOST:PORT")
+    return text
+
+
+def positive(text: str) -> float:
+    """A finite number above zero."""
+    try:
+        value = float(text)
+    except ValueError:
+        value = math.nan
+    if not (math.isfinite(value) and value > 0.0):
+        raise argparse.ArgumentTypeError(f"{text!r} is not a number > 0")
+    return value
