@@ -28,6 +28,7 @@ _T = TypeVar("_T")
 _OUTBOX_MESSAGES = 1024
 _RETRY_S = 0.2
 _WATCH_POLL_S = 0.5
+_CANCEL_AGAIN_S = 0.1
 
 
 class StaleRevisionError(WeirError):
@@ -130,9 +131,12 @@ class Bus:
         self._spawn(self._watch_for_ever(bucket, callback))
 
     async def close(self) -> None:
-        for task in self._tasks:
-            task.cancel()
-        await asyncio.gather(*self._tasks, return_exceptions=True)
+        pending = set(self._tasks)
+        while pending:
+            # Once is not enough: a wait_for that has its result swallows the cancellation.
+            for task in pending:
+                task.cancel()
+            _, pending = await asyncio.wait(pending, timeout=_CANCEL_AGAIN_S)
         if self._client is not None:
             try:
                 async with asyncio.timeout(1.0):
