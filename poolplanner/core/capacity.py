@@ -38,6 +38,23 @@ class CapacityTable:
         rates = {name: self._rate_rps(name, shape) for name, shape in shapes.items()}
         return {name: rate for name, rate in rates.items() if rate is not None}
 
+    def mean_work(self, shapes: Mapping[ClassName, ClassShape]) -> tuple[float, float] | None:
+        """Seconds of a fully used replica per request, and the sequences it then holds.
+
+        Both are means over the classes it can serve; None if there are none.
+        """
+        capacity_rps = self.capacity_rps(shapes)
+        total = sum(shapes[name].share for name in capacity_rps)
+        if total <= 0.0:
+            return None
+        request_s = occupied = 0.0
+        for name, planned_rps in capacity_rps.items():
+            share, full_rps = shapes[name].share / total, planned_rps / self.utilization
+            in_system = full_rps * shapes[name].osl_tokens * self.classes[name].slo.itl_s
+            request_s += share / full_rps
+            occupied += share / max(1.0, in_system)
+        return request_s, 1.0 / occupied
+
     def _rate_rps(self, name: ClassName, shape: ClassShape) -> float | None:
         key = (name, _step(shape.isl_tokens), _step(shape.osl_tokens))
         if key not in self._known:
@@ -56,22 +73,23 @@ class CapacityTable:
 
 
 def backlog_replica_s(
-    spec: PoolSpec,
+    table: CapacityTable,
     observation: Observation,
-    capacity_rps: Mapping[ClassName, float],
     shapes: Mapping[ClassName, ClassShape],
-    classes: Mapping[ClassName, RequestClass],
-    utilization: float,
+    *,
+    ready: int,
 ) -> float | None:
     """Seconds that one replica needs for what is queued; None if nobody can tell.
 
     Prefill: prompt tokens whose first token is not out. Decode: sequences that wait, or that
-    run beyond what the replicas hold within ITL. In an aggregated pool the larger of both.
+    run beyond what the `ready` replicas hold within ITL. In an aggregated pool the larger
+    of both.
     """
-    prefill_s = _queued_prefill_s(spec, observation) if spec.role is not Role.DECODE else None
+    role = table.spec.role
+    prefill_s = _queued_prefill_s(table.spec, observation) if role is not Role.DECODE else None
     decode_s = None
-    if spec.role is not Role.PREFILL:
-        decode_s = _queued_decode_s(observation, capacity_rps, shapes, classes, utilization)
+    if role is not Role.PREFILL:
+        decode_s = _queued_decode_s(table, observation, shapes, ready)
     return max((seconds for seconds in (prefill_s, decode_s) if seconds is not None), default=None)
 
 
@@ -84,25 +102,30 @@ def _queued_prefill_s(spec: PoolSpec, observation: Observation) -> float | None:
 
 
 def _queued_decode_s(
+    table: CapacityTable,
     observation: Observation,
-    capacity_rps: Mapping[ClassName, float],
     shapes: Mapping[ClassName, ClassShape],
-    classes: Mapping[ClassName, RequestClass],
-    utilization: float,
+    ready: int,
 ) -> float | None:
+    """Engines know what waits; without them the routers' count of sequences has to do."""
     engines = observation.engines
-    weights = {name: shapes[name].share for name in capacity_rps}
-    total = sum(weights.values())
-    if engines is None or total <= 0.0:
+    if engines is not None:
+        sequences, waiting, workers = (
+            engines.running + engines.waiting,
+            engines.waiting,
+            engines.workers,
+        )
+    elif observation.in_flight is not None:
+        sequences, waiting, workers = observation.in_flight, 0, ready
+    else:
         return None
-    request_s = occupied = 0.0
-    for name, weight in weights.items():
-        full_rps = capacity_rps[name] / utilization
-        batch = max(1.0, full_rps * shapes[name].osl_tokens * classes[name].slo.itl_s)
-        request_s += weight / total / full_rps
-        occupied += weight / total / batch
-    beyond = engines.running + engines.waiting - engines.workers / occupied
-    return max(0.0, engines.waiting, beyond) * request_s
+    if sequences == 0:
+        return 0.0
+    work = table.mean_work(shapes)
+    if work is None:
+        return None
+    request_s, batch = work
+    return max(0.0, waiting, sequences - workers * batch) * request_s
 
 
 def _step(tokens: float) -> int:

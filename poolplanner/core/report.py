@@ -10,7 +10,6 @@ from poolplanner.core.capacity import CAPACITY_REL_STD, CapacityTable, backlog_r
 from poolplanner.core.load import class_loads, class_shapes
 from poolplanner.core.observe import Observation, Telemetry
 from weir.domain.fleet import PoolSpec, RequestClass
-from weir.domain.ids import ClassName
 from weir.domain.planning import ClassLoad, Grant, PoolReport, PoolState
 from weir.forecast.trend import Forecast, Trend, observe, predict
 
@@ -30,12 +29,11 @@ class Reporter:
     osl_prior_tokens: float
     forecast: Forecast | None = None
     _trend: Trend | None = None
-    _by_name: dict[ClassName, RequestClass] = field(init=False)
     _capacity: CapacityTable = field(init=False)
 
     def __post_init__(self) -> None:
-        self._by_name = {c.name: c for c in self.classes}
-        self._capacity = CapacityTable(self.spec, self._by_name, self.utilization)
+        by_name = {c.name: c for c in self.classes}
+        self._capacity = CapacityTable(self.spec, by_name, self.utilization)
 
     def report(
         self, *, sequence: int, state: PoolState, grant: Grant | None, now_s: float
@@ -63,9 +61,7 @@ class Reporter:
             capacity_rps=capacity_rps,
             capacity_rel_std=CAPACITY_REL_STD,
             load=load,
-            backlog_replica_s=backlog_replica_s(
-                self.spec, seen, capacity_rps, shapes, self._by_name, self.utilization
-            ),
+            backlog_replica_s=backlog_replica_s(self._capacity, seen, shapes, ready=state.ready),
             telemetry_age_s=seen.age_s,
             ttft_s=seen.ttft_s,
             itl_s=seen.itl_s,

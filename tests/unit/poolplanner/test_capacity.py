@@ -5,7 +5,6 @@ from poolplanner.core.load import ClassShape
 from poolplanner.core.observe import EngineLoad, Observation
 from tests.unit.poolplanner.pools import CLASSES, SMALL, pool_spec
 from weir.domain.fleet import Role
-from weir.domain.ids import ClassName
 
 BY_NAME = {c.name: c for c in CLASSES}
 SHAPES = {SMALL: ClassShape(isl_tokens=1000, osl_tokens=100, share=1.0)}
@@ -22,9 +21,9 @@ def _engines(*, running: int = 0, waiting: int = 0, waiting_tokens: int = 0) -> 
     )
 
 
-def _backlog(role: Role, seen: Observation, capacity_rps: dict[ClassName, float]) -> float | None:
-    spec = pool_spec(role)
-    return backlog_replica_s(spec, seen, capacity_rps, SHAPES, BY_NAME, 0.8)
+def _backlog(role: Role, seen: Observation, *, ready: int = 2) -> float | None:
+    table = CapacityTable(pool_spec(role), BY_NAME, 0.8)
+    return backlog_replica_s(table, seen, SHAPES, ready=ready)
 
 
 def test_capacity_hardly_depends_on_where_lengths_fall_on_the_grid() -> None:
@@ -41,34 +40,46 @@ def test_a_class_the_pool_cannot_serve_is_left_out() -> None:
 def test_prefill_backlog_is_the_larger_of_what_routers_and_engines_see() -> None:
     # 0.1 ms per token.
     seen = Observation(age_s=1.0, queued_tokens=5000, engines=_engines(waiting_tokens=20_000))
-    assert _backlog(Role.PREFILL, seen, {SMALL: 8.0}) == pytest.approx(2.0)
+    assert _backlog(Role.PREFILL, seen) == pytest.approx(2.0)
     seen = Observation(age_s=1.0, queued_tokens=5000)
-    assert _backlog(Role.PREFILL, seen, {SMALL: 8.0}) == pytest.approx(0.5)
+    assert _backlog(Role.PREFILL, seen) == pytest.approx(0.5)
+
+
+# 40 sequences take 0.05 s a token: 40 / (100 tokens * 0.05 s) = 8 requests/s fully used.
 
 
 def test_decode_backlog_is_what_waits_over_the_full_rate() -> None:
-    # 8 requests/s planned at 80 % are 10 at full load.
-    seen = Observation(age_s=1.0, engines=_engines(waiting=20))
-    assert _backlog(Role.DECODE, seen, {SMALL: 8.0}) == pytest.approx(2.0)
+    seen = Observation(age_s=1.0, engines=_engines(waiting=16))
+    assert _backlog(Role.DECODE, seen) == pytest.approx(2.0, rel=0.06)
 
 
 def test_decode_backlog_counts_what_runs_beyond_itl() -> None:
-    # At 10/s, 100 tokens of 0.05 s each: 50 sequences per replica within ITL, 100 on two.
-    seen = Observation(age_s=1.0, engines=_engines(running=130))
-    assert _backlog(Role.DECODE, seen, {SMALL: 8.0}) == pytest.approx(3.0)
-    seen = Observation(age_s=1.0, engines=_engines(running=90))
-    assert _backlog(Role.DECODE, seen, {SMALL: 8.0}) == 0.0
+    # Two replicas hold 80 sequences within ITL.
+    seen = Observation(age_s=1.0, engines=_engines(running=120))
+    assert _backlog(Role.DECODE, seen) == pytest.approx(5.0, rel=0.15)
+    seen = Observation(age_s=1.0, engines=_engines(running=70))
+    assert _backlog(Role.DECODE, seen) == 0.0
+
+
+def test_without_engine_telemetry_the_routers_sequences_tell_the_decode_backlog() -> None:
+    seen = Observation(age_s=1.0, in_flight=120)
+    assert _backlog(Role.DECODE, seen, ready=2) == pytest.approx(5.0, rel=0.15)
+    assert _backlog(Role.DECODE, seen, ready=4) == 0.0
 
 
 def test_an_aggregated_pool_counts_the_larger_backlog_once() -> None:
-    seen = Observation(age_s=1.0, queued_tokens=50_000, engines=_engines(waiting=20))
-    assert _backlog(Role.AGG, seen, {SMALL: 8.0}) == pytest.approx(5.0)
+    seen = Observation(age_s=1.0, queued_tokens=50_000, engines=_engines(waiting=2))
+    assert _backlog(Role.AGG, seen) == pytest.approx(5.0)
 
 
 @pytest.mark.parametrize("role", list(Role))
 def test_backlog_is_unknown_when_nobody_tells(role: Role) -> None:
-    assert _backlog(role, Observation(age_s=None), {SMALL: 8.0}) is None
+    assert _backlog(role, Observation(age_s=None)) is None
 
 
-def test_decode_backlog_is_unknown_without_any_capacity() -> None:
-    assert _backlog(Role.DECODE, Observation(age_s=1.0, engines=_engines(waiting=9)), {}) is None
+def test_a_pool_that_can_serve_nothing_knows_only_an_empty_backlog() -> None:
+    table = CapacityTable(pool_spec(Role.DECODE, context_limit_tokens=500), BY_NAME, 0.8)
+    queued = Observation(age_s=1.0, engines=_engines(waiting=9))
+    assert backlog_replica_s(table, queued, SHAPES, ready=2) is None
+    idle = Observation(age_s=1.0, engines=_engines())
+    assert backlog_replica_s(table, idle, SHAPES, ready=2) == 0.0

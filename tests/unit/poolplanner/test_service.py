@@ -1,0 +1,295 @@
+"""The loop with its neighbours replaced: what it does when they fail."""
+
+import logging
+from collections.abc import Sequence
+from dataclasses import dataclass, field, replace
+
+import pytest
+
+from poolplanner.core.observe import Telemetry
+from poolplanner.core.pace import Pace
+from poolplanner.core.replicas import Replica, ReplicaState
+from poolplanner.core.report import Reporter
+from poolplanner.metrics import Metrics
+from poolplanner.ports import RefusedError
+from poolplanner.service import Origin, PoolPlanner, Schedule
+from tests.unit.poolplanner.pools import CLASSES, POOL, pool_spec
+from weir.domain.errors import UnavailableError
+from weir.domain.ids import PoolId, WorkerId
+from weir.domain.planning import Grant, PoolMembers, PoolReport, PoolState
+from weir.runtime.clock import Clock
+from weir.runtime.lifecycle import Stop
+
+R, S, T = ReplicaState.READY, ReplicaState.STARTING, ReplicaState.TERMINATING
+
+
+@dataclass
+class World:
+    """Actuator, GlobalPlanner and members bucket in one; `broken` names what does not answer."""
+
+    replicas: dict[WorkerId, ReplicaState] = field(default_factory=dict)
+    grant: Grant | None = None
+    stored_version: int = 0
+    broken: set[str] = field(default_factory=set)
+    reports: list[PoolReport] = field(default_factory=list)
+    puts: list[PoolMembers] = field(default_factory=list)
+    stops: list[tuple[WorkerId, float]] = field(default_factory=list)
+
+    def _check(self, name: str) -> None:
+        if name in self.broken:
+            raise UnavailableError(f"{name} is away")
+
+    async def list(self) -> Sequence[Replica]:
+        self._check("actuator")
+        return [
+            Replica(id=worker_id, state=state, host="h", port=9000, in_flight=0)
+            for worker_id, state in self.replicas.items()
+        ]
+
+    async def start(self, grant: Grant) -> WorkerId:
+        self._check("start")
+        if "gpus" in self.broken:
+            raise RefusedError("no GPUs are left")
+        worker_id = WorkerId(f"r{len(self.replicas)}")
+        self.replicas[worker_id] = S
+        return worker_id
+
+    async def stop(self, worker_id: WorkerId, *, drain_s: float) -> None:
+        self._check("stop")
+        self.stops.append((worker_id, drain_s))
+        self.replicas[worker_id] = T
+
+    async def report(self, report: PoolReport) -> Grant | None:
+        self.reports.append(report)
+        self._check("global_planner")
+        return self.grant
+
+    async def newest_version(self) -> int:
+        self._check("members")
+        return self.stored_version
+
+    async def put(self, members: PoolMembers) -> None:
+        self._check("members")
+        self.puts.append(members)
+
+
+class _Time(Clock):
+    """A clock that stands still until it is moved."""
+
+    at_s = 1000.0
+
+    def now_s(self) -> float:
+        return self.at_s
+
+    @staticmethod
+    def wall_s() -> float:
+        return _Time.at_s
+
+
+@pytest.fixture(autouse=True)
+def _time() -> None:
+    _Time.at_s = 1000.0
+
+
+def _planner(world: World, *, acts: bool = True) -> tuple[PoolPlanner, Metrics]:
+    metrics = Metrics(POOL)
+    reporter = Reporter(
+        spec=pool_spec(),
+        classes=CLASSES,
+        telemetry=Telemetry(pool_id=POOL, stale_s=15.0),
+        utilization=0.8,
+        osl_prior_tokens=256.0,
+    )
+    planner = PoolPlanner(
+        reporter=reporter,
+        pace=Pace(max_replicas=4),
+        actuator=world,
+        planner=world,
+        members=world,
+        clock=_Time(),
+        metrics=metrics,
+        schedule=Schedule(interval_s=2.0, drain_s=60.0, silence_s=15.0),
+        origin=Origin(sequence=500, version=700),
+        acts=acts,
+    )
+    return planner, metrics
+
+
+async def _tick(planner: PoolPlanner, after_s: float = 2.0) -> None:
+    _Time.at_s += after_s
+    await planner.tick()
+
+
+def _grant(replicas: int, epoch: int = 1) -> Grant:
+    return Grant(pool_id=POOL, term=1, epoch=epoch, replicas=replicas, valid_s=15.0, reason="load")
+
+
+def _errors(metrics: Metrics, reason: str) -> float:
+    labels = {"pool": POOL, "reason": reason}
+    return metrics.registry.get_sample_value("weir_poolplanner_tick_errors_total", labels) or 0.0
+
+
+async def test_a_pool_grows_from_nothing_and_announces_what_is_ready() -> None:
+    world = World(grant=_grant(2))
+    planner, _ = _planner(world)
+    await _tick(planner)
+    assert list(world.replicas.values()) == [S, S]
+    world.replicas = dict.fromkeys(world.replicas, R)
+    await _tick(planner)
+    assert world.reports[-1].state == PoolState(ready=2, starting=0, terminating=0)
+    assert (world.reports[-1].acted_epoch, world.reports[-1].acted_replicas) == (1, 2)
+    assert [w.id for w in world.puts[-1].workers] == ["r0", "r1"]
+
+
+async def test_sequences_and_versions_rise_also_above_those_of_an_earlier_process() -> None:
+    world = World(replicas={WorkerId("a"): R}, stored_version=9000)
+    planner, _ = _planner(world)
+    await _tick(planner)
+    await _tick(planner)
+    assert [report.sequence for report in world.reports] == [501, 502]
+    assert world.puts[0].version > 9000
+
+
+async def test_a_failed_report_is_followed_by_one_with_the_next_sequence() -> None:
+    world = World(broken={"global_planner"})
+    planner, metrics = _planner(world)
+    await _tick(planner)
+    world.broken.clear()
+    await _tick(planner)
+    assert [report.sequence for report in world.reports] == [501, 502]
+    assert _errors(metrics, "global_planner") == 1
+
+
+async def test_a_shrink_is_announced_before_it_is_ordered() -> None:
+    world = World(replicas={WorkerId("a"): R, WorkerId("b"): R}, grant=_grant(1))
+    planner, _ = _planner(world)
+    await _tick(planner)
+    assert [w.draining for w in world.puts[-1].workers] == [False, True]
+    assert world.stops == []
+    await _tick(planner)
+    assert world.stops == [("b", 60.0)]
+
+
+async def test_nothing_ready_is_stopped_while_routers_cannot_be_told() -> None:
+    world = World(replicas={WorkerId("a"): R, WorkerId("b"): R}, grant=_grant(1))
+    planner, metrics = _planner(world)
+    world.broken = {"members"}
+    for _ in range(5):
+        await _tick(planner)
+    assert world.stops == [] and _errors(metrics, "members") > 0
+    world.broken.clear()
+    await _tick(planner)
+    assert world.stops == []
+    await _tick(planner)
+    assert world.stops == [("b", 60.0)]
+
+
+async def test_while_the_global_planner_is_away_the_pool_holds_and_keeps_members_fresh() -> None:
+    world = World(replicas={WorkerId("a"): R}, grant=_grant(2))
+    planner, _ = _planner(world)
+    await _tick(planner)
+    world.broken = {"global_planner"}
+    world.replicas = {WorkerId("a"): R}
+    for _ in range(10):
+        await _tick(planner, 20.0)
+    assert list(world.replicas) == ["a"]
+    assert "silent" in (planner.not_ready() or "")
+    assert len(world.puts) >= 10
+
+
+async def test_without_an_actuator_there_is_no_report_but_members_stay() -> None:
+    world = World(replicas={WorkerId("a"): R}, grant=_grant(1))
+    planner, metrics = _planner(world)
+    await _tick(planner)
+    world.broken = {"actuator"}
+    await _tick(planner, 6.0)
+    assert len(world.reports) == 1
+    assert [w.id for w in world.puts[-1].workers] == ["a"] and len(world.puts) == 2
+    assert planner.not_ready() == "actuator is away"
+    assert _errors(metrics, "actuator") == 1
+
+
+async def test_a_start_without_an_answer_is_reported_as_starting_and_not_repeated() -> None:
+    world = World(grant=_grant(2), broken={"start"})
+    planner, _ = _planner(world)
+    await _tick(planner)
+    await _tick(planner)
+    # One start may have happened; the second one is ordered, also without an answer.
+    assert world.reports[-1].state == PoolState(ready=0, starting=1, terminating=0)
+    await _tick(planner)
+    assert world.reports[-1].state.starting == 2
+    world.broken.clear()
+    await _tick(planner)
+    assert world.replicas == {}
+
+
+async def test_a_refused_start_has_not_happened_and_is_tried_again(
+    caplog: pytest.LogCaptureFixture,
+) -> None:
+    world = World(grant=_grant(1), broken={"gpus"})
+    planner, metrics = _planner(world)
+    with caplog.at_level(logging.INFO, "weir.poolplanner"):
+        for _ in range(3):
+            await _tick(planner)
+        assert world.reports[-1].state.held == 0
+        world.broken.clear()
+        await _tick(planner)
+    assert len(world.replicas) == 1 and _errors(metrics, "start") == 3
+    refusals = [r for r in caplog.messages if "no GPUs are left" in r]
+    assert len(refusals) == 1
+
+
+async def test_a_grant_for_another_pool_is_refused() -> None:
+    world = World(grant=replace(_grant(2), pool_id=PoolId("other")))
+    planner, metrics = _planner(world)
+    await _tick(planner)
+    assert world.replicas == {}
+    labels = {"pool": POOL}
+    refused = metrics.registry.get_sample_value("weir_poolplanner_refused_grants_total", labels)
+    assert refused == 1
+
+
+async def test_a_pool_without_scaling_reports_and_announces_but_is_left_alone() -> None:
+    world = World(replicas={WorkerId("a"): R, WorkerId("b"): R}, grant=_grant(1))
+    planner, _ = _planner(world, acts=False)
+    for _ in range(4):
+        await _tick(planner)
+    assert world.stops == [] and len(world.reports) == 4
+    assert [w.draining for w in world.puts[-1].workers] == [False, False]
+
+
+async def test_each_decision_is_one_line_with_its_reason(caplog: pytest.LogCaptureFixture) -> None:
+    world = World(grant=_grant(1))
+    planner, _ = _planner(world)
+    with caplog.at_level(logging.INFO, "weir.poolplanner"):
+        await _tick(planner)
+    (line,) = [text for text in caplog.messages if text.startswith("start ")]
+    assert line == "start replica=r0 held=0 granted=1 term=1 epoch=1 reason='load'"
+
+
+async def test_a_defect_in_a_round_does_not_end_the_planner() -> None:
+    class Defective(World):
+        async def report(self, report: PoolReport) -> Grant | None:
+            if not self.reports:
+                self.reports.append(report)
+                raise KeyError("defect")
+            stop.set()
+            return await super().report(report)
+
+    stop = Stop()
+    world = Defective()
+    planner, metrics = _planner(world)
+    planner._schedule = replace(planner._schedule, interval_s=0.01)
+    await planner.run(stop)
+    assert len(world.reports) == 2 and _errors(metrics, "internal") == 1
+
+
+async def test_readiness_says_what_is_missing() -> None:
+    world = World()
+    planner, _ = _planner(world)
+    assert planner.not_ready() == "replicas have not been listed yet"
+    await _tick(planner)
+    assert planner.not_ready() == "no grant yet; holding"
+    world.grant = _grant(0)
+    await _tick(planner)
+    assert planner.not_ready() is None
