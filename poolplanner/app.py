@@ -79,13 +79,17 @@ async def run(config: PoolPlannerConfig, loaded: LoadedFleet, clock: Clock, stop
 
 
 def _pool(config: PoolPlannerConfig, loaded: LoadedFleet) -> tuple[PoolSpec, bool]:
-    """The pool and whether it is scaled."""
+    """The pool, and whether it is scaled here.
+
+    One with `scaling: none` has min = max replicas: with an actuator it is brought there and
+    kept, without one somebody else runs it.
+    """
     pools = {pool.name: pool for pool in loaded.document.spec.pools}
     if config.pool not in pools:
         problem = f"there is no pool {config.pool!r}; pools are {', '.join(pools)}"
         raise FleetError(str(loaded.path), [problem])
-    acts = not isinstance(pools[config.pool].scaling, NoScaling)
-    if acts and config.actuator is None:
+    acts = config.actuator is not None
+    if not acts and not isinstance(pools[config.pool].scaling, NoScaling):
         problem = f"pool {config.pool!r} is scaled on this machine: give --actuator HOST:PORT"
         raise FleetError(str(loaded.path), [problem])
     return loaded.fleet.pool(PoolId(config.pool)), acts
@@ -108,7 +112,6 @@ def _reporter(spec: PoolSpec, loaded: LoadedFleet, clock: Clock) -> Reporter:
 
 
 def _actuator(config: PoolPlannerConfig, spec: PoolSpec, stack: AsyncExitStack) -> Actuator:
-    """A pool with `scaling: none` is looked at through the actuator, if there is one."""
     if config.actuator is None:
         return FixedActuator(spec.id, spec.min_replicas)
     channel = rpc.channel(config.actuator)

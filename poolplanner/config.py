@@ -23,7 +23,7 @@ class PoolPlannerConfig(StrictModel):
     """Where the GlobalPlanner takes reports."""
 
     actuator: Address | None = None
-    """Where the LocalActuator listens; not needed for a pool with `scaling: none`."""
+    """Where the LocalActuator listens; a pool with `scaling: none` can do without."""
 
     control: Address = "127.0.0.1:0"
     """Where /livez, /readyz and /metrics are served."""

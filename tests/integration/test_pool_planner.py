@@ -242,13 +242,23 @@ async def test_an_actuator_that_hangs_delays_rounds_and_no_more(pond: Pond) -> N
         assert pond.routable() == ["chat-0"]
 
 
-async def test_a_pool_without_scaling_is_reported_and_left_alone(pond: Pond) -> None:
+async def test_a_pool_without_scaling_and_actuator_is_reported_and_left_alone(pond: Pond) -> None:
     pond.global_planner.grant(3)
     async with pond.planner(pool="fixed", actuator=None):
         await pond.rounds()
     assert {report.pool_id for report in pond.global_planner.reports} == {"fixed"}
     assert pond.global_planner.reports[-1].state.ready == 1
     assert pond.actuator.states == {}
+
+
+async def test_a_pool_without_scaling_is_brought_to_its_minimum_and_kept_there(
+    pond: Pond,
+) -> None:
+    pond.global_planner.grant(3)
+    async with pond.planner(pool="fixed"):
+        await eventually(lambda: len(pond.actuator.states) == 1)
+        await pond.rounds()
+    assert list(pond.actuator.states) == ["fixed-0"]
 
 
 @pytest.mark.parametrize(

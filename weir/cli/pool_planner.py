@@ -36,7 +36,7 @@ def configure(parser: argparse.ArgumentParser) -> None:
         "--actuator",
         metavar="HOST:PORT",
         type=options.address,
-        help="where replicas are started and stopped; not needed with `scaling: none`",
+        help="where replicas are started and stopped; `scaling: none` can do without",
     )
     options.add_control_option(parser)
     options.add_clock_options(parser)
