@@ -91,6 +91,12 @@ class LocalFleet:
         return self._monitor
 
     @property
+    def at_minimum(self) -> bool:
+        """Whether no pool holds more replicas than its minimum."""
+        held = {pool.id: self.engines.table.state(pool.id).held for pool in self.fleet.pools}
+        return all(held[pool.id] <= pool.min_replicas for pool in self.fleet.pools)
+
+    @property
     def roles(self) -> Sequence[Child]:
         """NATS, the planners and the router."""
         return [*([self._nats] if self._nats else []), *self._roles]

@@ -27,6 +27,7 @@ _DRAIN_S = 30.0
 _ECHO_S = 1.0
 """A signal to the process group of `make up` arrives twice within this time."""
 _LONGEST_SLEEP_S = 3600.0
+_POLL_S = 0.1
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -129,6 +130,18 @@ class _Session:
             await self._run_replay(self._options.requests, stop)
         while not stop.requested and (left_s := until_s - Clock.wall_s()) > 0.0:
             await stop.sleep(min(_LONGEST_SLEEP_S, left_s))
+        if self._replay:
+            await self._settle(until_s + _DRAIN_S, stop)
+
+    async def _settle(self, latest_s: float, stop: Stop) -> None:
+        """Let the fleet answer the end of the traffic: a run shows scaling both ways.
+
+        Until every pool is back at its minimum, at most two dwell times or to `latest_s`.
+        """
+        dwell_s = self._options.loaded.planner.scale_down_dwell_s
+        latest_s = min(latest_s, Clock.wall_s() + self._clock.wall_span_s(2.0 * dwell_s))
+        while not stop.requested and Clock.wall_s() < latest_s and not self._fleet.at_minimum:
+            await stop.sleep(_POLL_S)
 
     async def _run_replay(self, requests: Sequence[TraceRequest], stop: Stop) -> None:
         self._replay = Replay(
