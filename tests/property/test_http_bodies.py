@@ -127,4 +127,4 @@ def test_counting_events_agrees_with_parsing_them(
 @given(st.binary(max_size=200))
 def test_usage_is_never_more_than_digits_in_the_bytes(data: bytes) -> None:
     for count in find_usage(data):
-        assert count is None or str(count).encode() in data.replace(b"0", b"0")
+        assert count is None or str(count).encode() in data

@@ -375,7 +375,7 @@ async def test_a_small_answer_is_sent_at_once() -> None:
         raw.setsockopt(socket.IPPROTO_TCP, socket.TCP_QUICKACK, 0)
         loop = asyncio.get_running_loop()
         began = loop.time()
-        for _ in range(5):
+        for _ in range(10):
             writer.write(post(b"", path=b"/hold"))
             await asyncio.sleep(0.001)
             held = e.held[-1]
@@ -385,7 +385,7 @@ async def test_a_small_answer_is_sent_at_once() -> None:
                 await asyncio.sleep(0.001)
             held.finish()
             await asyncio.wait_for(reader.readuntil(b"0\r\n\r\n"), 5)
-        assert loop.time() - began < 0.15
+        assert loop.time() - began < 0.35
         writer.close()
 
 

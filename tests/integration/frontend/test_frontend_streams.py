@@ -2,6 +2,7 @@
 
 import asyncio
 import contextlib
+import socket
 from typing import Any
 
 from router.core.request import Outcome
@@ -119,6 +120,8 @@ async def test_a_slow_client_pauses_its_engine() -> None:
 
     async def endless(reader: asyncio.StreamReader, writer: asyncio.StreamWriter, _: Any) -> None:
         nonlocal written
+        buffers = writer.get_extra_info("socket")
+        buffers.setsockopt(socket.SOL_SOCKET, socket.SO_SNDBUF, 65536)
         writer.write(EVENT_STREAM)
         for _ in range(600):
             writer.write(block)
@@ -127,7 +130,7 @@ async def test_a_slow_client_pauses_its_engine() -> None:
         writer.write(LAST)
 
     async with engine(endless) as one, world([one]) as w:
-        client = await w.connect()
+        client = await w.connect(receive_buffer=65536)
         client.send(STREAM)
         await client.head()
         stalled = -1
