@@ -8,12 +8,13 @@ import logging
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from poolplanner.core.members import Announcement, endpoints
+from poolplanner.announcer import Announcer
 from poolplanner.core.pace import Pace, Steps
 from poolplanner.core.replicas import Replica, state_of
 from poolplanner.core.report import Reporter
 from poolplanner.metrics import Metrics
 from poolplanner.ports import Actuator, GrantSource, MembersStore, RefusedError
+from poolplanner.troubles import Troubles
 from weir.domain.errors import UnavailableError, WeirError
 from weir.domain.ids import WorkerId
 from weir.domain.planning import Grant
@@ -66,21 +67,26 @@ class PoolPlanner:
         self._pace = pace
         self._actuator = actuator
         self._planner = planner
-        self._members = members
         self._clock = clock
         self._metrics = metrics
         self._schedule = schedule
         self._sequence = origin.sequence
-        self._first_version = origin.version
         self._acts = acts
-        self._announcement: Announcement | None = None
         self._replicas: Sequence[Replica] | None = None
         self._answered_at_s: float | None = None
-        self._trouble: dict[str, str] = {}
+        self._troubles = Troubles(metrics)
+        self._announcer = Announcer(
+            self._pool,
+            members,
+            self._troubles,
+            clock,
+            version=origin.version,
+            refresh_s=schedule.refresh_s,
+        )
 
     def not_ready(self) -> str | None:
         """Why this planner cannot do its work now; None if it can."""
-        if trouble := self._trouble.get("actuator"):
+        if trouble := self._troubles.get("actuator"):
             return trouble
         if self._replicas is None:
             return "replicas have not been listed yet"
@@ -109,7 +115,8 @@ class PoolPlanner:
         """One round. Errors of the outside are counted and logged, not raised."""
         replicas = await self._list()
         if replicas is None:
-            await self._announce(self._replicas)
+            if self._replicas is not None:
+                await self._announce(self._replicas)
             return
         await self._announce(replicas)
         await self._report(replicas)
@@ -120,35 +127,17 @@ class PoolPlanner:
         try:
             replicas = await self._actuator.list()
         except WeirError as error:
-            self._failed("actuator", error)
+            self._troubles.failed("actuator", error)
             return None
-        self._recovered("actuator")
+        self._troubles.recovered("actuator")
         self._replicas = replicas
         self._pace.see(replicas, self._clock.wall_s())
         return replicas
 
-    async def _announce(self, replicas: Sequence[Replica] | None) -> None:
-        """Publish who may be routed to, if that changed or is due again."""
-        if replicas is None:
-            return
-        try:
-            if self._announcement is None:
-                stored = await self._members.newest_version()
-                self._announcement = Announcement(
-                    self._pool,
-                    first_version=max(self._first_version, stored + 1),
-                    refresh_s=self._schedule.refresh_s,
-                )
-            workers = endpoints(replicas, self._pace.draining)
-            members = self._announcement.due(workers, self._clock.wall_s())
-            if members is not None:
-                await self._members.put(members)
-                self._announcement.published(self._clock.wall_s())
-        except WeirError as error:
-            self._failed("members", error)
-            return
-        self._recovered("members")
-        self._pace.announced(self._clock.wall_s())
+    async def _announce(self, replicas: Sequence[Replica]) -> None:
+        """Publish who may be routed to; then drains can begin to settle."""
+        if await self._announcer.announce(replicas, self._pace.draining):
+            self._pace.announced(self._clock.wall_s())
 
     async def _report(self, replicas: Sequence[Replica]) -> None:
         """Hand in a report and take over the grant that answers it."""
@@ -165,9 +154,9 @@ class PoolPlanner:
         try:
             grant = await self._planner.report(report)
         except WeirError as error:
-            self._failed("global_planner", error)
+            self._troubles.failed("global_planner", error)
             return
-        self._recovered("global_planner")
+        self._troubles.recovered("global_planner")
         self._answered_at_s = self._clock.wall_s()
         if grant is not None:
             self._take(grant, sent_at_s)
@@ -214,12 +203,12 @@ class PoolPlanner:
         try:
             worker_id = await self._actuator.start(grant)
         except RefusedError as error:
-            self._failed("start", error)
+            self._troubles.failed("start", error)
             return False
         except UnavailableError as error:
-            self._failed("start", error)
+            self._troubles.failed("start", error)
         else:
-            self._recovered("start")
+            self._troubles.recovered("start")
         self._pace.started(worker_id, self._clock.wall_s())
         self._metrics.decided("start")
         _log.info("start replica=%s held=%d %s", worker_id or "?", held, _named(grant))
@@ -230,23 +219,11 @@ class PoolPlanner:
         try:
             await self._actuator.stop(worker_id, drain_s=drain_s)
         except WeirError as error:
-            self._failed("stop", error)
+            self._troubles.failed("stop", error)
             return
-        self._recovered("stop")
+        self._troubles.recovered("stop")
         self._metrics.decided("stop")
         _log.info("stop replica=%s drain_s=%g %s", worker_id, drain_s, _named(grant))
-
-    def _failed(self, reason: str, error: Exception) -> None:
-        """Count it; log it when it is new."""
-        self._metrics.error(reason)
-        text = str(error)
-        if self._trouble.get(reason) != text:
-            self._trouble[reason] = text
-            _log.warning("%s: %s", reason, text)
-
-    def _recovered(self, reason: str) -> None:
-        if self._trouble.pop(reason, None) is not None:
-            _log.info("%s: works again", reason)
 
 
 def _named(grant: Grant) -> str:

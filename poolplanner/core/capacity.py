@@ -5,7 +5,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 
 from poolplanner.core.load import ClassShape
-from poolplanner.core.observe import Observation
+from poolplanner.core.observation import Observation
 from weir.domain.fleet import PoolSpec, RequestClass, Role
 from weir.domain.ids import ClassName
 from weir.sizing.capacity import prefill_backlog_s, replica_capacity_rps

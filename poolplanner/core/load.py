@@ -8,7 +8,7 @@ GlobalPlanner has every class's exact offered load; this is its view of the pool
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 
-from poolplanner.core.observe import ClassTotals
+from poolplanner.core.observation import ClassTotals
 from weir.domain.fleet import RequestClass, TokenRange
 from weir.domain.ids import ClassName
 from weir.domain.planning import ClassLoad

@@ -8,7 +8,8 @@ from dataclasses import dataclass, field
 
 from poolplanner.core.capacity import CAPACITY_REL_STD, CapacityTable, backlog_replica_s
 from poolplanner.core.load import class_loads, class_shapes
-from poolplanner.core.observe import Observation, Telemetry
+from poolplanner.core.observation import Observation
+from poolplanner.core.observe import Telemetry
 from weir.domain.fleet import PoolSpec, RequestClass
 from weir.domain.planning import ClassLoad, Grant, PoolReport, PoolState
 from weir.forecast.trend import Forecast, Trend, observe, predict

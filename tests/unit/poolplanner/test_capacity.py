@@ -2,7 +2,7 @@ import pytest
 
 from poolplanner.core.capacity import CapacityTable, backlog_replica_s
 from poolplanner.core.load import ClassShape
-from poolplanner.core.observe import EngineLoad, Observation
+from poolplanner.core.observation import EngineLoad, Observation
 from tests.unit.poolplanner.pools import CLASSES, SMALL, pool_spec
 from weir.domain.fleet import Role
 

@@ -1,7 +1,7 @@
 import pytest
 
 from poolplanner.core.load import ClassShape, class_loads, class_shapes
-from poolplanner.core.observe import ClassTotals
+from poolplanner.core.observation import ClassTotals
 from weir.domain.fleet import RequestClass, Slo, TokenRange
 from weir.domain.ids import ClassName
 from weir.forecast.trend import Forecast

@@ -1,6 +1,7 @@
 import pytest
 
-from poolplanner.core.observe import Arrivals, ClassTotals, Telemetry
+from poolplanner.core.observation import Arrivals, ClassTotals
+from poolplanner.core.observe import Telemetry
 from weir.domain.histogram import LogHistogram
 from weir.domain.ids import ClassName, PoolId, RouterId, WorkerId
 from weir.domain.telemetry import ClassTraffic, ForwardPassSample, PoolTraffic, TrafficSample
