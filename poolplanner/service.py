@@ -202,13 +202,15 @@ class PoolPlanner:
         worker_id: WorkerId | None = None
         try:
             worker_id = await self._actuator.start(grant)
+            self._troubles.recovered("start")
         except RefusedError as error:
             self._troubles.failed("start", error)
             return False
         except UnavailableError as error:
             self._troubles.failed("start", error)
-        else:
-            self._troubles.recovered("start")
+        except BaseException:
+            self._pace.started(None, self._clock.wall_s())
+            raise
         self._pace.started(worker_id, self._clock.wall_s())
         self._metrics.decided("start")
         _log.info("start replica=%s held=%d %s", worker_id or "?", held, _named(grant))
