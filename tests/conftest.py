@@ -1,6 +1,11 @@
-"""Options of the whole suite."""
+"""Options of the whole suite, and its end."""
+
+import faulthandler
+import sys
 
 import pytest
+
+_ENDS_WITHIN_S = 30.0
 
 
 def pytest_addoption(parser: pytest.Parser) -> None:
@@ -26,3 +31,11 @@ def _seed(item: pytest.Item) -> int:
     call = getattr(item, "callspec", None)
     seed = call.params.get("seed") if call else None
     return seed if isinstance(seed, int) else -1
+
+
+def pytest_sessionfinish() -> None:
+    """A gRPC server that a test leaves open blocks the interpreter's end for ever.
+
+    Then fail with a traceback instead.
+    """
+    faulthandler.dump_traceback_later(_ENDS_WITHIN_S, exit=True, file=sys.__stderr__)
