@@ -1,0 +1,114 @@
+"""What a decision is made from, and what it is."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+
+from globalplanner.core.limits import Limit
+from weir.domain.fleet import PoolSpec, RequestClass, Stage
+from weir.domain.ids import ClassName, PoolId
+from weir.domain.planning import ClassLoad
+
+__all__ = [
+    "Decision",
+    "Lull",
+    "Memory",
+    "PoolView",
+    "Rules",
+    "SharesByClass",
+    "Snapshot",
+    "SpillByClass",
+    "Step",
+]
+
+SharesByClass = Mapping[ClassName, Mapping[Stage, Mapping[PoolId, float]]]
+SpillByClass = Mapping[ClassName, Mapping[Stage, tuple[PoolId, ...]]]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Rules:
+    """How decisions are made.
+
+    `backlog_slack`: the part of a horizon's work that is left to the replicas there are.
+    `shrink_carry`: after a removal the planned load must fit into this share of what the
+    survivors are planned to carry, so that it is not taken back soon.
+    """
+
+    utilization: float = 0.8
+    backlog_horizon_s: float = 20.0
+    backlog_slack: float = 0.25
+    scale_down_dwell_s: float = 60.0
+    shrink_carry: float = 0.9
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class PoolView:
+    """One pool now. `replicas` is what was decided last, `ready` what serves.
+
+    `capacity_rps`: what one replica is planned to carry of each class, head room taken off.
+    `load_rps`: what reaches the pool, empty if unknown. `held`: why its allocation must stay as
+    it is; empty if it may change. A pool whose backlog is unknown (None) does not shrink.
+    """
+
+    spec: PoolSpec
+    replicas: int
+    ready: int = 0
+    capacity_rps: Mapping[ClassName, float] = field(default_factory=dict)
+    backlog_replica_s: float | None = None
+    load_rps: Mapping[ClassName, float] = field(default_factory=dict)
+    held: str = ""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Snapshot:
+    """`loads` is None when nobody knows what is offered; `holding` then says why."""
+
+    now_s: float
+    classes: tuple[RequestClass, ...]
+    pools: tuple[PoolView, ...]
+    limits: tuple[Limit, ...]
+    loads: Mapping[ClassName, ClassLoad] | None
+    holding: str = "no traffic telemetry yet"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Lull:
+    """A pool needs less since `since_s`; never more than `replicas` in all that time."""
+
+    since_s: float
+    replicas: int
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Step:
+    """A pool has been given `replicas` more; until `until_s` they are trusted to catch up."""
+
+    replicas: int
+    until_s: float
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Memory:
+    """What one decision hands on to the next."""
+
+    lulls: Mapping[PoolId, Lull] = field(default_factory=dict)
+    steps: Mapping[PoolId, tuple[Step, ...]] = field(default_factory=dict)
+
+    def trusted(self, pool_id: PoolId, now_s: float) -> int:
+        """Replicas added so lately that they may not have caught up yet."""
+        steps = self.steps.get(pool_id, ())
+        return sum(step.replicas for step in steps if step.until_s > now_s)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Decision:
+    """`memory` is to be given to the next decision. `holding` is empty if demand was weighed.
+
+    `shares` of a class and stage sum to 1; None: the plan before stays.
+    """
+
+    replicas: Mapping[PoolId, int]
+    reasons: Mapping[PoolId, str]
+    memory: Memory
+    shares: SharesByClass | None = None
+    spill: SpillByClass | None = None
+    holding: str = ""

@@ -1,0 +1,73 @@
+"""The allocations that are possible, and what each is worth."""
+
+from collections.abc import Mapping, Sequence
+
+from globalplanner.core.limits import Limit
+from globalplanner.core.snapshot import PoolView
+from weir.domain.ids import PoolId
+from weir.sizing.value import Goodput, Served
+
+__all__ = ["Allocation", "Space"]
+
+Allocation = dict[PoolId, int]
+
+_NEGLIGIBLE = 1e-6
+
+
+class Space:
+    """Values are kept, so that asking again costs nothing. One decision uses one space."""
+
+    def __init__(
+        self, goodput: Goodput, views: Sequence[PoolView], limits: Sequence[Limit]
+    ) -> None:
+        self.views = {view.spec.id: view for view in sorted(views, key=lambda view: view.spec.id)}
+        self.limits = tuple(limits)
+        self.goodput = goodput
+        self.movable = tuple(id for id, view in self.views.items() if not view.held)
+        self.negligible = _NEGLIGIBLE * max(goodput.full_value, _NEGLIGIBLE)
+        """Values that differ by less are the same."""
+        self._known: dict[tuple[tuple[int, ...], float], Served] = {}
+
+    def served(self, replicas: Mapping[PoolId, int], *, carry: float = 1.0) -> Served:
+        key = (tuple(replicas[id] for id in self.views), carry)
+        if key not in self._known:
+            self._known[key] = self.goodput.of(replicas, carry=carry)
+        return self._known[key]
+
+    def value(self, replicas: Mapping[PoolId, int], *, carry: float = 1.0) -> float:
+        return self.served(replicas, carry=carry).value
+
+    def satisfied(self, replicas: Mapping[PoolId, int]) -> bool:
+        """Whether no demand is left unserved that some pool could serve."""
+        return self.value(replicas) >= self.goodput.full_value - self.negligible
+
+    def gpus(self, pool_id: PoolId, replicas: int) -> int:
+        """GPUs that the pool takes from the others: its floor is set aside even while idle."""
+        spec = self.views[pool_id].spec
+        return max(replicas, spec.floor_replicas) * spec.gpus_per_replica
+
+    def fits(self, replicas: Mapping[PoolId, int]) -> bool:
+        gpus = {id: self.gpus(id, count) for id, count in replicas.items()}
+        return all(limit.holds(gpus) for limit in self.limits)
+
+    def minimum(self) -> Allocation:
+        """Every pool at its minimum; held ones as they are."""
+        return {
+            id: view.replicas if view.held else view.spec.min_replicas
+            for id, view in self.views.items()
+        }
+
+    def present(self) -> Allocation:
+        """What is, moved into the bounds of pools that may change."""
+        return {
+            id: view.replicas
+            if view.held
+            else min(max(view.replicas, view.spec.min_replicas), view.spec.max_replicas)
+            for id, view in self.views.items()
+        }
+
+    def guaranteed(self, replicas: Mapping[PoolId, int]) -> Allocation:
+        """The part of `replicas` that is within guarantees."""
+        return {
+            id: min(count, self.views[id].spec.guarantee_replicas) for id, count in replicas.items()
+        }

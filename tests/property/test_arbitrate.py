@@ -1,0 +1,306 @@
+"""What holds for every fleet, demand and history."""
+
+import dataclasses
+from itertools import pairwise, product
+
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from globalplanner.core.arbitrate import arbitrate
+from globalplanner.core.demand import goodput_of
+from globalplanner.core.limits import limits_of
+from globalplanner.core.snapshot import Decision, Memory, PoolView, Rules, Snapshot
+from tests.unit.globalplanner.fleets import fleet, load, pool, request_class
+from weir.domain.fleet import Fleet, NodeGroup, PoolSpec, Role
+from weir.domain.ids import ClassName
+from weir.sizing.value import Goodput, Stream, Supply
+
+RULES = Rules(scale_down_dwell_s=10.0)
+CLASSES = ("chat", "long")
+ROLES = {"one": (Role.AGG,), "pair": (Role.PREFILL, Role.DECODE), "all": tuple(Role)}
+few = settings(max_examples=40, deadline=None)
+
+
+@st.composite
+def pools(draw: st.DrawFn, *, most_gpus: int = 3, kind: str = "all") -> list[PoolSpec]:
+    specs = []
+    for index in range(draw(st.integers(1, 4))):
+        least = draw(st.integers(0, 2))
+        floor = least + draw(st.integers(0, 1))
+        guarantee = floor + draw(st.integers(0, 1))
+        specs.append(
+            pool(
+                f"p{index}",
+                draw(st.sampled_from(ROLES[kind])),
+                model=draw(st.sampled_from(["m", "n"])) if kind == "all" else "m",
+                gpus_per_replica=draw(st.integers(1, most_gpus)),
+                min_replicas=least,
+                floor_replicas=floor,
+                guarantee_replicas=guarantee,
+                max_replicas=guarantee + draw(st.integers(0, 4)),
+                gpu_class=draw(st.sampled_from(["H100", "L4"])),
+                node_group=draw(st.sampled_from(["n1", "n2"])),
+                weight=draw(st.sampled_from([1.0, 2.0])),
+            )
+        )
+    return specs
+
+
+@st.composite
+def fleets(draw: st.DrawFn, **limits: int) -> Fleet:
+    specs = draw(pools(**limits))
+    floors = sum(spec.floor_replicas * spec.gpus_per_replica for spec in specs)
+    spare = draw(st.integers(0, 8))
+    return fleet(
+        specs,
+        gpus=floors + spare,
+        classes=[request_class(name, weight=draw(st.sampled_from([1.0, 3.0]))) for name in CLASSES],
+        by_gpu_class={"H100": floors + draw(st.integers(0, 8))},
+        node_groups=[NodeGroup(name="n1", gpu_class="H100", gpus=floors + draw(st.integers(0, 8)))],
+    )
+
+
+rates = st.sampled_from([0.0, 0.3, 1.0, 2.5, 6.0, 11.0, 40.0])
+capacities = st.sampled_from([0.0, 0.4, 1.0, 2.5, 5.0, 9.0])
+
+
+@st.composite
+def snapshots(draw: st.DrawFn, **limits: int) -> Snapshot:
+    whole = draw(fleets(**limits))
+    views = []
+    for spec in whole.pools:
+        present = draw(st.integers(spec.min_replicas, spec.max_replicas))
+        capacity = {ClassName(n): c for n in CLASSES if (c := draw(capacities)) > 0.0}
+        views.append(
+            PoolView(
+                spec=spec,
+                replicas=present,
+                ready=draw(st.integers(0, present)),
+                capacity_rps=capacity,
+                backlog_replica_s=draw(st.sampled_from([None, 0.0, 0.0, 0.0, 7.0, 60.0])),
+                load_rps={ClassName(n): draw(rates) for n in CLASSES},
+                held=draw(st.sampled_from(["", "", "", "silent"])),
+            )
+        )
+    return Snapshot(
+        now_s=0.0,
+        classes=whole.classes,
+        pools=tuple(views),
+        limits=limits_of(whole),
+        loads={ClassName(n): load(draw(rates), n) for n in CLASSES},
+    )
+
+
+def after(snapshot: Snapshot, decision: Decision, now_s: float) -> Snapshot:
+    """The same demand, with what was decided in place."""
+    views = tuple(
+        dataclasses.replace(
+            v, replicas=decision.replicas[v.spec.id], ready=decision.replicas[v.spec.id]
+        )
+        for v in snapshot.pools
+    )
+    return dataclasses.replace(snapshot, pools=views, now_s=now_s)
+
+
+def gpus(snapshot: Snapshot, decision: Decision) -> dict[str, int]:
+    return {
+        v.spec.id: decision.replicas[v.spec.id] * v.spec.gpus_per_replica for v in snapshot.pools
+    }
+
+
+@few
+@given(snapshots())
+def test_every_limit_holds_whenever_the_held_pools_leave_it_possible(snapshot: Snapshot) -> None:
+    decision = arbitrate(snapshot, RULES, Memory())
+    used = gpus(snapshot, decision)
+    least = {
+        v.spec.id: v.spec.gpus_per_replica
+        * (max(v.replicas, v.spec.floor_replicas) if v.held else v.spec.floor_replicas)
+        for v in snapshot.pools
+    }
+    for limit in snapshot.limits:
+        if limit.holds(least):
+            assert limit.holds(used), (limit, used)
+
+
+@few
+@given(snapshots())
+def test_bounds_hold_and_held_pools_stay(snapshot: Snapshot) -> None:
+    decision = arbitrate(snapshot, RULES, Memory())
+    for v in snapshot.pools:
+        decided = decision.replicas[v.spec.id]
+        if v.held:
+            assert decided == v.replicas
+        else:
+            assert v.spec.min_replicas <= decided <= v.spec.max_replicas
+
+
+@few
+@given(snapshots())
+def test_what_is_set_aside_for_floors_is_never_given_to_others(snapshot: Snapshot) -> None:
+    snapshot = dataclasses.replace(
+        snapshot, pools=tuple(dataclasses.replace(v, held="") for v in snapshot.pools)
+    )
+    decision = arbitrate(snapshot, RULES, Memory())
+    reserved = {
+        v.spec.id: max(decision.replicas[v.spec.id], v.spec.floor_replicas)
+        * v.spec.gpus_per_replica
+        for v in snapshot.pools
+    }
+    assert all(limit.holds(reserved) for limit in snapshot.limits)
+
+
+@few
+@given(snapshots(), st.randoms(use_true_random=False))
+def test_the_order_of_pools_and_classes_does_not_matter(snapshot: Snapshot, random) -> None:  # type: ignore[no-untyped-def]
+    pools_, classes = list(snapshot.pools), list(snapshot.classes)
+    random.shuffle(pools_)
+    random.shuffle(classes)
+    shuffled = dataclasses.replace(snapshot, pools=tuple(pools_), classes=tuple(classes))
+    one = arbitrate(snapshot, RULES, Memory())
+    other = arbitrate(shuffled, RULES, Memory())
+    assert one.replicas == other.replicas
+    assert one.reasons == other.reasons
+
+
+@few
+@given(snapshots())
+def test_constant_demand_reaches_a_fixed_point_and_stays(snapshot: Snapshot) -> None:
+    """Also with unequal GPUs per replica: no pool is grown again after it was shrunk."""
+    memory, seen = Memory(), []
+    for step in range(40):
+        decision = arbitrate(snapshot, RULES, memory)
+        memory = decision.memory
+        seen.append(dict(decision.replicas))
+        snapshot = after(snapshot, decision, now_s=11.0 * (step + 1))
+    assert all(replicas == seen[25] for replicas in seen[25:]), seen
+
+
+@few
+@given(snapshots())
+def test_unknown_load_lowers_nothing_that_the_limits_allow(snapshot: Snapshot) -> None:
+    snapshot = dataclasses.replace(snapshot, loads=None)
+    decision = arbitrate(snapshot, RULES, Memory())
+    reserved = {
+        v.spec.id: max(v.replicas, v.spec.floor_replicas) * v.spec.gpus_per_replica
+        for v in snapshot.pools
+    }
+    if all(limit.holds(reserved) for limit in snapshot.limits):
+        assert all(decision.replicas[v.spec.id] == v.replicas for v in snapshot.pools)
+
+
+@few
+@given(snapshots())
+def test_shares_sum_to_one(snapshot: Snapshot) -> None:
+    decision = arbitrate(snapshot, RULES, Memory())
+    assert decision.shares is not None
+    for stages in decision.shares.values():
+        for shares in stages.values():
+            assert abs(sum(shares.values()) - 1.0) < 1e-9
+            assert all(0.0 < share <= 1.0 for share in shares.values())
+
+
+def goodput(snapshot: Snapshot, replicas: dict[str, int]) -> float:
+    """By the value function itself: that it is right is tested against a linear program."""
+    streams = [
+        Stream(class_name=c.name, model="m", rate_rps=snapshot.loads[c.name].rate_high_rps,
+               worth=c.weight * sum(v.spec.weight for v in snapshot.pools) / len(snapshot.pools))
+        for c in snapshot.classes
+    ]  # fmt: skip
+    supplies = [
+        Supply(pool_id=v.spec.id, role=v.spec.role, model="m", capacity_rps=v.capacity_rps)
+        for v in snapshot.pools
+    ]
+    return Goodput(streams, supplies, utilization=0.8).of(replicas).value
+
+
+def unheld_and_caught_up(snapshot: Snapshot) -> Snapshot:
+    views = [
+        dataclasses.replace(
+            v, held="", backlog_replica_s=0.0, replicas=v.spec.min_replicas,
+            spec=dataclasses.replace(
+                v.spec, floor_replicas=v.spec.min_replicas, guarantee_replicas=v.spec.min_replicas
+            ),
+        )
+        for v in snapshot.pools
+    ]  # fmt: skip
+    return dataclasses.replace(snapshot, pools=tuple(views))
+
+
+@few
+@given(snapshots(most_gpus=1, kind="one"))
+def test_goodput_is_maximal_when_replicas_are_the_same_size(snapshot: Snapshot) -> None:
+    snapshot = unheld_and_caught_up(snapshot)
+    decided = arbitrate(snapshot, RULES, Memory()).replicas
+    assert goodput(snapshot, dict(decided)) >= 0.99 * best_by_enumeration(snapshot) - 1e-6
+
+
+@few
+@given(snapshots(most_gpus=1, kind="pair"))
+def test_goodput_of_prefill_and_decode_is_maximal_when_replicas_are_the_same_size(
+    snapshot: Snapshot,
+) -> None:
+    snapshot = unheld_and_caught_up(snapshot)
+    decided = arbitrate(snapshot, RULES, Memory()).replicas
+    assert goodput(snapshot, dict(decided)) >= 0.99 * best_by_enumeration(snapshot) - 1e-6
+
+
+def best_by_enumeration(snapshot: Snapshot) -> float:
+    ranges = [range(v.spec.min_replicas, v.spec.max_replicas + 1) for v in snapshot.pools]
+    best = 0.0
+    for counts in product(*ranges):
+        replicas = {v.spec.id: n for v, n in zip(snapshot.pools, counts, strict=True)}
+        if all(limit.holds(dict(replicas)) for limit in snapshot.limits):
+            best = max(best, goodput(snapshot, replicas))
+    return best
+
+
+@few
+@given(snapshots(most_gpus=1, kind="one"))
+def test_a_larger_budget_never_serves_less(snapshot: Snapshot) -> None:
+    snapshot = unheld_and_caught_up(snapshot)
+    values = []
+    for more in range(4):
+        limits = tuple(dataclasses.replace(b, gpus=b.gpus + more) for b in snapshot.limits)
+        decision = arbitrate(dataclasses.replace(snapshot, limits=limits), RULES, Memory())
+        values.append(goodput(snapshot, dict(decision.replicas)))
+    assert all(b >= a - 1e-6 - 0.01 * a for a, b in pairwise(values))
+
+
+@few
+@given(snapshots())
+def test_a_guarantee_is_honoured_before_anybody_borrows(snapshot: Snapshot) -> None:
+    """No pool has more than its guarantee while others miss theirs and demand is unserved."""
+    snapshot = dataclasses.replace(
+        snapshot,
+        pools=tuple(dataclasses.replace(v, held="", backlog_replica_s=0.0) for v in snapshot.pools),
+    )
+    decision = arbitrate(snapshot, RULES, Memory())
+    borrowed = [
+        v.spec.id
+        for v in snapshot.pools
+        if decision.replicas[v.spec.id] > v.spec.guarantee_replicas
+    ]
+    by_guarantee = dataclasses.replace(
+        snapshot,
+        pools=tuple(
+            dataclasses.replace(
+                v,
+                spec=dataclasses.replace(v.spec, max_replicas=v.spec.guarantee_replicas),
+                replicas=v.spec.min_replicas,
+            )
+            for v in snapshot.pools
+        ),
+    )
+    full = goodput_of(snapshot, RULES).full_value
+    if borrowed and value(snapshot, dict(decision.replicas)) < full - 1e-6:
+        bare = arbitrate(by_guarantee, RULES, Memory())
+        within = {
+            v.spec.id: min(decision.replicas[v.spec.id], v.spec.guarantee_replicas)
+            for v in snapshot.pools
+        }
+        assert value(snapshot, within) >= 0.9 * value(snapshot, dict(bare.replicas)) - 1e-6
+
+
+def value(snapshot: Snapshot, replicas: dict[str, int]) -> float:
+    return goodput_of(snapshot, RULES).of(replicas).value
