@@ -91,15 +91,15 @@ def _parts(goodput: Goodput, stream: Stream, replicas: Mapping[PoolId, int]) -> 
 def _able(
     supplies: Sequence[Supply], stream: Stream, role: Role, replicas: Mapping[PoolId, int]
 ) -> dict[PoolId, float]:
-    """Requests/s of one replica by pool: of pools that serve it now, else that might, else all."""
-    there = [s for s in supplies if s.role is role and s.model == stream.model]
-    able = {s.pool_id: s.capacity_rps[stream.class_name] for s in there if s.carries(stream)}
-    running = {id: each for id, each in able.items() if replicas[id] > 0}
-    if running or able:
-        return running or able
-    return {s.pool_id: 1.0 for s in there if replicas[s.pool_id] > 0} or {
-        s.pool_id: 1.0 for s in there
+    """Requests/s of one replica by pool. Those that run come first, then those that are able."""
+    there = {
+        s.pool_id: s.capacity_rps[stream.class_name] if s.carries(stream) else 0.0
+        for s in supplies
+        if s.role is role and s.model == stream.model
     }
+    running = {id: each for id, each in there.items() if replicas[id] > 0} or there
+    able = {id: each for id, each in running.items() if each > 0.0}
+    return able or dict.fromkeys(running, 1.0)
 
 
 def _share_of_whole(
