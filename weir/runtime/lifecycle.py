@@ -48,7 +48,10 @@ def run(main: Callable[[Stop], Awaitable[int | None]]) -> int:
     The first SIGTERM or SIGINT requests a stop; `main` drains and returns. A second one
     ends the process at once with 128 + signal, unless it comes within a second: a signal to
     the process group of `make up` arrives twice, once from the kernel and once from make.
+    Files may be opened up to the hard limit: a stream through the router holds two.
     """
+    hard = resource.getrlimit(resource.RLIMIT_NOFILE)[1]
+    resource.setrlimit(resource.RLIMIT_NOFILE, (hard, hard))
     with asyncio.Runner(loop_factory=uvloop.new_event_loop) as runner:
         return runner.run(_with_signals(main))
 
