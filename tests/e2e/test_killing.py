@@ -37,6 +37,7 @@ def replaying(fleet: Start, trace: Path) -> Fleet:
     run = fleet(
         *("--fleet", str(FLEETS / "demo.yaml"), "--trace", str(trace)),
         *("--for", str(SUBMIT_S), "--speed", str(SPEED), "--json"),
+        *("--set", "planner.scale_down_dwell_s=8"),
     )
     assert run.endpoint
     time.sleep(KILL_AFTER_S)

@@ -13,7 +13,7 @@ from weir.local.ports import Ports
 
 Start = Callable[..., Fleet]
 
-AGG = ("--fleet", str(FLEETS / "agg.yaml"), "--speed", "10")
+AGG = ("--fleet", str(FLEETS / "agg.yaml"), "--speed", "10", "--set", "pools.agg.start_up_s=1")
 
 
 def living(family: list[psutil.Process]) -> list[psutil.Process]:

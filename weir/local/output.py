@@ -3,6 +3,7 @@
 import asyncio
 import logging
 from collections.abc import Callable
+from contextlib import suppress
 
 from rich.console import Console
 from rich.live import Live
@@ -24,6 +25,7 @@ class Output:
         self._live: Live | None = None
         self._unread = False
         self._task: asyncio.Task[None] | None = None
+        self._view: Callable[[], View] | None = None
 
     def note(self, text: str) -> None:
         """A line for the user, above the live table if there is one."""
@@ -37,18 +39,23 @@ class Output:
 
     def start(self, view: Callable[[], View]) -> None:
         """Show `view()` from now on."""
+        self._view = view
         if self._console.is_terminal and not self._console.is_dumb_terminal:
             self._live = Live(console=self._console, auto_refresh=False, transient=True)
             self._live.start()
         self._task = asyncio.create_task(self._show_for_ever(view), name="output")
 
     async def stop(self) -> None:
+        """Show the last state once more, if as a line, and then nothing."""
         if self._task:
             self._task.cancel()
             await asyncio.gather(self._task, return_exceptions=True)
         if self._live:
-            self._live.stop()
-        self._task = self._live = None
+            with suppress(OSError):
+                self._live.stop()
+        elif self._view:
+            self.note(progress_line(self._view()))
+        self._task = self._live = self._view = None
 
     async def _show_for_ever(self, view: Callable[[], View]) -> None:
         while True:
