@@ -14,7 +14,7 @@ from weir.workload import read_trace
 
 Start = Callable[..., Fleet]
 
-AIRLINE_SPEED = 4.0
+SPEED = 6.0
 
 
 def checked(fleet: Fleet) -> dict[str, Any]:
@@ -31,7 +31,9 @@ def checked(fleet: Fleet) -> dict[str, Any]:
 
 @pytest.mark.timeout(150)
 def test_the_demo_follows_its_traffic_up_and_down(fleet: Start) -> None:
-    demo = fleet("--fleet", str(FLEETS / "demo.yaml"), "--for", "60", "--speed", "4", "--json")
+    demo = fleet(
+        "--fleet", str(FLEETS / "demo.yaml"), "--for", "40", "--speed", str(SPEED), "--json"
+    )
     assert demo.wait(130.0) == 0, demo.said()
     summary = checked(demo)
     due = read_trace(FLEETS.parent / "traces/azure23_conv_head.csv.gz")
@@ -49,14 +51,14 @@ def test_the_demo_follows_its_traffic_up_and_down(fleet: Start) -> None:
 
 @pytest.mark.timeout(150)
 def test_the_airlines_burst_takes_a_second_prefill_replica_and_gives_it_back(fleet: Start) -> None:
-    arguments = ("--for", "60", "--speed", str(AIRLINE_SPEED), "--json")
+    arguments = ("--for", "40", "--speed", str(SPEED), "--json")
     airline = fleet("--fleet", str(FLEETS / "airline.yaml"), *arguments)
     assert airline.endpoint
     begun_s = time.monotonic()
     burst_s = burst_at_s(FLEETS.parent / "traces/airline_burst.csv")
     airline.until(lambda: ready_engines(airline, "prefill") >= 2, 60.0, "two prefill replicas")
-    grown_s = (time.monotonic() - begun_s) * AIRLINE_SPEED
-    assert burst_s < grown_s <= burst_s + 20.0 + AIRLINE_SPEED
+    grown_s = (time.monotonic() - begun_s) * SPEED
+    assert burst_s < grown_s <= burst_s + 20.0 + SPEED
     assert airline.wait(110.0) == 0, airline.said()
     summary = checked(airline)
     prefill, decode = summary["pools"]["prefill"], summary["pools"]["decode"]
