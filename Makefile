@@ -27,7 +27,8 @@ install: setup-run  ## Only set up .venv; afterwards .venv/bin/weir exists
 
 check: setup-dev  ## The fast loop: format, lint, imports, types, stubs, unit and property tests
 	@$(MAKE) --no-print-directory --keep-going --jobs=2 PARALLEL=1 $(CHECKS) \
-		$(if $(filter output-sync,$(.FEATURES)),--output-sync=target)
+		$(if $(filter output-sync,$(.FEATURES)),--output-sync=target) \
+		|| { echo 'make check: failed in what is marked *** above' >&2; exit 1; }
 
 test: setup-test  ## The whole suite, real processes included; ARGS="-k nats" passes arguments
 	@$(PYTEST) -m "not slow" $(ARGS)
