@@ -1,18 +1,19 @@
-"""Wires the GlobalPlanner process and runs it until it is told to stop."""
+"""Wires one GlobalPlanner process and runs it until it is told to stop."""
 
 import asyncio
 import logging
 from contextlib import AsyncExitStack
 
-from globalplanner.adapters import nats
-from globalplanner.adapters.rpc import SERVICE, Servicer
+from globalplanner.adapters.nats import NatsPlans, NatsTerms, subscribe
+from globalplanner.adapters.rpc import SERVICE_NAME, Servicer
 from globalplanner.config import GlobalPlannerConfig
-from globalplanner.core.offered import OfferedLoad
 from globalplanner.core.snapshot import Rules
+from globalplanner.leadership import Leadership
 from globalplanner.metrics import Metrics
-from globalplanner.service import GlobalPlanner, Schedule
+from globalplanner.publisher import Publisher
+from globalplanner.service import GlobalPlanner, Patience
 from weir.api.v1 import planner_pb2_grpc
-from weir.fleet import LoadedFleet
+from weir.fleet import LoadedFleet, PlannerSettings
 from weir.runtime import rpc
 from weir.runtime.bus import Bus
 from weir.runtime.clock import Clock
@@ -22,77 +23,74 @@ from weir.runtime.lifecycle import Stop
 __all__ = ["run"]
 
 _log = logging.getLogger("weir.globalplanner")
+_LAST_CALLS_S = 0.5
 _STALE_WALL_S = 3.0
-"""Routers publish in model time, but the network delays in wall time."""
-_HEALTH_POLL_S = 0.2
-_LAST_ROUND_S = 1.0
+"""At high speeds a few missed samples are many model seconds."""
 
 
 async def run(config: GlobalPlannerConfig, loaded: LoadedFleet, clock: Clock, stop: Stop) -> None:
-    """Arbitrate until `stop` is requested. What pools run is left running.
+    """Plan the fleet until `stop` is requested. Pools keep what they have.
 
-    Raises `InfeasibleFloorsError`, and `OSError` if an address cannot be bound.
+    Raises `InfeasibleFloorsError` if the floors do not fit, `OSError` if an address cannot be
+    bound.
     """
-    metrics = Metrics()
+    fleet = loaded.fleet
+    metrics = Metrics(pool.id for pool in fleet.pools)
     async with AsyncExitStack() as stack:
-        bus = await Bus.connect(config.nats, name="global-planner")
+        bus = await Bus.connect(config.nats, name="global-planner", wait_s=0.5)
         stack.push_async_callback(bus.close)
-        planner = _planner(config, loaded, clock, bus, metrics)
-        await nats.subscribe(bus, loaded.fleet.name, planner.on_traffic)
-        servicer = Servicer(planner, metrics)
+
+        async def announce(leading: bool) -> None:
+            await server.set_serving([SERVICE_NAME], leading)
+
+        leadership = Leadership(
+            NatsTerms(bus, fleet.name),
+            clock,
+            confirm_s=config.confirm_s,
+            unconfirmed_s=config.unconfirmed_s,
+            announce=announce,
+        )
+        planner = GlobalPlanner(
+            fleet,
+            _rules(loaded.planner),
+            _patience(loaded.planner, clock),
+            clock,
+            metrics,
+            may_grow=leadership.sure,
+        )
+        await subscribe(bus, fleet.name, planner.on_traffic, metrics)
         server = await rpc.serve(
             config.listen,
-            lambda s: planner_pb2_grpc.add_GlobalPlannerServicer_to_server(servicer, s),  # type: ignore[no-untyped-call]
+            lambda grpc_server: planner_pb2_grpc.add_GlobalPlannerServicer_to_server(  # type: ignore[no-untyped-call]
+                Servicer(planner), grpc_server
+            ),
         )
-        stack.push_async_callback(server.close)
+        stack.push_async_callback(server.close, _LAST_CALLS_S)
+        await announce(False)
         host, _, port = config.control.rpartition(":")
         control = ControlServer(host, int(port), planner.not_ready, metrics.registry)
         stack.push_async_callback(control.close)
-        _log.info(
-            "global planner: reports at %s, control http://%s:%d",
-            config.listen, host, await control.start(),
-        )  # fmt: skip
-        await _until_stopped(planner, server, stop)
-    _log.info("global planner has ended; pools hold what they have")
+        control_port = await control.start()
+        _log.info("listening rpc_port=%d control=http://%s:%d", server.port, host, control_port)
+        publisher = Publisher(NatsPlans(bus, fleet.name), clock, refresh_s=config.refresh_s)
+        await asyncio.gather(
+            leadership.run(planner, stop), planner.run(stop), publisher.run(planner, stop)
+        )
+    _log.info("the GlobalPlanner has ended; pools keep what they have")
 
 
-def _planner(
-    config: GlobalPlannerConfig, loaded: LoadedFleet, clock: Clock, bus: Bus, metrics: Metrics
-) -> GlobalPlanner:
-    settings, fleet = loaded.planner, loaded.fleet
-    stale_s = max(settings.telemetry_stale_s, _STALE_WALL_S * clock.speed)
-    return GlobalPlanner(
-        fleet,
-        Rules(
-            utilization=settings.utilization,
-            backlog_horizon_s=settings.backlog_horizon_s,
-            scale_down_dwell_s=settings.scale_down_dwell_s,
-        ),
-        Schedule(
-            interval_s=settings.interval_s,
-            valid_s=settings.grant_valid_s,
-            silence_s=settings.grant_valid_s,
-            retry_s=config.term_retry_s,
-        ),
-        offered=OfferedLoad((c.name for c in fleet.classes), stale_s=stale_s),
-        terms=nats.TermBucket(bus, fleet.name),
-        plans=nats.PlanBucket(bus, fleet.name),
-        clock=clock,
-        metrics=metrics,
+def _rules(settings: PlannerSettings) -> Rules:
+    return Rules(
+        utilization=settings.utilization,
+        backlog_horizon_s=settings.backlog_horizon_s,
+        scale_down_dwell_s=settings.scale_down_dwell_s,
     )
 
 
-async def _until_stopped(planner: GlobalPlanner, server: rpc.RpcServer, stop: Stop) -> None:
-    """Decide, and publish in the health service whether this process leads."""
-    work = asyncio.create_task(planner.run(stop))
-    await server.set_serving([SERVICE], False)
-    serving = False
-    while not await stop.sleep(_HEALTH_POLL_S):
-        if work.done():
-            work.result()
-        if serving != (planner.ledger is not None):
-            serving = not serving
-            await server.set_serving([SERVICE], serving)
-    await asyncio.wait({work}, timeout=_LAST_ROUND_S)
-    work.cancel()
-    await asyncio.gather(work, return_exceptions=True)
+def _patience(settings: PlannerSettings, clock: Clock) -> Patience:
+    return Patience(
+        interval_s=settings.interval_s,
+        stale_s=max(settings.telemetry_stale_s, _STALE_WALL_S * clock.speed),
+        grant_valid_s=settings.grant_valid_s,
+        silent_s=settings.grant_valid_s,
+    )

@@ -1,4 +1,4 @@
-"""What the GlobalPlanner process is told, besides the Fleet document."""
+"""What one GlobalPlanner process is told, besides the Fleet document."""
 
 from typing import Annotated
 
@@ -13,8 +13,8 @@ Address = Annotated[str, Field(pattern=r"^[^\s:]+:\d{1,5}$")]
 
 
 class GlobalPlannerConfig(StrictModel):
-    listen: Address
-    """Where reports are taken over gRPC."""
+    listen: Address = "127.0.0.1:7000"
+    """Where pool planners report, over gRPC."""
 
     nats: str
     """URL of the NATS server."""
@@ -22,5 +22,11 @@ class GlobalPlannerConfig(StrictModel):
     control: Address = "127.0.0.1:0"
     """Where /livez, /readyz and /metrics are served."""
 
-    term_retry_s: Seconds = 0.5
-    """Wall seconds until the next try to become the leader of a new term."""
+    confirm_s: Seconds = 1.0
+    """Wall seconds between two looks at whether a later GlobalPlanner has taken over."""
+
+    unconfirmed_s: Seconds = 3.0
+    """Wall seconds after the last such look in which pools may still grow."""
+
+    refresh_s: Seconds = 5.0
+    """Wall seconds after which an unchanged routing plan is written again."""

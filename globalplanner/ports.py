@@ -8,22 +8,23 @@ __all__ = ["PlanStore", "TermStore"]
 
 
 class TermStore(Protocol):
-    """The counter of leaders, kept outside of this process."""
+    """Numbers leaders. Raises `UnavailableError`."""
 
     @property
     def connected(self) -> bool:
-        """Whether the store answers now; nothing grows while it does not."""
+        """Whether the store can be asked now."""
         ...
 
-    async def next_term(self, above: int) -> int:
-        """Take a term that nobody has had and that is greater than `above`.
+    async def confirm(self, term: int) -> int:
+        """The newest term there is; if the store has lost `term`, it is written again."""
+        ...
 
-        Raises `UnavailableError` if the store does not answer or somebody else was faster.
-        """
+    async def take(self, *, above: int = 0) -> int:
+        """Become the newest leader: a term higher than any before and than `above`."""
         ...
 
 
 class PlanStore(Protocol):
-    """Where routers look up the routing plan. Raises `UnavailableError`."""
+    """Where routers look up the plan. Raises `UnavailableError`."""
 
     async def put(self, plan: RoutingPlan) -> None: ...

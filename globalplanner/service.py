@@ -1,24 +1,28 @@
-"""Takes reports in, decides at intervals, and keeps routers told.
+"""The GlobalPlanner: reports and traffic in, grants and the routing plan out.
 
-Invariant: without a term of its own this process grants nothing. `report` and `decide` do not
-await, so each sees the ledger as the one before left it.
+Reports are answered and decisions made without awaiting, so they need no lock. It leads while
+it has a `Ledger`; `leadership` sees to that, `publisher` to the plan reaching the routers.
 """
 
 import asyncio
 import logging
 import time
 from collections import deque
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 
 from globalplanner.core.account import Account
 from globalplanner.core.arbitrate import arbitrate
 from globalplanner.core.ledger import Ledger
+from globalplanner.core.limits import check_floors, limits_of
 from globalplanner.core.offered import OfferedLoad
 from globalplanner.core.plan import differs
+from globalplanner.core.report import check_report
 from globalplanner.core.snapshot import Decision, Memory, PoolView, Rules, Snapshot
+from globalplanner.core.unheard import with_unheard
 from globalplanner.metrics import Metrics
-from globalplanner.ports import PlanStore, TermStore
-from weir.domain.errors import StaleTermError, UnavailableError
+from globalplanner.standing import Change, PoolStanding, Standing
+from weir.domain.errors import StaleTermError, UnavailableError, UnknownPoolError
 from weir.domain.fleet import Fleet
 from weir.domain.ids import PoolId
 from weir.domain.planning import Grant, PoolReport, RoutingPlan
@@ -26,7 +30,7 @@ from weir.domain.telemetry import TrafficSample
 from weir.runtime.clock import Clock
 from weir.runtime.lifecycle import Stop
 
-__all__ = ["Change", "GlobalPlanner", "Schedule"]
+__all__ = ["GlobalPlanner", "Patience"]
 
 _log = logging.getLogger("weir.globalplanner")
 _CHANGES_KEPT = 200
@@ -35,33 +39,13 @@ _SETTLE_WALL_S = 0.05
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Schedule:
-    """`interval_s` is model time; `valid_s`, `silence_s` and `retry_s` are wall time.
-
-    A pool that has not reported for `silence_s` keeps its allocation.
-    """
+class Patience:
+    """`interval_s`, `stale_s`: model seconds. `grant_valid_s`, `silent_s`: wall seconds."""
 
     interval_s: float
-    valid_s: float
-    silence_s: float
-    retry_s: float
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Change:
-    """One pool's allocation has changed."""
-
-    at_s: float
-    pool_id: PoolId
-    before: int
-    after: int
-    reason: str
-
-
-@dataclass(slots=True)
-class _Published:
-    plan: RoutingPlan | None = None
-    stored: bool = False
+    stale_s: float
+    grant_valid_s: float
+    silent_s: float
 
 
 @dataclass(slots=True)
@@ -74,219 +58,266 @@ class _Tally:
 
 
 class GlobalPlanner:
-    """Raises `InfeasibleFloorsError` on construction if the floors do not fit."""
+    """`may_grow` tells, at any moment, whether this leader is sure that it still leads.
+
+    Raises `InfeasibleFloorsError` if the fleet's floors do not fit its limits.
+    """
 
     def __init__(
         self,
         fleet: Fleet,
         rules: Rules,
-        schedule: Schedule,
-        *,
-        offered: OfferedLoad,
-        terms: TermStore,
-        plans: PlanStore,
+        patience: Patience,
         clock: Clock,
         metrics: Metrics,
+        *,
+        may_grow: Callable[[], bool],
     ) -> None:
-        Ledger(fleet, term=1, valid_s=schedule.valid_s)
-        self.ledger: Ledger | None = None
-        self.holding = "does not lead yet"
+        check_floors(fleet)
         self._fleet = fleet
         self._rules = rules
-        self._schedule = schedule
-        self._offered = offered
-        self._terms = terms
-        self._plans = plans
+        self._patience = patience
         self._clock = clock
         self._metrics = metrics
+        self._may_grow = may_grow
+        self._limits = limits_of(fleet)
+        self._offered = OfferedLoad((c.name for c in fleet.classes), stale_s=patience.stale_s)
         self._memory = Memory()
-        self._published = _Published()
         self._tally = _Tally()
-        self._term_above = 0
         self._wake = asyncio.Event()
+        self._ledger: Ledger | None = None
+        self._leads_since_s = 0.0
+        self._why_not_leading = "has no term yet"
+        self._holding = ""
+        self.plan: RoutingPlan | None = None
+        """The newest routing plan of this term."""
+        self.seen_term = 0
+        """The highest term that a pool has named."""
 
     @property
-    def changes(self) -> tuple[Change, ...]:
-        """The last changes, newest last."""
-        return tuple(self._tally.changes)
-
-    @property
-    def plan(self) -> RoutingPlan | None:
-        return self._published.plan
+    def term(self) -> int:
+        """This leader's number, 0 if it does not lead."""
+        return self._ledger.term if self._ledger is not None else 0
 
     @property
     def peak_charged_gpus(self) -> int:
-        current = self.ledger.peak_charged_gpus if self.ledger is not None else 0
+        """The most that was charged at once, in all terms of this process."""
+        current = self._ledger.peak_charged_gpus if self._ledger is not None else 0
         return max(self._tally.peak_charged_gpus, current)
 
     @property
     def violations(self) -> int:
-        current = self.ledger.violations if self.ledger is not None else 0
+        """How often charges went above a limit, in all terms of this process."""
+        current = self._ledger.violations if self._ledger is not None else 0
         return self._tally.violations + current
 
     def not_ready(self) -> str | None:
-        """Why this process does not decide; None if it does."""
-        return self.holding if self.ledger is None else None
+        """Why this process does not lead; None if it does."""
+        return None if self._ledger is not None else f"does not lead: {self._why_not_leading}"
 
-    def on_traffic(self, sample: TrafficSample) -> None:
-        self._offered.add(sample, self._clock.now_s())
+    def lead(self, term: int) -> None:
+        """Begin to lead with an empty ledger."""
+        self._ledger = Ledger(self._fleet, term=term, valid_s=self._patience.grant_valid_s)
+        self._leads_since_s = self._clock.wall_s()
+        self._memory = Memory()
+        self.plan = None
+        self._metrics.leads(term)
+        _log.info("leading term=%d budget_gpus=%d", term, self._fleet.budget.gpus)
+
+    def yield_to(self, why: str) -> None:
+        """Stop leading: no report is answered from now on."""
+        if self._ledger is not None:
+            _log.warning("no longer leading term=%d: %s", self._ledger.term, why)
+            self._tally.peak_charged_gpus = self.peak_charged_gpus
+            self._tally.violations = self.violations
+        self._ledger = None
+        self._why_not_leading = why
+        self._metrics.leads(0)
 
     def report(self, report: PoolReport) -> Grant | None:
-        """Take in one report; the answer is the pool's newest grant, if it has one.
+        """Take in one pool's report; the answer is its newest grant, None if it has none.
 
-        Raises `UnavailableError` while this process does not lead, and what `Ledger.report`
-        raises. A report that knows a later leader ends this one's term.
+        Raises `UnavailableError` if this process does not lead, `UnknownPoolError`, and
+        `ValueError` naming what cannot be true.
         """
-        if self.ledger is None:
-            self._metrics.refused("not_leading")
-            raise UnavailableError(f"this GlobalPlanner does not lead: {self.holding}")
         try:
-            receipt = self.ledger.report(
-                report, self._clock.wall_s(), growing=self._terms.connected
-            )
+            grant = self._reported(report)
+        except UnavailableError:
+            self._metrics.refused("not_leading")
+            raise
+        except UnknownPoolError:
+            self._metrics.refused("unknown_pool")
+            raise
+        except ValueError:
+            self._metrics.refused("invalid")
+            raise
+        return grant
+
+    def on_traffic(self, sample: TrafficSample) -> None:
+        """Take in one router's sample."""
+        self._offered.add(sample, self._clock.now_s())
+
+    def decide(self) -> None:
+        """Weigh what is offered and reported, and move the ledger towards the outcome."""
+        ledger = self._ledger
+        if ledger is None:
+            return
+        began_s = time.thread_time()
+        snapshot = self._snapshot(ledger)
+        before = {id: account.target for id, account in ledger.accounts.items()}
+        decision = arbitrate(snapshot, self._rules, self._memory)
+        self._memory, self._holding = decision.memory, decision.holding
+        replicas = {
+            id: count
+            for id, count in sorted(decision.replicas.items())
+            if ledger.accounts[id].report is not None
+        }
+        ledger.aim(replicas, decision.reasons, growing=self._may_grow())
+        for pool_id, after in replicas.items():
+            if after != before[pool_id]:
+                reason = decision.reasons[pool_id]
+                self._note(snapshot.now_s, pool_id, before[pool_id], after, reason)
+        self._plan_anew(ledger.term, decision)
+        self._metrics.decided(time.thread_time() - began_s, holding=bool(decision.holding))
+        self._metrics.show(self.standing())
+
+    async def run(self, stop: Stop) -> None:
+        """Decide every interval, and when what pools hold has changed, until `stop`."""
+        while not stop.requested:
+            try:
+                self.decide()
+            except Exception:
+                _log.exception("a decision failed; everything stays as it is")
+            await self._rest(stop)
+
+    def standing(self) -> Standing:
+        """How things stand now; reading it changes nothing."""
+        ledger = self._ledger
+        wall_s = self._clock.wall_s()
+        return Standing(
+            term=self.term,
+            budget_gpus=self._fleet.budget.gpus,
+            charged_gpus=ledger.charged_gpus if ledger else 0,
+            peak_charged_gpus=self.peak_charged_gpus,
+            violations=self.violations,
+            pools=[
+                _pool_standing(ledger, account, wall_s)
+                for _, account in sorted(ledger.accounts.items())
+            ]
+            if ledger
+            else [],
+            changes=tuple(self._tally.changes),
+            plan=self.plan,
+            holding=self._holding if ledger else (self.not_ready() or ""),
+        )
+
+    def _reported(self, report: PoolReport) -> Grant | None:
+        ledger = self._ledger
+        if ledger is None:
+            raise UnavailableError(f"this GlobalPlanner {self.not_ready()}")
+        check_report(report)
+        try:
+            receipt = ledger.report(report, self._clock.wall_s(), growing=self._may_grow())
         except StaleTermError as error:
-            self._metrics.refused("stale_term")
-            self._step_down(error.seen_term)
-            raise UnavailableError(f"this GlobalPlanner no longer leads: {error}") from None
+            self.seen_term = max(self.seen_term, error.seen_term)
+            self.yield_to(f"pool {report.pool_id} acts on a grant of term {error.seen_term}")
+            raise UnavailableError(f"this GlobalPlanner {self.not_ready()}") from None
         if receipt.changed:
             self._wake.set()
         return receipt.grant
 
-    def decide(self) -> None:
-        """Weigh demand against capacity once and aim the ledger at the result."""
-        ledger = self.ledger
-        if ledger is None:
-            return
-        started_s = time.thread_time()
-        now_s = self._clock.now_s()
-        decision = arbitrate(self._snapshot(ledger, now_s), self._rules, self._memory)
-        self._memory = decision.memory
-        self.holding = decision.holding
-        self._record(ledger, decision, now_s)
-        ledger.aim(decision.replicas, decision.reasons, growing=self._terms.connected)
-        self._replan(ledger, decision)
-        self._metrics.took(time.thread_time() - started_s)
-        self._metrics.observe(ledger, self._clock.wall_s(), holding=bool(self.holding))
-
-    async def run(self, stop: Stop) -> None:
-        """Lead and decide until `stop` is requested."""
-        while not stop.requested:
-            if self.ledger is None:
-                await self._lead(stop)
-                continue
-            try:
-                self.decide()
-            except Exception:
-                _log.exception("a decision failed; the allocation stays")
-            await self._publish()
-            await self._rest()
-
-    async def _lead(self, stop: Stop) -> None:
+    async def _rest(self, stop: Stop) -> None:
+        """Until the next interval, a change of what is held, or the stop."""
+        waits = {
+            asyncio.ensure_future(self._wake.wait()),
+            asyncio.ensure_future(stop.wait()),
+        }
+        interval_s = self._clock.wall_span_s(self._patience.interval_s)
         try:
-            term = await self._terms.next_term(self._term_above)
-        except UnavailableError as error:
-            self.holding = f"no term yet: {error}"
-            self._metrics.observe(None, self._clock.wall_s(), holding=True)
-            _log.warning("cannot lead yet: %s", error)
-            await stop.sleep(self._schedule.retry_s)
-            return
-        self.ledger = Ledger(self._fleet, term=term, valid_s=self._schedule.valid_s)
-        self._memory = Memory()
-        self._published = _Published()
-        self.holding = "waits for reports and traffic"
-        _log.info("leads term=%d budget_gpus=%d", term, self._fleet.budget.gpus)
-
-    def _step_down(self, seen_term: int) -> None:
-        if self.ledger is not None:
-            self._tally.peak_charged_gpus = self.peak_charged_gpus
-            self._tally.violations += self.ledger.violations
-        self._term_above = max(self._term_above, seen_term)
-        self.ledger = None
-        self.holding = f"a later term has been seen: {seen_term}"
-        self._wake.set()
-        _log.error("steps down: a pool acts on a grant of term %d", seen_term)
-
-    async def _rest(self) -> None:
-        """Until the next interval, or until what pools hold has changed."""
-        try:
-            async with asyncio.timeout(self._clock.wall_span_s(self._schedule.interval_s)):
-                await self._wake.wait()
-                await asyncio.sleep(_SETTLE_WALL_S)
-        except TimeoutError:
-            pass
+            await asyncio.wait(waits, timeout=interval_s, return_when=asyncio.FIRST_COMPLETED)
+            if self._wake.is_set():
+                await stop.sleep(_SETTLE_WALL_S)
+        finally:
+            for wait in waits:
+                wait.cancel()
         self._wake.clear()
 
-    def _snapshot(self, ledger: Ledger, now_s: float) -> Snapshot:
+    def _snapshot(self, ledger: Ledger) -> Snapshot:
+        now_s = self._clock.now_s()
         self._offered.fold(now_s)
-        ahead_s = max(pool.start_up_s for pool in self._fleet.pools)
-        loads = self._offered.loads(now_s, ahead_s=ahead_s)
-        holding = "offered load is unknown: no fresh traffic samples"
-        if not self._terms.connected:
-            loads, holding = None, "NATS is away"
-        wall_s = self._clock.wall_s()
+        accounts = [account for _, account in sorted(ledger.accounts.items())]
+        ahead_s = max(pool.start_up_s for pool in self._fleet.pools) + self._patience.interval_s
+        holding = self._why_hold(accounts, now_s)
+        views = [self._view(account, account.report) for account in accounts if account.report]
+        unheard = [account.spec for account in accounts if account.report is None]
         return Snapshot(
             now_s=now_s,
             classes=self._fleet.classes,
-            pools=tuple(self._view(account, wall_s) for account in ledger.accounts.values()),
-            limits=ledger.limits,
-            loads=loads,
+            pools=with_unheard(views, unheard, self._limits),
+            limits=self._limits,
+            loads=None if holding else self._offered.loads(now_s, ahead_s=ahead_s),
             holding=holding,
         )
 
-    def _view(self, account: Account, wall_s: float) -> PoolView:
-        report = account.report
-        if report is None:
-            return PoolView(spec=account.spec, replicas=account.target, held="has not reported yet")
-        silent_s = wall_s - account.reported_at_s
-        silent = silent_s > self._schedule.silence_s
+    def _why_hold(self, accounts: Sequence[Account], now_s: float) -> str:
+        """What must be known before demand can be weighed; empty if it is."""
+        if not self._may_grow():
+            return "NATS does not answer, so a later leader would not be noticed"
+        unheard = [account.spec.id for account in accounts if account.report is None]
+        if unheard and self._clock.wall_s() - self._leads_since_s < self._patience.silent_s:
+            return f"waits for a first report of {', '.join(unheard)}"
+        if self._offered.known(now_s):
+            return ""
+        age_s = self._offered.age_s(now_s)
+        if age_s is None:
+            return "no traffic telemetry yet"
+        return f"traffic telemetry of a router is missing, the newest is {age_s:.0f} s old"
+
+    def _view(self, account: Account, report: PoolReport) -> PoolView:
+        """A pool whose telemetry is old may have any backlog."""
+        silent_s = self._clock.wall_s() - account.reported_at_s
+        age_s = report.telemetry_age_s
+        fresh = age_s is not None and age_s <= self._patience.stale_s
         return PoolView(
             spec=account.spec,
             replicas=account.target,
             ready=report.state.ready,
-            capacity_rps=report.capacity_rps,
-            backlog_replica_s=report.backlog_replica_s,
+            capacity_rps={name: rate for name, rate in report.capacity_rps.items() if rate > 0.0},
+            backlog_replica_s=report.backlog_replica_s if fresh else None,
             load_rps={load.name: load.rate_rps for load in report.load},
-            held=f"has been silent for {silent_s:.0f} s" if silent else "",
+            held=f"silent for {silent_s:.0f} s" if silent_s > self._patience.silent_s else "",
         )
 
-    def _record(self, ledger: Ledger, decision: Decision, now_s: float) -> None:
-        for pool_id, after in sorted(decision.replicas.items()):
-            before = ledger.accounts[pool_id].target
-            if before == after:
-                continue
-            reason = decision.reasons.get(pool_id, "")
-            change = Change(at_s=now_s, pool_id=pool_id, before=before, after=after, reason=reason)
-            self._tally.changes.append(change)
-            self._metrics.decided(pool_id, before=before, after=after)
-            _log.info(
-                "decision at_s=%.1f pool=%s before=%d after=%d reason=%s",
-                now_s, pool_id, before, after, reason,
-            )  # fmt: skip
+    def _note(self, at_s: float, pool_id: PoolId, before: int, after: int, reason: str) -> None:
+        self._tally.changes.append(
+            Change(at_s=at_s, pool_id=pool_id, before=before, after=after, reason=reason)
+        )
+        self._metrics.changed(pool_id, up=after > before)
+        _log.info("decided pool=%s at_s=%.0f %s", pool_id, at_s, reason)
 
-    def _replan(self, ledger: Ledger, decision: Decision) -> None:
+    def _plan_anew(self, term: int, decision: Decision) -> None:
         if decision.shares is None or decision.spill is None:
             return
-        last = self._published.plan
-        if last is not None and not differs(decision.shares, last.shares):
+        known = self.plan
+        if known is not None and not differs(known.shares, decision.shares):
             return
-        version = last.version + 1 if last is not None else 1
-        plan = RoutingPlan(
-            term=ledger.term, version=version, shares=decision.shares, spill=decision.spill
+        self.plan = RoutingPlan(
+            term=term,
+            version=known.version + 1 if known is not None else 1,
+            shares=decision.shares,
+            spill=decision.spill,
         )
-        self._published = _Published(plan=plan)
 
-    async def _publish(self) -> None:
-        """Put the plan where routers find it; again after the store has been away."""
-        if not self._terms.connected:
-            self._published.stored = False
-            return
-        plan = self._published.plan
-        if plan is None or self._published.stored:
-            return
-        try:
-            await self._plans.put(plan)
-        except UnavailableError as error:
-            _log.warning("the routing plan is not stored yet: %s", error)
-            return
-        if self._published.plan is plan:
-            self._published.stored = True
+
+def _pool_standing(ledger: Ledger, account: Account, wall_s: float) -> PoolStanding:
+    report = account.report
+    waits = ledger.waits_for(account.spec.id)
+    return PoolStanding(
+        pool_id=account.spec.id,
+        granted=account.granted,
+        wanted=account.target,
+        charged_gpus=account.charged * account.spec.gpus_per_replica,
+        state=report.state if report else None,
+        report_age_s=wall_s - account.reported_at_s if report else None,
+        reason=f"{account.reason}; {waits}" if waits else account.reason,
+    )

@@ -1,10 +1,11 @@
-"""Telemetry in, terms and the routing plan out, over NATS."""
+"""Traffic in, term and routing plan in the key-value store, over NATS."""
 
 import logging
 from collections.abc import Callable
 
 from google.protobuf.message import DecodeError
 
+from globalplanner.metrics import Metrics
 from weir import codec
 from weir.api.v1 import telemetry_pb2
 from weir.domain.errors import UnavailableError
@@ -13,27 +14,30 @@ from weir.domain.telemetry import TrafficSample
 from weir.runtime import names
 from weir.runtime.bus import Bus, StaleRevisionError
 
-__all__ = ["PlanBucket", "TermBucket", "subscribe"]
+__all__ = ["NatsPlans", "NatsTerms", "subscribe"]
 
 _log = logging.getLogger("weir.globalplanner")
+_TIMEOUT_S = 1.0
 
 
-async def subscribe(bus: Bus, fleet: str, take: Callable[[TrafficSample], None]) -> None:
-    """Hand every router's samples to `take`, for ever."""
+async def subscribe(
+    bus: Bus, fleet: str, take: Callable[[TrafficSample], None], metrics: Metrics
+) -> None:
+    """Hand every router's samples to `take`, for ever; unreadable ones are counted."""
 
     def receive(payload: bytes) -> None:
         try:
             sample = codec.decode_traffic(telemetry_pb2.TrafficSample.FromString(payload))
-        except (DecodeError, ValueError) as error:
-            _log.warning("a traffic sample was not understood: %s", error)
+        except (DecodeError, ValueError):
+            metrics.unreadable_sample()
             return
         take(sample)
 
     await bus.subscribe(names.traffic_subject(fleet), receive)
 
 
-class TermBucket:
-    """The term in the ledger bucket, counted up by compare-and-set."""
+class NatsTerms:
+    """The newest leader's term: a decimal number that only grows, by compare-and-set."""
 
     def __init__(self, bus: Bus, fleet: str) -> None:
         self._bus = bus
@@ -43,34 +47,47 @@ class TermBucket:
     def connected(self) -> bool:
         return self._bus.connected
 
-    async def next_term(self, above: int) -> int:
-        entry = await self._bus.kv_get(self._bucket, names.TERM_KEY)
-        stored, revision = (_term(entry[0]), entry[1]) if entry is not None else (0, 0)
-        term = max(stored, above) + 1
-        try:
-            await self._bus.kv_update(self._bucket, names.TERM_KEY, str(term).encode(), revision)
-        except StaleRevisionError:
-            raise UnavailableError("another GlobalPlanner has taken the term") from None
+    async def confirm(self, term: int) -> int:
+        newest, revision = await self._read()
+        if newest >= term:
+            return newest
+        _log.warning("the store has lost term %d, it says %d; writing it again", term, newest)
+        await self._write(term, revision)
         return term
 
+    async def take(self, *, above: int = 0) -> int:
+        newest, revision = await self._read()
+        term = max(newest, above) + 1
+        await self._write(term, revision)
+        return term
 
-class PlanBucket:
-    """The one key of the plan bucket."""
+    async def _read(self) -> tuple[int, int]:
+        """Term and revision, zero if there is none."""
+        found = await self._bus.kv_get(self._bucket, names.TERM_KEY, timeout_s=_TIMEOUT_S)
+        if found is None:
+            return 0, 0
+        value, revision = found
+        if not (value.isdigit() and len(value) <= 18):
+            key = f"{self._bucket}/{names.TERM_KEY}"
+            raise UnavailableError(f"{key} holds {value[:40]!r}, not a number; delete that key")
+        return int(value), revision
+
+    async def _write(self, term: int, revision: int) -> None:
+        try:
+            await self._bus.kv_update(
+                self._bucket, names.TERM_KEY, str(term).encode(), revision, timeout_s=_TIMEOUT_S
+            )
+        except StaleRevisionError:
+            raise UnavailableError("another GlobalPlanner has written the term first") from None
+
+
+class NatsPlans:
+    """Where routers look up the routing plan."""
 
     def __init__(self, bus: Bus, fleet: str) -> None:
         self._bus = bus
         self._bucket = names.plan_bucket(fleet)
 
     async def put(self, plan: RoutingPlan) -> None:
-        await self._bus.kv_put(
-            self._bucket, names.PLAN_KEY, codec.encode_plan(plan).SerializeToString()
-        )
-
-
-def _term(value: bytes) -> int:
-    try:
-        return int(value)
-    except ValueError:
-        raise UnavailableError(
-            f"the stored term {value[:40]!r} is not a number; mend key {names.TERM_KEY}"
-        ) from None
+        value = codec.encode_plan(plan).SerializeToString(deterministic=True)
+        await self._bus.kv_put(self._bucket, names.PLAN_KEY, value, timeout_s=_TIMEOUT_S)

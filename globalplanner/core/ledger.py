@@ -84,7 +84,7 @@ class Ledger:
             raise UnknownPoolError(report.pool_id)
         self._check(account, report)
         if account.report is not None and report.sequence <= account.report.sequence:
-            return Receipt(grant=self._answer(report, growing=growing))
+            return Receipt(grant=self.answer(report, growing=growing))
         changed = account.report is None or account.held != report.state.held
         first = account.report is None
         account.report, account.reported_at_s = report, wall_s
@@ -94,7 +94,7 @@ class Ledger:
         if first:
             self._adopt(account, report)
         self._settle(growing=growing)
-        return Receipt(grant=self._answer(report, growing=growing), changed=changed)
+        return Receipt(grant=self.answer(report, growing=growing), changed=changed)
 
     def aim(
         self, replicas: Mapping[PoolId, int], reasons: Mapping[PoolId, str], *, growing: bool = True
@@ -123,7 +123,8 @@ class Ledger:
             return f"waits for {', '.join(releasing)} to release GPUs"
         return "waits for GPUs"
 
-    def _answer(self, report: PoolReport, *, growing: bool) -> Grant | None:
+    def answer(self, report: PoolReport, *, growing: bool) -> Grant | None:
+        """The newest grant for a pool that reports so."""
         if not growing and report.acted_term != self.term:
             return None
         return self.accounts[report.pool_id].newest

@@ -111,20 +111,25 @@ class OfferedLoad:
         """Age of the newest sample of any router; None if there is none."""
         return min((now_s - router.at_s for router in self._routers.values()), default=None)
 
-    def loads(self, now_s: float, *, ahead_s: float) -> Mapping[ClassName, ClassLoad] | None:
-        """Forecast for `now_s + ahead_s` by class; None if nobody knows.
+    def known(self, now_s: float) -> bool:
+        """Whether every router has been heard lately.
 
-        One router that is silent, but not yet forgotten, makes all of it unknown: its
-        requests have not gone away because its messages have.
+        One that is silent, but not yet forgotten, makes all of it unknown: its requests have
+        not gone away because its messages have.
         """
         ages = [now_s - router.at_s for router in self._routers.values()]
-        if not ages or max(ages) > self._stale_s:
+        folded = any(trend is not None for trend in self._trends.values())
+        return folded and bool(ages) and max(ages) <= self._stale_s
+
+    def loads(self, now_s: float, *, ahead_s: float) -> Mapping[ClassName, ClassLoad] | None:
+        """Forecast for `now_s + ahead_s` by class; None if it is not known."""
+        if not self.known(now_s):
             return None
         return {
             name: self._load(name, trend, now_s + ahead_s)
             for name, trend in self._trends.items()
             if trend is not None
-        } or None
+        }
 
     def _count(self, router: _Router, traffic: ClassTraffic, window_s: float, now_s: float) -> None:
         series = router.series.setdefault(traffic.name, _Series())

@@ -1,0 +1,48 @@
+"""How things stand, for people and dashboards."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+from weir.domain.ids import PoolId
+from weir.domain.planning import PoolState, RoutingPlan
+
+__all__ = ["Change", "PoolStanding", "Standing"]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Change:
+    """One pool's replicas were decided anew, at model time `at_s`."""
+
+    at_s: float
+    pool_id: PoolId
+    before: int
+    after: int
+    reason: str
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class PoolStanding:
+    """`state` and `report_age_s` are None if the pool has not reported to this leader."""
+
+    pool_id: PoolId
+    granted: int
+    wanted: int
+    charged_gpus: int
+    state: PoolState | None
+    report_age_s: float | None
+    reason: str
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Standing:
+    """`term` is 0 when this process does not lead. `holding`: why nothing is decided."""
+
+    term: int
+    budget_gpus: int
+    charged_gpus: int
+    peak_charged_gpus: int
+    violations: int
+    pools: Sequence[PoolStanding]
+    changes: Sequence[Change]
+    plan: RoutingPlan | None
+    holding: str
