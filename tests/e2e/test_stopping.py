@@ -67,3 +67,16 @@ def test_nothing_survives_a_killed_weir_up_and_the_next_one_just_works(
     assert len(list(tmp_path.iterdir())) == 1
     assert again.stop() == 0
     assert list(tmp_path.iterdir()) == []
+
+
+def test_children_that_hang_do_not_hold_up_the_end(fleet: Start, tmp_path: Path) -> None:
+    run = fleet(*AGG, "--no-replay")
+    assert run.endpoint
+    family = run.children()
+    for child in family:
+        child.suspend()
+    asked_s = time.monotonic()
+    assert run.stop() == 0
+    assert time.monotonic() - asked_s < STOPS_WITHIN_S
+    assert living(family) == []
+    assert list(tmp_path.iterdir()) == []

@@ -34,10 +34,10 @@ _DEATHS_AT_START = 5
 _POLL_S = 0.1
 _SLACK_S = 60.0
 """Wall seconds that a start may take in addition to the engines' start-up time."""
-_FRONT_GRACE_S = 3.0
-_ENGINE_GRACE_S = 2.0
-_NATS_GRACE_S = 1.5
-_KILLED_GRACE_S = 1.0
+_FRONT_GRACE_S = 2.5
+_ENGINE_GRACE_S = 1.5
+_NATS_GRACE_S = 1.0
+_KILLED_GRACE_S = 0.5
 _TAIL_LINES = 5
 
 
@@ -221,5 +221,7 @@ async def _end(children: Sequence[Child], grace_s: float, hurry: asyncio.Event) 
     await asyncio.wait(both, return_when=asyncio.FIRST_COMPLETED)
     waiting.cancel()
     for child in children:
-        child.kill()
+        if child.pid is not None:
+            _log.warning("%s does not end, killing it", child.name)
+            child.kill()
     await asyncio.gather(*(child.gone_within(_KILLED_GRACE_S) for child in children))

@@ -9,7 +9,7 @@ from weir.local.replay import Replay
 from weir.local.scoring import Outcome, Score, score
 from weir.summary import ClassSummary, PoolSummary, RunSummary
 
-__all__ = ["process_tree_cpu_s", "summarize", "summary_text"]
+__all__ = ["process_tree_cpu_s", "replay_text", "summarize", "summary_text"]
 
 
 def summarize(fleet: LocalFleet, replay: Replay | None) -> RunSummary:
@@ -56,8 +56,8 @@ def process_tree_cpu_s() -> float:
     return sum(usage.ru_utime + usage.ru_stime for usage in usages)
 
 
-def summary_text(summary: RunSummary) -> str:
-    """The summary for people."""
+def replay_text(summary: RunSummary) -> str:
+    """How the replay's requests went, for people."""
     return "\n".join(
         [
             f"requests    {summary.requests}: {summary.completed} completed, "
@@ -66,6 +66,15 @@ def summary_text(summary: RunSummary) -> str:
             f"attainment  {_percent(summary.attainment)}, goodput {_rate(summary.goodput_rps)}",
             f"TTFT        p50 {_ms(summary.ttft_p50_s)}, p99 {_ms(summary.ttft_p99_s)}",
             f"ITL         p50 {_ms(summary.itl_p50_s)}, p99 {_ms(summary.itl_p99_s)}",
+        ]
+    )
+
+
+def summary_text(summary: RunSummary) -> str:
+    """The whole summary for people."""
+    return "\n".join(
+        [
+            replay_text(summary),
             f"GPUs        {summary.gpu_hours:.3f} GPU-hours, "
             f"peak {summary.peak_charged_gpus} of {summary.budget_gpus}, "
             f"{summary.budget_violations} budget violations",

@@ -12,7 +12,7 @@ from weir.local.local_fleet import LocalFleet
 from weir.local.output import Output
 from weir.local.ports import HOST
 from weir.local.replay import Replay
-from weir.local.report import process_tree_cpu_s, summarize, summary_text
+from weir.local.report import process_tree_cpu_s, replay_text, summarize
 from weir.local.view import look
 from weir.local.workspace import Workspace
 from weir.runtime.clock import Clock
@@ -166,7 +166,7 @@ class _Session:
             )
         if not stop.requested and self._options.for_s == float("inf"):
             self._output.note("the replay is over; still serving, Ctrl-C stops")
-            self._output.note(summary_text(summarize(self._fleet, replay)))
+            self._output.note(replay_text(summarize(self._fleet, replay)))
 
 
 def _fleet_arguments(options: Options, workspace: Workspace) -> list[str]:
