@@ -40,11 +40,12 @@ _WITHOUT_VALUE = ("missing", "too_short", "too_long", "union_tag_not_found", "un
 
 
 def validation_findings(tree: Tree, error: ValidationError) -> list[Finding]:
-    """All of pydantic's errors."""
+    """All of pydantic's errors, but for lists that are short only of their wrong items."""
     return [
         at(tree, path, _message(path, details))
         for details in error.errors(include_url=False)
         for path in (_yaml_path(tree, details["loc"]),)
+        if not (details["type"] == "too_short" and tree.get(path))
     ]
 
 

@@ -251,3 +251,9 @@ def test_the_default_class_is_named_when_it_cannot_be_served(tmp_path: Path) -> 
 
 def test_a_minimal_document_has_no_findings(tmp_path: Path) -> None:
     assert _warnings(tmp_path, text=MINIMAL) == []
+
+
+def test_a_list_whose_only_item_is_wrong_is_not_called_empty(tmp_path: Path) -> None:
+    text = MINIMAL.replace("models: [{name: m}]", "models: [{name: m, alias: x}]")
+    (problem,) = problems_of(tmp_path, text)
+    assert problem.startswith("line 5: spec.models.m.alias: unknown key")
