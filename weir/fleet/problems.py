@@ -41,11 +41,13 @@ _WITHOUT_VALUE = ("missing", "too_short", "too_long", "union_tag_not_found", "un
 
 def validation_findings(tree: Tree, error: ValidationError) -> list[Finding]:
     """All of pydantic's errors, but for lists that are short only of their wrong items."""
+    errors = error.errors(include_url=False)
+    within = {d["loc"][:depth] for d in errors for depth in range(len(d["loc"]))}
     return [
         at(tree, path, _message(path, details))
-        for details in error.errors(include_url=False)
+        for details in errors
         for path in (_yaml_path(tree, details["loc"]),)
-        if not (details["type"] == "too_short" and tree.get(path))
+        if not (details["type"] == "too_short" and details["loc"] in within)
     ]
 
 
