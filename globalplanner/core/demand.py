@@ -42,12 +42,9 @@ def goodput_of(
 
 
 def backlog_replicas(view: PoolView, rules: Rules) -> float:
-    """Replicas that queued work would keep busy: one for each horizon that it takes one replica.
-
-    A part of a horizon's work is left to the replicas there are.
-    """
+    """Replicas that queued work would keep busy, to be done within the horizon."""
     horizons = (view.backlog_replica_s or 0.0) / rules.backlog_horizon_s
-    return min(max(0.0, horizons - rules.backlog_slack), float(view.spec.max_replicas))
+    return min(horizons, float(view.spec.max_replicas))
 
 
 def streams_of(snapshot: Snapshot) -> tuple[Stream, ...]:

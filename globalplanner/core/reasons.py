@@ -26,7 +26,7 @@ def explain(
     reasons = {}
     for id, count in replicas.items():
         said = [f"{_change(space, id, count)}: {_need(space, portions, id, rules)}"]
-        said.append(_backlog(space, id))
+        said.append(_backlog(space, id, rules))
         if space.views[id].held:
             said.append(f"held, {space.views[id].held}")
         elif id in lulls:
@@ -56,11 +56,12 @@ def _need(space: Space, portions: tuple[Portion, ...], pool_id: PoolId, rules: R
     return f"offered {rate:.1f} rps needs {need:.1f} replicas at {rules.utilization * 100:.0f} %"
 
 
-def _backlog(space: Space, pool_id: PoolId) -> str:
+def _backlog(space: Space, pool_id: PoolId, rules: Rules) -> str:
     backlog_s = space.views[pool_id].backlog_replica_s
     if backlog_s is None:
         return "backlog unknown"
-    return f"backlog {backlog_s:.0f} s" if backlog_s >= 0.5 else ""
+    more = backlog_s / rules.backlog_horizon_s
+    return f"backlog {backlog_s:.0f} s needs {more:.1f} more" if backlog_s >= 0.5 else ""
 
 
 def _lull(lull: Lull, now_s: float, rules: Rules) -> str:

@@ -28,14 +28,12 @@ SpillByClass = Mapping[ClassName, Mapping[Stage, tuple[PoolId, ...]]]
 class Rules:
     """How decisions are made.
 
-    `backlog_slack`: the part of a horizon's work that is left to the replicas there are.
     `shrink_carry`: after a removal the planned load must fit into this share of what the
     survivors are planned to carry, so that it is not taken back soon.
     """
 
     utilization: float = 0.8
     backlog_horizon_s: float = 20.0
-    backlog_slack: float = 0.25
     scale_down_dwell_s: float = 60.0
     shrink_carry: float = 0.9
 

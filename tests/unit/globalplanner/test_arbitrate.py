@@ -202,7 +202,7 @@ def test_growth_is_immediate_and_as_large_as_needed() -> None:
 
 
 def test_backlog_at_prefill_adds_prefill_replicas_only() -> None:
-    # 45 s of one replica's work: 2.25 horizons of 20 s, less the quarter that is let be.
+    # 45 s of one replica's work keep 2.25 replicas busy for a horizon of 20 s.
     views = [view(PREFILL, backlog_replica_s=45.0), view(DECODE)]
     assert decide(views, {"chat": 1.0}) == {"prefill": 3, "decode": 1}
 
@@ -213,7 +213,7 @@ def test_backlog_at_decode_adds_decode_replicas_only() -> None:
 
 
 def test_a_step_is_sized_from_the_backlog_once() -> None:
-    # 65 s are 3.25 horizons: three replicas besides the one that 1 rps keeps a fifth busy.
+    # 65 s keep 3.25 replicas busy for 20 s, and 1 rps another 0.16.
     views = [view(pool("a", max_replicas=8))]
     busy = {"chat": 1.0}
     waiting = [(2.0 * i, busy, {"a": 65.0}) for i in range(15)]
@@ -368,7 +368,7 @@ def test_reasons_carry_the_numbers() -> None:
     ]
     reasons = arbitrate(snapshot(views, {"chat": 7.1}), RULES, Memory()).reasons
     assert reasons["prefill"] == (
-        "2 -> 3: offered 7.1 rps needs 2.4 replicas at 80 %, backlog 12 s"
+        "2 -> 3: offered 7.1 rps needs 2.4 replicas at 80 %, backlog 12 s needs 0.6 more"
     )
     assert reasons["decode"] == "1: offered 7.1 rps needs 0.4 replicas at 80 %"
 
