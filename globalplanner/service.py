@@ -8,20 +8,19 @@ import asyncio
 import logging
 import time
 from collections import deque
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from dataclasses import dataclass, field
 
-from globalplanner.core.account import Account
 from globalplanner.core.arbitrate import arbitrate
 from globalplanner.core.ledger import Ledger
-from globalplanner.core.limits import check_floors, limits_of
+from globalplanner.core.limits import check_floors
 from globalplanner.core.offered import OfferedLoad
+from globalplanner.core.overview import Moment, Overview
 from globalplanner.core.plan import differs
 from globalplanner.core.report import check_report
-from globalplanner.core.snapshot import Decision, Memory, PoolView, Rules, Snapshot
-from globalplanner.core.unheard import with_unheard
+from globalplanner.core.snapshot import Decision, Memory, Rules
 from globalplanner.metrics import Metrics
-from globalplanner.standing import Change, PoolStanding, Standing
+from globalplanner.standing import Change, Standing, pool_standings
 from weir.domain.errors import StaleTermError, UnavailableError, UnknownPoolError
 from weir.domain.fleet import Fleet
 from weir.domain.ids import PoolId
@@ -80,13 +79,22 @@ class GlobalPlanner:
         self._clock = clock
         self._metrics = metrics
         self._may_grow = may_grow
-        self._limits = limits_of(fleet)
-        self._offered = OfferedLoad((c.name for c in fleet.classes), stale_s=patience.stale_s)
+        self._overview = Overview(
+            fleet=fleet,
+            ahead_s=max(pool.start_up_s for pool in fleet.pools) + patience.interval_s,
+            stale_s=patience.stale_s,
+            silent_s=patience.silent_s,
+        )
+        self._offered = OfferedLoad(
+            (c.name for c in fleet.classes),
+            stale_s=patience.stale_s,
+            window_s=patience.interval_s,
+        )
         self._memory = Memory()
         self._tally = _Tally()
         self._wake = asyncio.Event()
         self._ledger: Ledger | None = None
-        self._leads_since_s = 0.0
+        self._led_since_s = 0.0
         self._why_not_leading = "has no term yet"
         self._holding = ""
         self.plan: RoutingPlan | None = None
@@ -118,7 +126,7 @@ class GlobalPlanner:
     def lead(self, term: int) -> None:
         """Begin to lead with an empty ledger."""
         self._ledger = Ledger(self._fleet, term=term, valid_s=self._patience.grant_valid_s)
-        self._leads_since_s = self._clock.wall_s()
+        self._led_since_s = self._clock.wall_s()
         self._memory = Memory()
         self.plan = None
         self._metrics.leads(term)
@@ -163,7 +171,15 @@ class GlobalPlanner:
         if ledger is None:
             return
         began_s = time.thread_time()
-        snapshot = self._snapshot(ledger)
+        now_s = self._clock.now_s()
+        self._offered.fold(now_s)
+        moment = Moment(
+            now_s=now_s,
+            wall_s=self._clock.wall_s(),
+            led_since_s=self._led_since_s,
+            sure=self._may_grow(),
+        )
+        snapshot = self._overview.snapshot(ledger, self._offered, moment)
         before = {id: account.target for id, account in ledger.accounts.items()}
         decision = arbitrate(snapshot, self._rules, self._memory)
         self._memory, self._holding = decision.memory, decision.holding
@@ -172,7 +188,7 @@ class GlobalPlanner:
             for id, count in sorted(decision.replicas.items())
             if ledger.accounts[id].report is not None
         }
-        ledger.aim(replicas, decision.reasons, growing=self._may_grow())
+        ledger.aim(replicas, decision.reasons, growing=moment.sure)
         for pool_id, after in replicas.items():
             if after != before[pool_id]:
                 reason = decision.reasons[pool_id]
@@ -193,19 +209,13 @@ class GlobalPlanner:
     def standing(self) -> Standing:
         """How things stand now; reading it changes nothing."""
         ledger = self._ledger
-        wall_s = self._clock.wall_s()
         return Standing(
             term=self.term,
             budget_gpus=self._fleet.budget.gpus,
             charged_gpus=ledger.charged_gpus if ledger else 0,
             peak_charged_gpus=self.peak_charged_gpus,
             violations=self.violations,
-            pools=[
-                _pool_standing(ledger, account, wall_s)
-                for _, account in sorted(ledger.accounts.items())
-            ]
-            if ledger
-            else [],
+            pools=pool_standings(ledger, self._clock.wall_s()) if ledger else [],
             changes=tuple(self._tally.changes),
             plan=self.plan,
             holding=self._holding if ledger else (self.not_ready() or ""),
@@ -242,52 +252,6 @@ class GlobalPlanner:
                 wait.cancel()
         self._wake.clear()
 
-    def _snapshot(self, ledger: Ledger) -> Snapshot:
-        now_s = self._clock.now_s()
-        self._offered.fold(now_s)
-        accounts = [account for _, account in sorted(ledger.accounts.items())]
-        ahead_s = max(pool.start_up_s for pool in self._fleet.pools) + self._patience.interval_s
-        holding = self._why_hold(accounts, now_s)
-        views = [self._view(account, account.report) for account in accounts if account.report]
-        unheard = [account.spec for account in accounts if account.report is None]
-        return Snapshot(
-            now_s=now_s,
-            classes=self._fleet.classes,
-            pools=with_unheard(views, unheard, self._limits),
-            limits=self._limits,
-            loads=None if holding else self._offered.loads(now_s, ahead_s=ahead_s),
-            holding=holding,
-        )
-
-    def _why_hold(self, accounts: Sequence[Account], now_s: float) -> str:
-        """What must be known before demand can be weighed; empty if it is."""
-        if not self._may_grow():
-            return "NATS does not answer, so a later leader would not be noticed"
-        unheard = [account.spec.id for account in accounts if account.report is None]
-        if unheard and self._clock.wall_s() - self._leads_since_s < self._patience.silent_s:
-            return f"waits for a first report of {', '.join(unheard)}"
-        if self._offered.known(now_s):
-            return ""
-        age_s = self._offered.age_s(now_s)
-        if age_s is None:
-            return "no traffic telemetry yet"
-        return f"traffic telemetry of a router is missing, the newest is {age_s:.0f} s old"
-
-    def _view(self, account: Account, report: PoolReport) -> PoolView:
-        """A pool whose telemetry is old may have any backlog."""
-        silent_s = self._clock.wall_s() - account.reported_at_s
-        age_s = report.telemetry_age_s
-        fresh = age_s is not None and age_s <= self._patience.stale_s
-        return PoolView(
-            spec=account.spec,
-            replicas=account.target,
-            ready=report.state.ready,
-            capacity_rps={name: rate for name, rate in report.capacity_rps.items() if rate > 0.0},
-            backlog_replica_s=report.backlog_replica_s if fresh else None,
-            load_rps={load.name: load.rate_rps for load in report.load},
-            held=f"silent for {silent_s:.0f} s" if silent_s > self._patience.silent_s else "",
-        )
-
     def _note(self, at_s: float, pool_id: PoolId, before: int, after: int, reason: str) -> None:
         self._tally.changes.append(
             Change(at_s=at_s, pool_id=pool_id, before=before, after=after, reason=reason)
@@ -307,17 +271,3 @@ class GlobalPlanner:
             shares=decision.shares,
             spill=decision.spill,
         )
-
-
-def _pool_standing(ledger: Ledger, account: Account, wall_s: float) -> PoolStanding:
-    report = account.report
-    waits = ledger.waits_for(account.spec.id)
-    return PoolStanding(
-        pool_id=account.spec.id,
-        granted=account.granted,
-        wanted=account.target,
-        charged_gpus=account.charged * account.spec.gpus_per_replica,
-        state=report.state if report else None,
-        report_age_s=wall_s - account.reported_at_s if report else None,
-        reason=f"{account.reason}; {waits}" if waits else account.reason,
-    )

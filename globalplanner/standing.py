@@ -3,10 +3,12 @@
 from collections.abc import Sequence
 from dataclasses import dataclass
 
+from globalplanner.core.account import Account
+from globalplanner.core.ledger import Ledger
 from weir.domain.ids import PoolId
 from weir.domain.planning import PoolState, RoutingPlan
 
-__all__ = ["Change", "PoolStanding", "Standing"]
+__all__ = ["Change", "PoolStanding", "Standing", "pool_standings"]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -46,3 +48,24 @@ class Standing:
     changes: Sequence[Change]
     plan: RoutingPlan | None
     holding: str
+
+
+def pool_standings(ledger: Ledger, wall_s: float) -> list[PoolStanding]:
+    """Every pool's line, by name."""
+    return [
+        _pool_standing(account, ledger.waits_for(pool_id), wall_s)
+        for pool_id, account in sorted(ledger.accounts.items())
+    ]
+
+
+def _pool_standing(account: Account, waits: str, wall_s: float) -> PoolStanding:
+    report = account.report
+    return PoolStanding(
+        pool_id=account.spec.id,
+        granted=account.granted,
+        wanted=account.target,
+        charged_gpus=account.charged * account.spec.gpus_per_replica,
+        state=report.state if report else None,
+        report_age_s=wall_s - account.reported_at_s if report else None,
+        reason=f"{account.reason}; {waits}" if waits else account.reason,
+    )

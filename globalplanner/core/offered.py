@@ -20,6 +20,7 @@ __all__ = ["OfferedLoad"]
 _HIGH_QUANTILE = 0.8
 _MOST_MARGIN = 0.1
 """The upper quantile is at most this much above the mean: head room is the pools' business."""
+_ENOUGH = 0.9
 _LENGTH_MEMORY_S = 300.0
 _RESTART_S = 5.0
 """A lower sequence, this long after the last new sample, is that of a new process."""
@@ -64,10 +65,16 @@ class _Lengths:
 
 
 class OfferedLoad:
-    """Take samples in with `add`, `fold` them once per decision, then ask for `loads`."""
+    """Take samples in with `add`, `fold` them before each decision, then ask for `loads`.
 
-    def __init__(self, classes: Iterable[ClassName], *, stale_s: float) -> None:
+    A measurement covers at least `window_s`: over less, chance looks like change.
+    """
+
+    def __init__(
+        self, classes: Iterable[ClassName], *, stale_s: float, window_s: float = 2.0
+    ) -> None:
         self._stale_s = stale_s
+        self._window_s = window_s
         self._routers: dict[RouterId, _Router] = {}
         self._trends: dict[ClassName, Trend | None] = dict.fromkeys(classes)
         self._lengths: dict[ClassName, _Lengths] = {}
@@ -90,11 +97,11 @@ class OfferedLoad:
         return True
 
     def fold(self, now_s: float) -> None:
-        """Turn what came in since the last call into one measurement per class."""
+        """Turn what came in since the last measurement into the next one, if it is enough."""
         forget_s = _FORGET * self._stale_s
         self._routers = {k: r for k, r in self._routers.items() if now_s - r.at_s <= forget_s}
         fresh = [router for router in self._routers.values() if router.window_s > 0.0]
-        if not fresh:
+        if not fresh or max(router.window_s for router in fresh) < _ENOUGH * self._window_s:
             return
         for router in fresh:
             for series in router.series.values():

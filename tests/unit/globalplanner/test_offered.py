@@ -128,6 +128,16 @@ def test_old_telemetry_is_unknown_not_zero() -> None:
     assert load.age_s(46.0) == pytest.approx(16.0)
 
 
+def test_a_measurement_covers_at_least_a_window() -> None:
+    load = offered()
+    load.add(sample(1, 6), 1.0)
+    load.fold(1.0)
+    assert load.loads(1.0, ahead_s=1.0) is None
+    load.add(sample(2, 6), 2.0)
+    load.fold(2.0)
+    assert load.loads(2.0, ahead_s=1.0) is not None
+
+
 def test_an_idle_router_says_zero() -> None:
     load = offered()
     feed(load, 0, until_s=30)
@@ -161,11 +171,11 @@ def test_an_end_is_believed_within_a_quarter_of_a_minute() -> None:
 
 def test_lengths_are_means_that_follow() -> None:
     load = offered()
-    load.add(sample(1, 4, isl_tokens=4000, completed=2, osl_tokens=300), 1.0)
+    load.add(sample(1, 4, isl_tokens=4000, completed=2, osl_tokens=300, window_s=2.0), 2.0)
     load.fold(2.0)
     seen = chat_load(load, 2.0)
     assert (seen.isl_tokens, seen.osl_tokens) == (1000.0, 150.0)
-    load.add(sample(2, 4, isl_tokens=400, completed=2, osl_tokens=300), 2000.0)
+    load.add(sample(2, 4, isl_tokens=400, completed=2, osl_tokens=300, window_s=2.0), 2000.0)
     load.fold(2000.0)
     assert chat_load(load, 2000.0).isl_tokens == pytest.approx(100.0, rel=0.05)
 

@@ -1,0 +1,82 @@
+"""What is known at one moment, put together for a decision."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+from globalplanner.core.account import Account
+from globalplanner.core.ledger import Ledger
+from globalplanner.core.offered import OfferedLoad
+from globalplanner.core.snapshot import PoolView, Snapshot
+from globalplanner.core.unheard import with_unheard
+from weir.domain.fleet import Fleet
+from weir.domain.planning import PoolReport
+
+__all__ = ["Moment", "Overview"]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Moment:
+    """`now_s`: model time. `wall_s`, `led_since_s`: wall time. `sure`: it may let pools grow."""
+
+    now_s: float
+    wall_s: float
+    led_since_s: float
+    sure: bool
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Overview:
+    """`ahead_s`, `stale_s`: model seconds. `silent_s`: wall seconds.
+
+    Loads are forecast `ahead_s`. Telemetry is unknown after `stale_s`. A pool that has not
+    reported for `silent_s` keeps what it has.
+    """
+
+    fleet: Fleet
+    ahead_s: float
+    stale_s: float
+    silent_s: float
+
+    def snapshot(self, ledger: Ledger, offered: OfferedLoad, at: Moment) -> Snapshot:
+        """Everything a decision needs."""
+        accounts = [account for _, account in sorted(ledger.accounts.items())]
+        holding = self._why_hold(accounts, offered, at)
+        views = [self._view(account, account.report, at) for account in accounts if account.report]
+        unheard = [account.spec for account in accounts if account.report is None]
+        return Snapshot(
+            now_s=at.now_s,
+            classes=self.fleet.classes,
+            pools=with_unheard(views, unheard, ledger.limits),
+            limits=ledger.limits,
+            loads=None if holding else offered.loads(at.now_s, ahead_s=self.ahead_s),
+            holding=holding,
+        )
+
+    def _why_hold(self, accounts: Sequence[Account], offered: OfferedLoad, at: Moment) -> str:
+        """What must be known before demand can be weighed; empty if it is."""
+        if not at.sure:
+            return "NATS does not answer, so a later leader would not be noticed"
+        unheard = [account.spec.id for account in accounts if account.report is None]
+        if unheard and at.wall_s - at.led_since_s < self.silent_s:
+            return f"waits for a first report of {', '.join(unheard)}"
+        if offered.known(at.now_s):
+            return ""
+        age_s = offered.age_s(at.now_s)
+        if age_s is None:
+            return "no traffic telemetry yet"
+        return f"traffic telemetry of a router is missing, the newest is {age_s:.0f} s old"
+
+    def _view(self, account: Account, report: PoolReport, at: Moment) -> PoolView:
+        """A pool whose telemetry is old may have any backlog."""
+        silent_s = at.wall_s - account.reported_at_s
+        age_s = report.telemetry_age_s
+        fresh = age_s is not None and age_s <= self.stale_s
+        return PoolView(
+            spec=account.spec,
+            replicas=account.target,
+            ready=report.state.ready,
+            capacity_rps={name: rate for name, rate in report.capacity_rps.items() if rate > 0.0},
+            backlog_replica_s=report.backlog_replica_s if fresh else None,
+            load_rps={load.name: load.rate_rps for load in report.load},
+            held=f"silent for {silent_s:.0f} s" if silent_s > self.silent_s else "",
+        )
