@@ -14,7 +14,7 @@ import numpy as np
 
 from weir.domain.fleet import Role, Stage
 from weir.domain.ids import ClassName, ModelName, PoolId
-from weir.sizing.linear import Floats, maximise
+from weir.sizing.linear import Floats, Optimum, maximise
 
 __all__ = ["Flow", "Goodput", "Served", "Stream", "Supply"]
 
@@ -70,9 +70,14 @@ class Served:
     """
 
     value: float
-    flows: tuple[Flow, ...]
     price_by_pool: Mapping[PoolId, float]
     catching_up: Mapping[PoolId, float]
+    _goodput: "Goodput"
+    _optimum: Optimum | None = None
+
+    @property
+    def flows(self) -> tuple[Flow, ...]:
+        return self._goodput.flows(self._optimum) if self._optimum is not None else ()
 
 
 @dataclass(frozen=True, slots=True)
@@ -122,8 +127,15 @@ class Goodput:
         """Whether there is queued work to catch up on."""
         return bool(self._behind)
 
-    def of(self, replicas: Mapping[PoolId, int], *, carry: float = 1.0) -> Served:
-        """The best flows through `replicas`, each carrying `carry` of its planned capacity."""
+    def of(
+        self, replicas: Mapping[PoolId, int], *, carry: float = 1.0, near: Served | None = None
+    ) -> Served:
+        """The best flows through `replicas`, each carrying `carry` of its planned capacity.
+
+        It is found sooner from that of replicas `near`; the value is the same.
+        """
+        if not self._worths.size:
+            return Served(value=0.0, price_by_pool={}, catching_up={}, _goodput=self)
         counts = np.array([float(replicas.get(s.pool_id, 0)) for s in self.supplies])
         behind = np.array(self._behind, dtype=np.intp)
         backlog = np.array([self.supplies[i].backlog_replicas for i in self._behind])
@@ -131,15 +143,14 @@ class Goodput:
         limits = np.concatenate(
             [np.ones(chains), np.zeros(chains), counts * carry, counts[behind], backlog]
         )
-        if not self._worths.size:
-            return Served(value=0.0, flows=(), price_by_pool={}, catching_up={})
-        solution = maximise(self._worths, self._rows, limits)
+        solution = near._optimum.with_limits(limits) if near and near._optimum else None
+        if solution is None:
+            solution = maximise(self._worths, self._rows, limits)
         prices = solution.prices[2 * chains :]
         price = prices[: len(counts)] * carry
         price[behind] += prices[len(counts) : len(counts) + len(behind)]
         return Served(
             value=solution.value * self._scale,
-            flows=self._flows(solution.x),
             price_by_pool={
                 supply.pool_id: float(price[i]) * self._scale
                 for i, supply in enumerate(self.supplies)
@@ -150,6 +161,8 @@ class Goodput:
                 for i, time in zip(self._behind, solution.x[len(self._columns) :], strict=True)
                 if time > 0.0
             },
+            _goodput=self,
+            _optimum=solution,
         )
 
     def _chain(self, index: int) -> _Chain:
@@ -206,7 +219,8 @@ class Goodput:
             self.supplies[i].backlog_replicas * self.supplies[i].backlog_worth for i in self._behind
         )
 
-    def _flows(self, x: Floats) -> tuple[Flow, ...]:
+    def flows(self, optimum: Optimum) -> tuple[Flow, ...]:
+        """What goes where in an optimum of this program."""
         return tuple(
             Flow(
                 stream=self.streams[column.stream],
@@ -214,6 +228,6 @@ class Goodput:
                 pool_id=self.supplies[column.supply].pool_id,
                 rate_rps=float(share) * self.streams[column.stream].rate_rps,
             )
-            for column, share in zip(self._columns, x[: len(self._columns)], strict=True)
+            for column, share in zip(self._columns, optimum.x[: len(self._columns)], strict=True)
             if share > 0.0
         )

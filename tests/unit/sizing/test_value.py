@@ -125,3 +125,17 @@ def test_tiny_and_huge_numbers_do_not_upset_the_program() -> None:
     fast = supply("fast", Role.AGG, chat=1e9, long=1e-4)
     streams = [stream(1e-4), stream(1e5, LONG, worth=1e3), stream(0.0)]
     assert value(streams, [fast], fast=1) == pytest.approx(0.1 + 1e-4, rel=1e-3)
+
+
+def test_the_value_does_not_depend_on_where_the_search_begins() -> None:
+    behind = supply("prefill", Role.PREFILL, backlog=1.5, chat=5.0, long=2.0)
+    decode = supply("decode", Role.DECODE, chat=3.0, long=4.0)
+    streams = [stream(9.0), stream(3.0, LONG, worth=2.0)]
+    goodput = Goodput(streams, [behind, decode, AGG], utilization=0.8)
+    near = None
+    for prefill in range(4):
+        for decodes in range(4):
+            counts = {"prefill": prefill, "decode": decodes, "agg": (prefill + decodes) % 2}
+            replicas = {PoolId(name): count for name, count in counts.items()}
+            near = goodput.of(replicas, near=near)
+            assert near.value == pytest.approx(goodput.of(replicas).value)

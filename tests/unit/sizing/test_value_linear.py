@@ -73,3 +73,21 @@ def best_corner(worth: Floats, rows: Floats, limits: Floats) -> float:
         if (walls @ corner <= bounds + 1e-7).all():
             best = max(best, float(worth @ corner))
     return best
+
+
+@settings(max_examples=60, deadline=None)
+@given(st.data())
+def test_an_optimum_found_from_a_near_one_is_worth_as_much(data: st.DataObject) -> None:
+    columns, count = data.draw(st.integers(1, 4)), data.draw(st.integers(1, 4))
+    draw = st.lists(numbers, min_size=columns, max_size=columns)
+    rows = np.array([data.draw(draw) for _ in range(count)] + [[1.0] * columns])
+    worth = np.array(data.draw(draw))
+    limit_lists = st.lists(st.integers(0, 6).map(float), min_size=count + 1, max_size=count + 1)
+    optimum = maximise(worth, rows, np.array(data.draw(limit_lists)))
+    for _ in range(3):
+        limits = np.array(data.draw(limit_lists))
+        near = optimum.with_limits(limits)
+        if near is not None:
+            assert (rows @ near.x <= limits + 1e-7).all()
+            assert near.value == pytest.approx(maximise(worth, rows, limits).value, abs=1e-6)
+            optimum = near
