@@ -1,6 +1,5 @@
 """What one router process is told: flags, and the Fleet document they name."""
 
-import math
 import re
 from typing import Annotated, Any
 
@@ -19,7 +18,6 @@ __all__ = [
     "RouterConfig",
     "RouterSettings",
     "UsageError",
-    "clock",
     "parse_address",
     "router_config",
     "router_id",
@@ -82,13 +80,6 @@ def router_config(**fields: Any) -> RouterConfig:
         first = error.errors()[0]
         flag = "--" + str(first["loc"][0]).replace("_", "-")
         raise UsageError(f"{flag}: {first['msg']}") from None
-
-
-def clock(speed: float, origin_s: float) -> Clock:
-    """Raises `UsageError` if `speed` is not a finite number above 0."""
-    if not (math.isfinite(speed) and speed > 0.0 and math.isfinite(origin_s)):
-        raise UsageError(f"--speed must be a finite number above 0, not {speed:g}")
-    return Clock(speed=speed, origin_s=origin_s)
 
 
 def parse_address(flag: str, text: str) -> Address:

@@ -1,16 +1,15 @@
 """`weir mocker`: one mock engine."""
 
 import argparse
-import time
 from pathlib import Path
 
 import orjson
 
+from weir.cli import options
 from weir.domain.fleet import Role
 from weir.domain.ids import PoolId, WorkerId
 from weir.domain.profile import EngineProfile, profile_from_mapping
 from weir.mocker.settings import MockerSettings, NatsSettings, SettingsError
-from weir.runtime.clock import Clock
 
 __all__ = ["configure", "run"]
 
@@ -118,19 +117,7 @@ def _time_options(group: argparse._ArgumentGroup) -> None:
         default=60.0,
         help="wall seconds after SIGTERM to finish what runs (default %(default)g)",
     )
-    group.add_argument(
-        "--speed",
-        metavar="X",
-        type=_positive,
-        default=1.0,
-        help="model seconds in a wall second (default %(default)g)",
-    )
-    group.add_argument(
-        "--clock-origin-s",
-        metavar="T",
-        type=float,
-        help="reading of the machine's monotonic clock at model time 0 (default: now)",
-    )
+    options.add_clock_options(group)
 
 
 def run(args: argparse.Namespace) -> int:
@@ -150,14 +137,13 @@ def _settings(args: argparse.Namespace) -> MockerSettings:
         if args.fleet_name is None:
             raise SettingsError("--nats needs --fleet-name, which names the subjects")
         nats = NatsSettings(url=args.nats, fleet=args.fleet_name)
-    origin_s = time.monotonic() if args.clock_origin_s is None else args.clock_origin_s
     return MockerSettings(
         models=tuple(args.model),
         host=host,
         port=port,
         kv_host=args.kv_host,
         profile=EngineProfile() if args.profile is None else _profile(args.profile),
-        clock=Clock(speed=args.speed, origin_s=origin_s),
+        clock=options.clock_of(args),
         context_limit_tokens=args.context_limit_tokens,
         role=Role(args.role),
         pool=PoolId(args.pool),
@@ -193,13 +179,6 @@ def _positive_int(text: str) -> int:
     value = int(text)
     if value < 1:
         raise argparse.ArgumentTypeError(f"must be at least 1, not {text}")
-    return value
-
-
-def _positive(text: str) -> float:
-    value = float(text)
-    if not 0.0 < value < float("inf"):
-        raise argparse.ArgumentTypeError(f"must be more than 0, not {text}")
     return value
 
 

@@ -38,7 +38,7 @@ def add_nats_option(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--nats", metavar="URL", required=True, help="the NATS server")
 
 
-def add_control_option(parser: argparse.ArgumentParser) -> None:
+def add_control_option(parser: argparse._ActionsContainer) -> None:
     parser.add_argument(
         "--control",
         metavar="HOST:PORT",
@@ -48,7 +48,7 @@ def add_control_option(parser: argparse.ArgumentParser) -> None:
     )
 
 
-def add_clock_options(parser: argparse.ArgumentParser) -> None:
+def add_clock_options(parser: argparse._ActionsContainer) -> None:
     """--speed and --clock-origin-s, for `clock_of`."""
     parser.add_argument(
         "--speed",

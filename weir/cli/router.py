@@ -2,9 +2,10 @@
 
 import argparse
 import socket
-import time
 from pathlib import Path
 from typing import TYPE_CHECKING
+
+from weir.cli import options
 
 if TYPE_CHECKING:
     from router.config import RouterConfig
@@ -74,12 +75,7 @@ def _address_options(group: argparse._ArgumentGroup) -> None:
         help="public endpoint; port 0 takes a free one (default %(default)s)",
     )
     group.add_argument("--grpc", metavar="HOST:PORT", help="serve Router.Route there")
-    group.add_argument(
-        "--control",
-        metavar="HOST:PORT",
-        default="127.0.0.1:0",
-        help="/livez, /readyz and /metrics for operators (default %(default)s)",
-    )
+    options.add_control_option(group)
     group.add_argument("--nats", metavar="URL", help="NATS server of the fleet")
 
 
@@ -102,19 +98,7 @@ def _process_options(group: argparse._ArgumentGroup) -> None:
         help="wall seconds after SIGTERM in which requests are still taken, for load balancers "
         "to notice (default %(default)g)",
     )
-    group.add_argument(
-        "--speed",
-        metavar="X",
-        type=float,
-        default=1.0,
-        help="model seconds in a wall second (default %(default)g)",
-    )
-    group.add_argument(
-        "--clock-origin-s",
-        metavar="T",
-        type=float,
-        help="reading of the machine's monotonic clock at model time 0 (default: now)",
-    )
+    options.add_clock_options(group)
 
 
 def run(args: argparse.Namespace) -> int:
@@ -134,7 +118,6 @@ def _config(args: argparse.Namespace) -> "RouterConfig":
     listen = config.parse_address("--listen", args.listen)
     loaded = _loaded(args)
     fleet = static.static_fleet(args.model) if loaded is None else loaded.fleet
-    origin_s = time.monotonic() if args.clock_origin_s is None else args.clock_origin_s
     return config.router_config(
         router_id=config.router_id(args.id or f"{socket.gethostname()}-{listen.port}"),
         fleet=fleet,
@@ -144,7 +127,7 @@ def _config(args: argparse.Namespace) -> "RouterConfig":
         control=config.parse_address("--control", args.control),
         grpc=None if args.grpc is None else config.parse_address("--grpc", args.grpc),
         nats_url=args.nats,
-        clock=config.clock(args.speed, origin_s),
+        clock=options.clock_of(args),
         drain_timeout_s=args.drain_timeout_s,
         drain_notice_s=args.drain_notice_s,
     )
