@@ -24,7 +24,7 @@ from weir.domain.ids import PoolId
 
 __all__ = ["arbitrate"]
 
-_WORTH_A_MOVE = 0.01
+_WORTH_A_MOVE = 0.05
 """GPUs change hands only for this much more value, as a share."""
 
 
@@ -116,19 +116,23 @@ def _grown(space: Space, present: Allocation) -> Allocation:
     grown = grow(space, present)
     if space.fits(grown) and not blocked(space, grown):
         return grown
-    afresh = improve(space, grow(space, space.minimum()))
-    if space.fits(grown) and not _better(space, afresh, grown):
+    afresh = _least_change(space, improve(space, grow(space, space.minimum())), present)
+    if space.fits(grown) and not _better(space, afresh, grown, present):
         return grown
-    return _least_change(space, afresh, grown)
+    return afresh
 
 
-def _better(space: Space, afresh: Allocation, grown: Allocation) -> bool:
-    """Whether more demand within guarantees is served or, with as much, more in all."""
+def _better(space: Space, afresh: Allocation, grown: Allocation, present: Allocation) -> bool:
+    """Whether more demand within guarantees is served or, with as much, more in all.
+
+    By a margin, if somebody has to give something up for it.
+    """
     guaranteed = space.value(space.guaranteed(afresh)) - space.value(space.guaranteed(grown))
     if abs(guaranteed) > space.negligible:
         return guaranteed > 0.0
-    margin = _WORTH_A_MOVE * space.value(grown) + space.negligible
-    return space.value(afresh) > space.value(grown) + margin
+    takes = any(afresh[pool_id] < count for pool_id, count in present.items())
+    margin = _WORTH_A_MOVE * space.value(grown) if takes else 0.0
+    return space.value(afresh) > space.value(grown) + margin + space.negligible
 
 
 def _least_change(space: Space, afresh: Allocation, present: Allocation) -> Allocation:

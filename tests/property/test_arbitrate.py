@@ -3,7 +3,7 @@
 import dataclasses
 from itertools import pairwise, product
 
-from hypothesis import given, settings
+from hypothesis import assume, given, settings
 from hypothesis import strategies as st
 
 from globalplanner.core.arbitrate import arbitrate
@@ -293,6 +293,10 @@ def test_a_guarantee_is_honoured_before_anybody_borrows(snapshot: Snapshot) -> N
         ),
     )
     full = goodput_of(snapshot, RULES).full_value
+    guarantees = {
+        v.spec.id: v.spec.guarantee_replicas * v.spec.gpus_per_replica for v in snapshot.pools
+    }
+    assume(all(limit.holds(guarantees) for limit in snapshot.limits))
     if borrowed and value(snapshot, dict(decision.replicas)) < full - 1e-6:
         bare = arbitrate(by_guarantee, RULES, Memory())
         within = {
