@@ -7,7 +7,7 @@ from typing import Annotated, Final, Literal, Self
 
 from pydantic import BaseModel, ConfigDict, Field, model_validator
 
-__all__ = ["SCHEMA_VERSION", "ClassSummary", "PoolSummary", "RunSummary"]
+__all__ = ["SCHEMA_VERSION", "ClassSummary", "PoolSummary", "RunSummary", "SpanSummary"]
 
 SCHEMA_VERSION: Final = 1
 
@@ -42,6 +42,14 @@ class ClassSummary(_Strict):
     """As for the whole run; null if the class had no feasible request."""
 
 
+class SpanSummary(_Strict):
+    """Requests that arrived in one minute of the trace."""
+
+    start_s: NonNegative
+    requests: Tally
+    attainment: Share | None
+
+
 class RunSummary(_Strict):
     """Times and GPU-hours in model time, `wall_s` and `cpu_s` not. Null is unknown."""
 
@@ -71,6 +79,8 @@ class RunSummary(_Strict):
     scale_downs: Tally
     pools: dict[str, PoolSummary]
     classes: dict[str, ClassSummary]
+    timeline: list[SpanSummary]
+    """Minute by minute, so that a burst shows apart; minutes without requests are left out."""
     wall_s: NonNegative
     cpu_s: NonNegative
     """CPU seconds of all processes of the run."""

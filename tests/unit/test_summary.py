@@ -39,6 +39,7 @@ def fields(**changes: Any) -> dict[str, Any]:
             }
         },
         "classes": {"chat": {"requests": 10, "infeasible": 0, "attainment": 0.7}},
+        "timeline": [{"start_s": 60.0, "requests": 10, "attainment": 0.7}],
         "wall_s": 12.0,
         "cpu_s": 9.0,
         **changes,

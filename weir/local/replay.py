@@ -157,6 +157,7 @@ class Replay:
                 isl_tokens=request.isl_tokens,
                 osl_tokens=request.osl_tokens,
                 outcome=outcome,
+                arrival_s=request.timestamp_s,
                 first_token_s=_since(stream.first_token_at_s, sent_at_s),
                 end_s=_since(stream.end_at_s, sent_at_s),
             )

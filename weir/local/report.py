@@ -6,8 +6,8 @@ from collections.abc import Iterable, Sequence
 from weir.fleet.feasible import idle_ttft_s
 from weir.local.local_fleet import LocalFleet
 from weir.local.replay import Replay
-from weir.local.scoring import Outcome, Score, score
-from weir.summary import ClassSummary, PoolSummary, RunSummary
+from weir.local.scoring import SPAN_S, Outcome, Score, score
+from weir.summary import ClassSummary, PoolSummary, RunSummary, SpanSummary
 
 __all__ = ["process_tree_cpu_s", "replay_text", "summarize", "summary_text"]
 
@@ -45,6 +45,12 @@ def summarize(fleet: LocalFleet, replay: Replay | None) -> RunSummary:
             )
             for name, counts in judged.classes.items()
         },
+        timeline=[
+            SpanSummary(
+                start_s=number * SPAN_S, requests=counts.requests, attainment=counts.attainment
+            )
+            for number, counts in judged.spans.items()
+        ],
         wall_s=0.0,
         cpu_s=0.0,
     )
@@ -94,6 +100,14 @@ def summary_text(summary: RunSummary) -> str:
                 (
                     (name, _text(c.requests), _text(c.infeasible), _percent(c.attainment))
                     for name, c in summary.classes.items()
+                ),
+            ),
+            "",
+            *_columns(
+                ("minute", "requests", "attainment"),
+                (
+                    (f"{s.start_s / SPAN_S:.0f}", _text(s.requests), _percent(s.attainment))
+                    for s in summary.timeline
                 ),
             ),
         ]

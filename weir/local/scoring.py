@@ -17,6 +17,7 @@ from weir.domain.classify import classify
 from weir.domain.fleet import RequestClass, Slo
 
 __all__ = [
+    "SPAN_S",
     "ClassScore",
     "Outcome",
     "Percentiles",
@@ -25,6 +26,9 @@ __all__ = [
     "meets",
     "score",
 ]
+
+SPAN_S = 60.0
+"""Length of one entry of the timeline."""
 
 
 class Outcome(StrEnum):
@@ -46,6 +50,8 @@ class RequestRecord:
     isl_tokens: int
     osl_tokens: int
     outcome: Outcome
+    arrival_s: float = 0.0
+    """Time on the trace."""
     first_token_s: float | None = None
     end_s: float | None = None
 
@@ -76,6 +82,8 @@ class Score:
     outcomes: Mapping[Outcome, int]
     total: ClassScore
     classes: Mapping[str, ClassScore]
+    spans: Mapping[int, ClassScore]
+    """By number of the `SPAN_S` of the trace in which the request arrived, ascending."""
     ttft_s: "Percentiles"
     itl_s: "Percentiles"
 
@@ -102,6 +110,7 @@ class _Tally:
     outcomes: Counter[Outcome] = field(default_factory=Counter)
     total: ClassScore = field(default_factory=ClassScore)
     classes: dict[str, ClassScore] = field(default_factory=dict)
+    spans: dict[int, ClassScore] = field(default_factory=dict)
 
 
 def score(
@@ -126,6 +135,7 @@ def score(
         outcomes=tally.outcomes,
         total=tally.total,
         classes=tally.classes,
+        spans=dict(sorted(tally.spans.items())),
         ttft_s=Percentiles.of([r.first_token_s for r in completed if r.first_token_s is not None]),
         itl_s=Percentiles.of([r.itl_s for r in completed if r.itl_s is not None]),
     )
@@ -137,7 +147,8 @@ def _count(
     judged = possible and record.outcome is not Outcome.STOPPED
     met = judged and meets(record, request_class.slo)
     tally.outcomes[record.outcome] += 1
-    for counts in (tally.total, tally.classes[request_class.name]):
+    span = tally.spans.setdefault(int(record.arrival_s // SPAN_S), ClassScore())
+    for counts in (tally.total, tally.classes[request_class.name], span):
         counts.requests += 1
         counts.infeasible += not possible
         counts.judged += judged

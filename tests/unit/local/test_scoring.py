@@ -20,11 +20,17 @@ def record(
     *,
     isl: int = 100,
     osl: int = 11,
+    at: float = 0.0,
     first: float | None = 0.4,
     end: float | None = 0.8,
 ) -> RequestRecord:
     return RequestRecord(
-        isl_tokens=isl, osl_tokens=osl, outcome=outcome, first_token_s=first, end_s=end
+        isl_tokens=isl,
+        osl_tokens=osl,
+        outcome=outcome,
+        arrival_s=at,
+        first_token_s=first,
+        end_s=end,
     )
 
 
@@ -61,6 +67,13 @@ def test_what_the_user_stopped_is_cancelled_but_not_judged() -> None:
     assert result.total.attainment == 1.0
     assert result.cancelled == 1
     assert result.total.requests == 2
+
+
+def test_a_burst_shows_in_the_minute_of_its_arrival() -> None:
+    records = (record(at=59.9), record(Outcome.FAILED, at=60.0), record(at=119.0), record(at=200.0))
+    spans = judged(*records).spans
+    assert list(spans) == [0, 1, 3]
+    assert [(s.requests, s.attainment) for s in spans.values()] == [(1, 1.0), (2, 0.5), (1, 1.0)]
 
 
 def test_infeasible_requests_are_reported_apart_in_all_and_per_class() -> None:

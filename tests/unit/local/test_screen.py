@@ -96,3 +96,4 @@ def test_the_summary_as_text_has_every_number() -> None:
     assert "TTFT        p50 200 ms, p99 900 ms" in text
     assert "peak 6 of 8, 0 budget violations" in text
     assert "decode  decode  1-3       2      10" in text
+    assert "1       10        70.0%" in text
