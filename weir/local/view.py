@@ -110,7 +110,13 @@ def _decisions(status: planner_pb2.StatusResponse | None) -> list[DecisionView]:
             pool=decision.pool_id,
             before=decision.before_replicas,
             after=decision.after_replicas,
-            reason=decision.reason,
+            reason=_without_counts(decision),
         )
         for decision in (status.decisions[-_DECISIONS_SHOWN:] if status else ())
     ]
+
+
+def _without_counts(decision: planner_pb2.Decision) -> str:
+    """The reason alone: the counts that it begins with have a column of their own."""
+    counts = f"{decision.before_replicas} -> {decision.after_replicas}: "
+    return decision.reason.removeprefix(counts)
