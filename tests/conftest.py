@@ -1,6 +1,7 @@
 """Options of the whole suite, and its end."""
 
 import faulthandler
+import shutil
 import sys
 
 import pytest
@@ -15,6 +16,12 @@ def pytest_addoption(parser: pytest.Parser) -> None:
         metavar="N",
         help="of tests that run once per seed, run only the first N seeds",
     )
+
+
+def pytest_runtest_setup(item: pytest.Item) -> None:
+    for marker in item.iter_markers("needs"):
+        if shutil.which(marker.args[0]) is None:
+            pytest.skip(f"NOT RUN: this machine has no `{marker.args[0]}`; install it")
 
 
 def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:

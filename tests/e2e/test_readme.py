@@ -62,6 +62,7 @@ def test_the_port_is_the_one_that_up_serves_on() -> None:
     assert set(re.findall(r"127\.0\.0\.1:\d+", README)) == {PRINTED}
 
 
+@pytest.mark.needs("curl")
 @pytest.mark.parametrize("line", [line for line in COMMAND_LINES if line.startswith("curl")])
 def test_a_curl_line_gets_an_answer(line: str, endpoint: str) -> None:
     command = shlex.split(line.replace(PRINTED, endpoint))
