@@ -87,7 +87,7 @@ class ClientConnection(asyncio.Protocol):
         """Send one request; returns at the end of its response. Raises `UpstreamError`."""
         if self._transport is None:
             raise BrokenError("the connection is closed")
-        self._done = self._loop.create_future()
+        done = self._done = self._loop.create_future()
         self._sink = sink
         self._reader = ResponseReader(sink, raw=plan.raw, head_only=plan.method == "HEAD")
         self._idle_s = plan.idle_s
@@ -99,9 +99,10 @@ class ClientConnection(asyncio.Protocol):
         else:
             self._transport.writelines((plan.head, plan.body))
         try:
-            await self._done
+            await done
         except asyncio.CancelledError:
-            self.abort(None)
+            if self._done is done:  # else it has ended, and another may have the connection
+                self.abort(None)
             raise
         finally:
             sink.connection = None

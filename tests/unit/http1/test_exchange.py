@@ -160,3 +160,22 @@ async def test_a_sink_that_pauses_in_its_first_read_is_not_timed() -> None:
     hand.sink.resume()
     hand.feed(b"b")
     await task
+
+
+async def test_giving_up_an_answer_that_has_come_leaves_the_next_request_alone() -> None:
+    # All in one turn of the loop: an answer ends, its client goes away, another request
+    # takes the connection, which is resting again.
+    hand = Hand()
+    first = await hand.begin()
+    next_sink = Keeper()
+    plan = Plan("POST", b"head", b"body", Patience(), 0.0, False)
+    second = asyncio.ensure_future(hand.connection.exchange(plan, next_sink))
+    hand.feed(b"HTTP/1.1 200 OK\r\ncontent-length: 2\r\n\r\nok")
+    first.cancel()
+    with pytest.raises(asyncio.CancelledError):
+        await first
+    assert not hand.transport.closed
+    hand.feed(b"HTTP/1.1 200 OK\r\ncontent-length: 3\r\n\r\ntwo")
+    async with asyncio.timeout(1.0):
+        await second
+    assert next_sink.data == b"two"
