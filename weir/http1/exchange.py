@@ -170,12 +170,12 @@ class ClientConnection(asyncio.Protocol):
     # Inside.
 
     def _end(self, reader: ResponseReader) -> None:
-        done, self._done = self._done, None
         sink, self._sink = self._sink, None
         self.deadline = inf
         if sink is not None:
             sink.on_end()
             sink.connection = None
+        done, self._done = self._done, None
         if done is not None and not done.done():
             done.set_result(None)
         if reader.keep and self.usable:

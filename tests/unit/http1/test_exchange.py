@@ -179,3 +179,18 @@ async def test_giving_up_an_answer_that_has_come_leaves_the_next_request_alone()
     async with asyncio.timeout(1.0):
         await second
     assert next_sink.data == b"two"
+
+
+async def test_a_sink_that_fails_at_the_end_fails_its_request() -> None:
+    hand = Hand()
+    task = await hand.begin()
+
+    def fail() -> None:
+        raise ValueError("a bug")
+
+    hand.sink.on_end = fail  # type: ignore[method-assign]
+    with pytest.raises(ValueError, match="a bug"):
+        hand.feed(b"HTTP/1.1 200 OK\r\ncontent-length: 0\r\n\r\n")
+    hand.connection.connection_lost(None)  # what the loop does after an error in a protocol
+    with pytest.raises(BrokenError):
+        await asyncio.wait_for(task, 1.0)
