@@ -33,9 +33,9 @@ def transfer_params(reply: bytes) -> bytes | None:
     """What the prefill worker says about its KV, not interpreted; None if it says nothing."""
     try:
         params = orjson.loads(reply)[_FIELD]
+        return orjson.dumps(params) if isinstance(params, dict) and params else None
     except (orjson.JSONDecodeError, KeyError, TypeError, IndexError):
         return None
-    return orjson.dumps(params) if isinstance(params, dict) and params else None
 
 
 def decode_body(original: bytes, params: bytes | None) -> bytes:

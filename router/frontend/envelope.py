@@ -15,6 +15,8 @@ from weir.domain.errors import RequestError
 __all__ = ["Endpoint", "Envelope", "parse_envelope"]
 
 _MAX_CHOICES = 128
+_MAX_DEPTH = 254
+"""Levels of nesting that orjson writes; it reads more."""
 
 
 class Endpoint(Enum):
@@ -75,7 +77,19 @@ def _load(body: bytes) -> dict[str, Any]:
         raise RequestError(f"the body is not valid JSON: {error}") from None
     if not isinstance(data, dict):
         raise RequestError(f"the body must be a JSON object, not {_kind(data)}")
+    if body.count(b"{") + body.count(b"[") > _MAX_DEPTH:
+        _check_depth(data)
     return data
+
+
+def _check_depth(data: dict[str, Any]) -> None:
+    """What is written again for a prefill worker must be writable."""
+    try:
+        orjson.dumps(data)
+    except orjson.JSONEncodeError:
+        raise RequestError(
+            f"the body is nested too deeply; at most {_MAX_DEPTH} levels are taken"
+        ) from None
 
 
 def _wrong(param: str, problem: str, value: object = None) -> RequestError:

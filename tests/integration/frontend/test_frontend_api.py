@@ -55,6 +55,11 @@ async def test_what_is_not_there_is_said_in_the_envelope() -> None:
         assert w.meter.rejections == [404, 405]
 
 
+def deep(levels: int) -> Any:
+    """An array in an array, and so on."""
+    return [deep(levels - 1)] if levels else 1
+
+
 BAD = [
     (CHAT_PATH, b"", None),
     (CHAT_PATH, b"{", None),
@@ -63,6 +68,7 @@ BAD = [
     (CHAT_PATH, b"[]", None),
     (CHAT_PATH, b"null", None),
     (CHAT_PATH, b"[" * 5000, None),
+    (CHAT_PATH, CHAT | {"tools": [deep(300)]}, None),
     (CHAT_PATH, {"messages": CHAT["messages"]}, "model"),
     (CHAT_PATH, CHAT | {"model": 3}, "model"),
     (CHAT_PATH, CHAT | {"model": ""}, "model"),

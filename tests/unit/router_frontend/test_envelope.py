@@ -53,3 +53,15 @@ def test_mixed_prompts_are_refused(prompt: Any) -> None:
 
 def test_fields_that_only_engines_understand_are_left_to_them() -> None:
     assert chat(temperature="hot", vllm_xargs=[1], anything={"x": 1}).model == "m"
+
+
+def test_a_body_may_be_nested_as_deep_as_it_can_be_written_again() -> None:
+    def body(levels: int) -> bytes:
+        deep = b"[" * (levels - 1) + b"]" * (levels - 1)
+        return b'{"model":"m","prompt":"x","tools":%b}' % deep
+
+    assert parse_envelope(Endpoint.COMPLETIONS, body(254)).model == "m"
+    with pytest.raises(RequestError, match="at most 254 levels"):
+        parse_envelope(Endpoint.COMPLETIONS, body(255))
+    brackets_in_text = json.dumps({"model": "m", "prompt": "[" * 1000}).encode()
+    assert parse_envelope(Endpoint.COMPLETIONS, brackets_in_text).prompt_bytes == 1000
