@@ -126,16 +126,13 @@ class Delivery:
     def _settle(self, task: asyncio.Task[None]) -> None:
         self._lines.running.discard(self)
         if task.cancelled():  # before its first step
-            self._end(Outcome.CANCELLED)
+            self._cancelled()
 
     async def _run(self) -> None:
         try:
             await self._deliver()
         except asyncio.CancelledError:
-            if self._responder.closed:
-                self._end(Outcome.CANCELLED)
-            else:
-                self._break_off(503, "the router is shutting down")
+            self._cancelled()
         except Exception:
             _log.exception("request failed inside the router id=%s", self._request_id.decode())
             self._break_off(500, "internal error; the router's log has details")
@@ -283,6 +280,14 @@ class Delivery:
         message = f"no capacity for this request now ({shed.reason}); retry later"
         headers = [*error_headers(shed.retry_after_s), (b"x-request-id", self._request_id)]
         self._responder.send(503, headers, openai_error(503, message, code="overloaded"))
+
+    def _cancelled(self) -> None:
+        if self._responder.closed:
+            self._end(Outcome.CANCELLED)
+        elif self._responder.finished and self._relay is not None:  # its end has just come
+            self._end(self._relay.outcome(), self._relay)
+        else:
+            self._break_off(503, "the router is shutting down")
 
     def _break_off(self, status: int, message: str) -> None:
         self._end(Outcome.FAILED)
