@@ -9,8 +9,10 @@ import time
 from collections.abc import Awaitable, Callable, Iterator
 from pathlib import Path
 
+import nats
 import pytest
 
+import weir.runtime.bus
 from weir.domain.errors import UnavailableError
 from weir.runtime.bus import Bus, StaleRevisionError
 from weir.runtime.nats_server import server_command
@@ -115,6 +117,22 @@ async def test_everything_works_again_after_the_server_was_killed(server: Server
     await eventually(lambda: values == {"kept": b"1", "new": b"2"})
     bus.publish("s", b"back")
     await eventually(lambda: messages == [b"back"])
+    await bus.close()
+
+
+async def test_a_watch_outlives_its_bucket(server: Server, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(weir.runtime.bus, "_WATCH_ANEW_S", 0.5)
+    bus = await Bus.connect(server.url, name="test")
+    values: dict[str, bytes | None] = {}
+    for value in (b"1", b"2", b"3"):
+        await bus.kv_put("b", "k", value)
+    await bus.kv_watch("b", values.__setitem__)
+    await eventually(lambda: values == {"k": b"3"})
+    other = await nats.connect(server.url)
+    await other.jetstream().delete_key_value("b")
+    await other.close()
+    await retried(lambda: bus.kv_put("b", "k", b"new"))
+    await eventually(lambda: values == {"k": b"new"})
     await bus.close()
 
 

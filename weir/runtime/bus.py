@@ -28,6 +28,8 @@ _T = TypeVar("_T")
 _OUTBOX_MESSAGES = 1024
 _RETRY_S = 0.2
 _WATCH_POLL_S = 0.5
+_WATCH_ANEW_S = 30.0
+"""A bucket that was deleted and made again ends no watch on it; the watch only hears nothing."""
 _CANCEL_AGAIN_S = 0.1
 
 
@@ -126,7 +128,8 @@ class Bus:
     async def kv_watch(self, bucket: str, callback: Callable[[str, bytes | None], None]) -> None:
         """Call `callback(key, value)` for all keys now and for each change (None = deleted).
 
-        After a reconnect all keys are delivered again, so `callback` must be idempotent.
+        All keys are delivered again after a reconnect, and every half minute, so `callback`
+        must be idempotent.
         """
         self._spawn(self._watch_for_ever(bucket, callback))
 
@@ -235,12 +238,13 @@ class Bus:
                 await asyncio.sleep(_RETRY_S)
 
     async def _watch_once(self, bucket: str, callback: Callable[[str, bytes | None], None]) -> None:
-        """Deliver until the connection has been replaced."""
+        """Deliver until the connection has been replaced or it is time to look anew."""
         generation = self._generation
+        until_s = asyncio.get_running_loop().time() + _WATCH_ANEW_S
         async with asyncio.timeout(3.0):
             watcher: Any = await (await self._bucket(bucket)).watchall()
         try:
-            while generation == self._generation:
+            while generation == self._generation and asyncio.get_running_loop().time() < until_s:
                 try:
                     entry = await watcher.updates(timeout=_WATCH_POLL_S)
                 except TimeoutError:
