@@ -19,6 +19,8 @@ __all__ = ["Child", "ChildError", "ChildSpec", "restart_delay_s"]
 _log = logging.getLogger("weir.local.supervisor")
 _FIRST_DELAY_S = 0.2
 _LONGEST_DELAY_S = 5.0
+_NOT_STARTED = 127
+"""The exit code that stands for a process that the system did not make, as in a shell."""
 _SETTLED_S = 10.0
 """A child that has run this long starts with the shortest delay again."""
 
@@ -126,13 +128,22 @@ class Child:
 
     async def _run_once(self) -> None:
         started_s = Clock.wall_s()
-        self._process = await Process.start(self.spec.command, self.spec.log)
-        if self._end_signal:
-            self._process.signal(self._end_signal)
-        self.last_exit_code = await self._process.wait()
-        self._process = None
+        self.last_exit_code = await self._exit_code()
         lived_s = Clock.wall_s() - started_s
         self.deaths_in_a_row = 1 if lived_s >= _SETTLED_S else self.deaths_in_a_row + 1
+
+    async def _exit_code(self) -> int:
+        """Start the process and wait for its end."""
+        try:
+            self._process = await Process.start(self.spec.command, self.spec.log)
+        except OSError as error:
+            _log.warning("%s cannot be started: %s", self.name, error)
+            return _NOT_STARTED
+        if self._end_signal:
+            self._process.signal(self._end_signal)
+        exit_code = await self._process.wait()
+        self._process = None
+        return exit_code
 
     async def _pause(self, wall_s: float) -> None:
         try:

@@ -102,6 +102,21 @@ async def test_a_program_that_does_not_exist_says_so_in_the_log(tmp_path: Path) 
     assert "cannot run /no/such: No such file or directory" in tail(child.spec.log)
 
 
+async def test_a_process_that_cannot_be_made_is_tried_again(tmp_path: Path) -> None:
+    # As when the machine is out of processes, memory or file descriptors for a moment.
+    log = tmp_path / "missing" / "child.log"
+    gone: list[Child] = []
+    child = Child(
+        ChildSpec(name="child", command=["/bin/sleep", "60"], log=log), on_gone=gone.append
+    )
+    child.start()
+    await until(lambda: child.deaths_in_a_row >= 1)
+    log.parent.mkdir()
+    await until(lambda: child.pid is not None)
+    await child.stop(5.0)
+    assert gone == [child]
+
+
 @pytest.mark.skipif(sys.platform != "linux", reason="the death signal is Linux's")
 def test_a_child_does_not_outlive_a_killed_parent(tmp_path: Path) -> None:
     code = f"""
