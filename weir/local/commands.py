@@ -18,6 +18,8 @@ from weir.runtime.clock import Clock
 __all__ = ["Addresses", "Commands", "write_profiles"]
 
 _WEIR = (sys.executable, "-P", "-m", "weir")
+_NO_LIMIT_S = 1e6
+"""How long an engine drains is decided by who stops it, and kills it when the time is over."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -89,6 +91,7 @@ class Commands:
             *("--fleet-name", self.fleet.name),
             *("--nats", self.addresses.nats_url),
             *("--start-up-s", repr(pool.start_up_s)),
+            *("--drain-timeout-s", repr(_NO_LIMIT_S)),
             *self._time(),
         ]
 
