@@ -71,8 +71,10 @@ class Engines:
         """Start one replica of `pool`, if the machine has the GPUs."""
         if self._closing:
             return Refusal("the fleet is being stopped")
-        entry = self.table.add(pool, self.ports.take(), self.clock.now_s())
+        port = self.ports.take()
+        entry = self.table.add(pool, port, self.clock.now_s())
         if isinstance(entry, Refusal):
+            self.ports.give_back(port)
             return entry
         spec = ChildSpec(
             name=entry.id, command=self.command(entry), log=self.logs / f"{entry.id}.log"

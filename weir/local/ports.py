@@ -15,7 +15,7 @@ _TRIES = 200
 
 
 class Ports:
-    """Hands out free loopback ports, none twice.
+    """Hands out free loopback ports, none twice unless it is given back.
 
     They lie below the range from which the system takes the local ports of outgoing
     connections: a child that is restarted on its port finds it free.
@@ -34,6 +34,10 @@ class Ports:
                 self._given.add(port)
                 return port
         raise UnavailableError(f"no free port on {HOST} from {_LOWEST} to {self._highest}")
+
+    def give_back(self, port: int) -> None:
+        """Nobody was told this port."""
+        self._given.discard(port)
 
 
 def can_listen(port: int) -> OSError | None:
