@@ -1,7 +1,8 @@
 """Requests that wait at the router for room: order, bounds, and whose turn it is.
 
 Within a model and class the higher priority goes first, then the earlier arrival; nobody
-overtakes. Classes do not hold each other up, since they may wait for different pools.
+overtakes. Classes, and within them those who fit into other pools, do not hold each other up,
+since they may wait for different pools.
 """
 
 from bisect import insort
@@ -11,11 +12,12 @@ from dataclasses import dataclass
 from router.core.flight import Flight
 from router.core.request import Leg, Route, Wait, WaitReason
 from weir.domain.fleet import Stage
-from weir.domain.ids import ClassName, ModelName, WorkerId
+from weir.domain.ids import ClassName, ModelName, PoolId, WorkerId
 
 __all__ = ["Place", "Waiting"]
 
-_Line = tuple[ModelName, ClassName]
+_Line = tuple[ModelName, ClassName, frozenset[PoolId]]
+"""Model, class, and the pools whose context is too short."""
 
 
 @dataclass(slots=True, kw_only=True, eq=False)
@@ -48,7 +50,7 @@ class Waiting:
         return (place for line in self._lines.values() for place in line)
 
     def is_behind(self, flight: Flight) -> bool:
-        """Whether others of the flight's model and class already wait."""
+        """Whether others who may go where the flight may already wait."""
         return _line(flight) in self._lines
 
     def join(
@@ -101,7 +103,7 @@ class Waiting:
 
 
 def _line(flight: Flight) -> _Line:
-    return flight.sized.model.name, flight.request_class.name
+    return flight.sized.model.name, flight.request_class.name, flight.sized.too_short
 
 
 def _order(place: Place) -> tuple[int, float, int]:

@@ -57,6 +57,17 @@ async def test_room_is_given_to_the_one_who_waits_longest() -> None:
     assert [task.done() for task in tasks] == [True, True]
 
 
+async def test_a_prompt_that_waits_for_a_longer_context_holds_up_no_shorter_one() -> None:
+    pools = (pool("short", Role.AGG, context_limit_tokens=1000), pool("long", Role.AGG))
+    router = service(pools, members("short", "w"))
+    (long,) = await _queue(router, _open(router, 2000))
+    assert not long.done()
+    route = await asyncio.wait_for(router.place(_open(router, 100)), 1.0)
+    assert isinstance(route, Route)
+    router.apply_members(members("long", "v"))
+    assert isinstance(await long, Route)
+
+
 async def test_a_newcomer_does_not_overtake_those_who_wait() -> None:
     # 9,075 of 10,625 KV tokens are taken: the small one would fit, were it not behind.
     router = service((AGG,), members("a", "w"))
