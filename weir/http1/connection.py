@@ -119,6 +119,7 @@ class ServerConnection(asyncio.Protocol):
         self._wake_drainers()
         if self._active is not None and self._active.source is not None:
             self._active.source.resume_reading()
+        self._pump()
 
     # The responder's side.
 
@@ -192,12 +193,12 @@ class ServerConnection(asyncio.Protocol):
             self.write(_CONTINUE)
 
     def _pump(self) -> None:
-        """Hand over requests in order, each when the one before it is answered."""
+        """Hand over requests in order, each when the answer before it is given and taken."""
         if self._pumping:
             return
         self._pumping = True
         queue = self._reader.read
-        while queue and self._active is None and self._transport is not None:
+        while queue and self._active is None and self._may_answer:
             item = queue.popleft()
             if isinstance(item, Refusal):
                 self._answer(item)
@@ -206,6 +207,10 @@ class ServerConnection(asyncio.Protocol):
         self._pumping = False
         full = len(queue) >= _MAX_QUEUED or (queue and self._reader.held_bytes > _MAX_QUEUED_BYTES)
         self._set_reading(not full)
+
+    @property
+    def _may_answer(self) -> bool:
+        return self._transport is not None and not self.write_paused
 
     def _serve(self, request: Request) -> None:
         responder = self._active = Responder(self, request)

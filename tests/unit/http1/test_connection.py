@@ -52,6 +52,20 @@ async def test_a_source_is_paused_while_the_client_is_slow() -> None:
     assert source.reading
 
 
+async def test_no_request_is_begun_while_the_client_leaves_answers_unread() -> None:
+    hand = Hand()
+    hand.feed(GET * 3)
+    hand.connection.pause_writing()
+    hand.responders[0].send(200, [], b"a")
+    hand.feed(GET * 20)
+    assert (len(hand.responders), hand.transport.reading) == (1, False)
+    hand.connection.resume_writing()
+    assert len(hand.responders) == 2
+    for answered in range(1, 23):
+        hand.responders[answered].send(200, [], b"a")
+    assert hand.transport.reading
+
+
 async def test_drain_waits_for_the_client_or_its_end() -> None:
     hand = Hand()
     hand.feed(GET)
