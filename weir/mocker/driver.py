@@ -78,6 +78,9 @@ class EngineDriver:
             return
         self.lag_s = max(0.0, late_s)
         self._on_iteration(iteration, self._engine.finish(iteration))
+        if self._handle is not None:  # who came just now joins the next iteration
+            self._handle.cancel()
+            self._handle = None
         following = self._engine.begin(iteration.end_s)
         if following is None:  # what came since the modelled end starts now
             following = self._engine.begin(max(self._clock.now_s(), iteration.end_s))

@@ -65,6 +65,23 @@ async def test_who_comes_while_the_end_is_noticed_late_starts_when_he_came() -> 
     assert driven.iterations[1].start_s >= came_s
 
 
+async def test_who_comes_as_an_iteration_ends_joins_the_next_one() -> None:
+    # As a pipelined request does, which is read when the answer before it has been given.
+    driven = Driven()
+    errors: list[dict[str, object]] = []
+    asyncio.get_running_loop().set_exception_handler(lambda _, context: errors.append(context))
+
+    def submit_more(iteration: Iteration, outcome: Outcome) -> None:
+        driven.record(iteration, outcome)
+        if len(driven.iterations) == 1:
+            driven.driver.submit(Request(id="b", prompt_tokens=8, output_tokens=2))
+
+    driven.driver = EngineDriver(driven.engine, driven.clock, submit_more)
+    driven.driver.submit(Request(id="a", prompt_tokens=8, output_tokens=1))
+    await driven.until_idle()
+    assert (errors, len(driven.iterations)) == ([], 3)
+
+
 async def test_kept_kv_is_released_once_after_it_was_fetched_or_expired() -> None:
     released: list[str] = []
     expired: list[int] = []
