@@ -183,7 +183,7 @@ class RouterService:
         def decide(place: Place) -> Route | Wait:
             return self._chooser.choose(place.flight.sized, now_s, place.exclude, place.prefilled)
 
-        for place, route in self.waiting.admit(decide):
+        for place, route in self.waiting.admit(decide, now_s):
             called = self._called[id(place)]
             if not called.done():
                 place.flight.sent(route, now_s)

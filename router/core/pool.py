@@ -126,6 +126,10 @@ class Pool:
         """Seconds until the first token of a prompt that joins `worker`'s queue now."""
         return self.spec.profile.idle_prefill_s(worker.queued_tokens + isl_tokens)
 
+    def busy_prefill_s(self, isl_tokens: int) -> float:
+        """Seconds to the first token of a prompt that is sent as soon as there is room."""
+        return self.spec.profile.idle_prefill_s(2 * self._batch_tokens + isl_tokens)
+
     def itl_s(self, worker: Worker, kv_tokens: int) -> float:
         """Seconds per output token once a sequence of `kv_tokens` has joined `worker`."""
         profile = self.spec.profile

@@ -39,6 +39,10 @@ class ModelPools:
     def of(self, stage: Stage) -> tuple[Pool, ...]:
         return self.heads if stage is Stage.PREFILL else self.decodes
 
+    def busy_prefill_s(self, isl_tokens: int) -> float:
+        """Seconds to the first token behind a queue as long as an engine is given."""
+        return min((p.busy_prefill_s(isl_tokens) for p in self.heads), default=0.0)
+
     def serves_without(self, pool_ids: frozenset[PoolId]) -> bool:
         """Whether the other pools hold an agg pool or a pair for both stages."""
         dialects = {p.spec.dialect for p in self.decodes if p.id not in pool_ids}
