@@ -155,7 +155,7 @@ def test_under_load_every_request_is_served_and_kv_stays_in_bounds(tmp_path: Pat
         (["--listen", "8000"], "--listen must be HOST:PORT"),
         (["--nats", "nats://127.0.0.1:1"], "--nats needs --fleet-name"),
         (["--context-limit-tokens", "999999999"], "does not fit"),
-        (["--speed", "0"], "--speed: must be more than 0"),
+        (["--speed", "0"], "--speed: '0' is not a number > 0"),
         (["--start-up-s", "nan"], "--start-up-s: must be 0 or more"),
     ],
 )
