@@ -222,10 +222,10 @@ class Delivery:
         if reason is not None:
             raise _LegFailed(leg, answer, reason, kv_intact=relay.status == 503)
         if relay.status == 500 and params is not None and not self._redone:
-            # The likely cause is KV that could not be fetched, so the prefill is done again.
+            # The likely cause is KV that could not be fetched, so the prefill is done again. It
+            # goes to another decode worker: one that can fetch nothing would fail the next, too.
             self._redone = True
-            assert self._prefilled is not None
-            raise _LegFailed(self._prefilled.leg, answer, RetryReason.STATUS)
+            raise _LegFailed(leg, answer, RetryReason.STATUS)
 
     def _failed(self, leg: Leg, error: UpstreamError) -> _LegFailed:
         worker = leg.worker.id

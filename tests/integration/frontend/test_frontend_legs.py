@@ -236,6 +236,19 @@ async def test_a_decode_leg_that_could_not_fetch_its_kv_is_redone_once() -> None
         assert len(pre.requests) == 2
 
 
+async def test_a_redone_prefill_goes_to_another_decode_worker() -> None:
+    async with (
+        engine(answers(PREFILLED), "pre") as pre,
+        engine(fails(b"500 X"), "deaf") as deaf,
+        engine(answers(STREAMED), "good") as good,
+        world([deaf, good], [pre]) as w,
+    ):
+        assert (await w.post(STREAM)).status == 200
+        assert (await w.ended()).retries == [("deaf", RetryReason.STATUS)]
+        assert w.service.placed == [(frozenset(), None), (frozenset({"deaf"}), None)]
+        assert len(pre.requests) == 2
+
+
 async def test_a_kept_connection_that_has_died_is_replaced_unseen() -> None:
     async def closes_later(reader: Any, writer: asyncio.StreamWriter, request: Any) -> None:
         writer.write(ANSWER)
