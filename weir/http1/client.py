@@ -138,7 +138,8 @@ class Pool:
         With `raw` the sink gets the body as framed on the wire (`sink.framing`). `since`: the
         loop's time from which `patience` counts; now if None. Raises `UpstreamError`;
         cancelling the caller, or `sink.abort()`, breaks the connection. A kept connection
-        that turns out dead is replaced once by a fresh one.
+        that turns out dead is replaced once by a fresh one. `ConnectError` says that the server
+        has not seen the request.
         """
         if patience is not self._patience:
             self._patience = patience
@@ -146,14 +147,21 @@ class Pool:
         head = encode_request(method, path, headers, body, self._authority)
         plan = Plan(method, head, body, patience, since or self._loop.time(), raw)
         connection = self._take_idle()
+        broken: BrokenError | None = None
         if connection is not None:
             try:
                 await connection.exchange(plan, sink)
                 return
-            except BrokenError:
+            except BrokenError as error:
                 if connection.answered or sink.aborted or self._closed:
                     raise
-        connection = await self._connect(plan.first_byte_by)
+                broken = error
+        try:
+            connection = await self._connect(plan.first_byte_by)
+        except ConnectError:
+            if broken is not None:  # the server may have begun with the request
+                raise broken from None
+            raise
         await connection.exchange(plan, sink)
 
     def close(self) -> None:

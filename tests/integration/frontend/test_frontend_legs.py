@@ -18,11 +18,14 @@ from tests.integration.frontend.world import (
     engine,
     event,
     in_turn,
+    read_request,
     refusing_worker,
     then_closes,
     whole,
     world,
 )
+from weir.domain.ids import WorkerId
+from weir.domain.planning import WorkerEndpoint
 
 PARAMS = b'{"do_remote_prefill":true,"remote_block_ids":[1,2],"remote_host":"h","tp_size":2}'
 PREFILLED = whole(b'{"id":"x","choices":[],"kv_transfer_params":%b}' % PARAMS)
@@ -247,6 +250,29 @@ async def test_a_redone_prefill_goes_to_another_decode_worker() -> None:
         assert (await w.ended()).retries == [("deaf", RetryReason.STATUS)]
         assert w.service.placed == [(frozenset(), None), (frozenset({"deaf"}), None)]
         assert len(pre.requests) == 2
+
+
+async def test_a_decode_worker_that_died_over_a_request_may_have_fetched_its_kv() -> None:
+    async def answer_one_and_die(reader: asyncio.StreamReader, writer: Any) -> None:
+        await read_request(reader)
+        writer.write(ANSWER)
+        await read_request(reader)
+        server.close()
+        writer.close()
+
+    server = await asyncio.start_server(answer_one_and_die, "127.0.0.1", 0)
+    port = server.sockets[0].getsockname()[1]
+    dies = WorkerEndpoint(id=WorkerId("dies"), host="127.0.0.1", port=port)
+    async with (
+        engine(answers(PREFILLED)) as pre,
+        engine(answers(ANSWER), "good") as good,
+        world([dies, dies, good], [pre]) as w,
+    ):
+        for _ in range(2):
+            assert (await w.post(CHAT)).status == 200
+        assert (await w.ended()).retries == [("dies", RetryReason.CLOSED)]
+        assert len(pre.requests) == 3
+        assert len(good.requests) == 1
 
 
 async def test_a_kept_connection_that_has_died_is_replaced_unseen() -> None:
