@@ -37,7 +37,8 @@ bench: setup-test  ## Measure: each module of tests/benchmarks; BENCH="choose" p
 	@for name in $(or $(BENCH),$(patsubst tests/benchmarks/bench_%.py,%,$(wildcard tests/benchmarks/bench_*.py))); do \
 		echo "== bench_$$name" >&2; $(BIN)/python -m tests.benchmarks.bench_$$name $(ARGS) || exit 1; done
 
-soak: setup-test  ## What takes long: the tests marked slow
+soak: setup-test  ## What takes long: the tests marked slow, and properties on many examples
+	@WEIR_TEST_EXAMPLES=search $(PYTEST) -m "not slow" tests/property --timeout 1200 $(ARGS)
 	@$(PYTEST) -m slow $(ARGS)
 
 format: setup-dev  ## Format the code and mend what the linter can mend

@@ -1,12 +1,19 @@
 """Options of the whole suite, and its end."""
 
 import faulthandler
+import os
 import shutil
 import sys
 
 import pytest
+from hypothesis import settings
 
 _ENDS_WITHIN_S = 30.0
+
+# The suite says the same twice about the same code; `make soak` goes looking for more.
+settings.register_profile("same", derandomize=True, deadline=None)
+settings.register_profile("search", max_examples=2000, deadline=None)
+settings.load_profile(os.environ.get("WEIR_TEST_EXAMPLES", "same"))
 
 
 def pytest_addoption(parser: pytest.Parser) -> None:

@@ -1,4 +1,4 @@
-from hypothesis import given
+from hypothesis import example, given
 from hypothesis import strategies as st
 
 from weir.domain.fleet import Role, Slo
@@ -40,6 +40,18 @@ def test_looser_targets_never_lower_capacity(
         assert loose_rps >= tight_rps * (1.0 - 1e-4)
 
 
+# At the full rate the largest batch keeps prompts waiting too long: then less of it is planned,
+# not a smaller batch.
+WAITING = EngineProfile(
+    timing=PolynomialTiming(prefill_s=(0.03125, 0.001), decode_s=(0.03125, 0.0)),
+    kv_tokens=1000,
+    max_sequences=3,
+    max_batched_tokens=256,
+    chunked_prefill=False,
+)
+
+
+@example(WAITING, Role.AGG, Slo(ttft_s=1.0, itl_s=0.5, percentile=0.5), 1, 1, 0.5)
 @given(PROFILES, ROLES, SLOS, LENGTHS, LENGTHS, st.floats(0.1, 1.0))
 def test_capacity_is_positive_and_grows_with_utilization(
     profile: EngineProfile, role: Role, slo: Slo, isl: int, osl: int, utilization: float

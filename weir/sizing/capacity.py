@@ -106,7 +106,8 @@ def _prefill_rps(case: _Case) -> float | None:
         wait_s = case.slo.ttft_s - service_s - case.transfer_s
         if wait_s < 0.0:
             continue
-        rate_rps = _planned_load(case, service_s, wait_s) * batch / service_s
+        least = _LEAST_SHARE_OF_UTILIZATION * case.utilization
+        rate_rps = _planned_share(case, service_s, wait_s, least=least) * batch / service_s
         best = rate_rps if best is None else max(best, rate_rps)
     return best
 
@@ -130,11 +131,12 @@ def _agg_rps(case: _Case) -> float | None:
         itl_s = _agg_itl_s(case, batch)
         if itl_s is None or itl_s > case.slo.itl_s:
             continue
-        rate_rps = case.utilization * batch / (case.osl_tokens * itl_s)
-        own_s = prefill_s + chunks * case.decode_s(batch)
-        load = min(1.0 - 1e-9, rate_rps * prefill_s)
-        if own_s + _wait_s(load, prefill_s, case.slo.percentile) > case.slo.ttft_s:
+        full_rps = batch / (case.osl_tokens * itl_s)
+        wait_s = case.slo.ttft_s - prefill_s - chunks * case.decode_s(batch)
+        if wait_s < 0.0:
             continue
+        share = _planned_share(case, prefill_s, wait_s, full_load=full_rps * prefill_s)
+        rate_rps = share * full_rps
         best = rate_rps if best is None else max(best, rate_rps)
     return best
 
@@ -160,14 +162,23 @@ def _chunks(profile: EngineProfile, isl_tokens: int) -> int:
     return -(-isl_tokens // profile.max_batched_tokens) if profile.chunked_prefill else 1
 
 
-def _planned_load(case: _Case, service_s: float, allowed_wait_s: float) -> float:
-    """The largest planned load at which the wait's percentile stays within bounds."""
-    high = case.utilization
-    low = high * _LEAST_SHARE_OF_UTILIZATION
-    percentile = case.slo.percentile
+def _planned_share(
+    case: _Case,
+    service_s: float,
+    allowed_wait_s: float,
+    *,
+    full_load: float = 1.0,
+    least: float = 0.0,
+) -> float:
+    """The share of the full rate, `least` to utilization, that keeps the wait's percentile.
 
-    def fits(load: float) -> bool:
-        return _wait_s(min(load, 1.0 - 1e-9), service_s, percentile) <= allowed_wait_s
+    At the full rate whoever is waited for has the load `full_load`.
+    """
+    low, high = least, case.utilization
+
+    def fits(share: float) -> bool:
+        load = min(share * full_load, 1.0 - 1e-9)
+        return _wait_s(load, service_s, case.slo.percentile) <= allowed_wait_s
 
     if fits(high):
         return high
