@@ -1,67 +1,20 @@
 """The bus against a real NATS server that is killed and started again."""
 
 import asyncio
-import os
-import signal
-import socket
-import subprocess
-import time
-from collections.abc import Awaitable, Callable, Iterator
-from pathlib import Path
+from collections.abc import Awaitable, Callable
 
 import nats
 import pytest
 
 import weir.runtime.bus
+from tests.integration.nats_process import Server, eventually
 from weir.domain.errors import UnavailableError
 from weir.runtime.bus import Bus, StaleRevisionError
-from weir.runtime.nats_server import server_command
-
-
-class Server:
-    """One nats-server process with its store and port kept across restarts."""
-
-    def __init__(self, store: Path) -> None:
-        with socket.socket() as probe:
-            probe.bind(("127.0.0.1", 0))
-            self.port = int(probe.getsockname()[1])
-        self.store = store
-        self.process: subprocess.Popen[bytes] | None = None
-        self.url = f"nats://127.0.0.1:{self.port}"
-
-    def start(self) -> None:
-        self.process = subprocess.Popen(
-            server_command(self.port, self.store),
-            stdout=subprocess.DEVNULL,
-            stderr=subprocess.DEVNULL,
-        )
-        deadline = time.monotonic() + 10.0
-        while time.monotonic() < deadline:
-            with socket.socket() as probe:
-                if probe.connect_ex(("127.0.0.1", self.port)) == 0:
-                    return
-            time.sleep(0.02)
-        raise TimeoutError("nats-server does not listen")
-
-    def kill(self) -> None:
-        if self.process is not None:
-            os.kill(self.process.pid, signal.SIGKILL)
-            self.process.wait(5.0)
-            self.process = None
 
 
 @pytest.fixture
-def server(tmp_path: Path) -> Iterator[Server]:
-    server = Server(tmp_path)
-    server.start()
-    yield server
-    server.kill()
-
-
-async def eventually(condition: Callable[[], bool], timeout_s: float = 10.0) -> None:
-    async with asyncio.timeout(timeout_s):
-        while not condition():
-            await asyncio.sleep(0.02)
+def server(nats: Server) -> Server:
+    return nats
 
 
 async def retried(call: Callable[[], Awaitable[int]], timeout_s: float = 10.0) -> int:

@@ -5,7 +5,7 @@ import os
 import re
 import signal
 import sys
-from collections.abc import AsyncIterator, Iterator
+from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from pathlib import Path
 from typing import Any
@@ -17,7 +17,7 @@ from grpc_health.v1 import health_pb2, health_pb2_grpc
 
 from globalplanner import app
 from globalplanner.config import GlobalPlannerConfig
-from tests.integration.test_bus import Server, eventually
+from tests.integration.nats_process import Server, eventually
 from weir import codec, fleet
 from weir.api.v1 import planner_pb2, planner_pb2_grpc
 from weir.domain.fleet import Stage
@@ -46,14 +46,6 @@ spec:
 SPEED = 10.0
 CHAT = ClassName("chat")
 CAPACITY_RPS = {"prefill": 5.0, "decode": 20.0}
-
-
-@pytest.fixture
-def nats(tmp_path: Path) -> Iterator[Server]:
-    server = Server(tmp_path)
-    server.start()
-    yield server
-    server.kill()
 
 
 class Lake:

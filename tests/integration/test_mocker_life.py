@@ -7,19 +7,18 @@ import socket
 import subprocess
 import sys
 import time
-from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
 import pytest
 
 from tests.integration.mocker_process import MockerProcess, mocker
+from tests.integration.nats_process import Server
 from tests.integration.test_mocker_pair import PREFILL_LEG
 from weir.api.v1 import telemetry_pb2
 from weir.codec import decode_forward_pass
 from weir.runtime.bus import Bus
 from weir.runtime.names import fpm_subject
-from weir.runtime.nats_server import server_command
 
 CHAT = "/v1/chat/completions"
 TEN_MS = {
@@ -188,24 +187,10 @@ def test_an_address_in_use_ends_with_1() -> None:
     assert "Traceback" not in ended.stderr
 
 
-@pytest.fixture
-def nats_url(tmp_path: Path) -> Iterator[str]:
-    with socket.create_server(("127.0.0.1", 0)) as probe:
-        port = int(probe.getsockname()[1])
-    server = subprocess.Popen(
-        server_command(port, tmp_path), stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL
-    )
-    try:
-        yield f"nats://127.0.0.1:{port}"
-    finally:
-        server.kill()
-        server.wait(10)
-
-
-async def test_forward_passes_are_told_once_a_second(nats_url: str, profile: str) -> None:
-    bus = await Bus.connect(nats_url, name="test")
+async def test_forward_passes_are_told_once_a_second(nats: Server, profile: str) -> None:
+    bus = await Bus.connect(nats.url, name="test")
     heard: list[bytes] = []
-    arguments = ("--nats", nats_url, "--fleet-name", "f", "--pool", "p", "--worker-id", "w")
+    arguments = ("--nats", nats.url, "--fleet-name", "f", "--pool", "p", "--worker-id", "w")
     try:
         await bus.subscribe(fpm_subject("f", "p", "w"), heard.append)
         with mocker(*arguments, "--speed", "4", "--profile", profile) as engine:

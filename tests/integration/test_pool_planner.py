@@ -6,7 +6,7 @@ import re
 import signal
 import sys
 import time
-from collections.abc import AsyncIterator, Iterator
+from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from pathlib import Path
 
@@ -15,13 +15,13 @@ import pytest
 
 from poolplanner import app
 from poolplanner.config import PoolPlannerConfig
+from tests.integration.nats_process import Server, eventually
 from tests.integration.planner_neighbours import (
     READY,
     STARTING,
     FakeActuator,
     FakeGlobalPlanner,
 )
-from tests.integration.test_bus import Server, eventually
 from weir import codec, fleet
 from weir.api.v1 import planner_pb2_grpc, pool_pb2, pool_pb2_grpc
 from weir.domain.errors import FleetError
@@ -48,14 +48,6 @@ spec:
 """
 SPEED = 10.0
 CHAT = PoolId("chat")
-
-
-@pytest.fixture
-def nats(tmp_path: Path) -> Iterator[Server]:
-    server = Server(tmp_path)
-    server.start()
-    yield server
-    server.kill()
 
 
 class Pond:

@@ -1,10 +1,9 @@
 """A router of a fleet: members and plan from NATS, traffic to it, decisions over gRPC."""
 
 import asyncio
-from collections.abc import AsyncIterator, Iterator, Sequence
+from collections.abc import AsyncIterator, Sequence
 from contextlib import asynccontextmanager
 from dataclasses import replace
-from pathlib import Path
 
 import grpc
 import pytest
@@ -13,6 +12,7 @@ from grpc_health.v1 import health_pb2, health_pb2_grpc
 from router.adapters.static import static_members
 from router.config import parse_address
 from tests.integration.frontend.world import STREAM, Engine, engine
+from tests.integration.nats_process import Server
 from tests.integration.router_world import (
     FLEETS,
     PREFILLED,
@@ -22,7 +22,6 @@ from tests.integration.router_world import (
     free_port,
     router,
 )
-from tests.integration.test_bus import Server
 from weir import codec, fleet
 from weir.api.v1 import router_pb2, router_pb2_grpc, telemetry_pb2
 from weir.domain.fleet import Stage
@@ -34,14 +33,6 @@ from weir.runtime import names
 from weir.runtime.bus import Bus
 
 BODY = STREAM | {"model": "demo-model"}
-
-
-@pytest.fixture
-def nats(tmp_path: Path) -> Iterator[Server]:
-    server = Server(tmp_path)
-    server.start()
-    yield server
-    server.kill()
 
 
 @asynccontextmanager
