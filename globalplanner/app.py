@@ -15,6 +15,7 @@ from globalplanner.service import GlobalPlanner, Patience
 from weir.api.v1 import planner_pb2_grpc
 from weir.fleet import LoadedFleet, PlannerSettings
 from weir.runtime import rpc
+from weir.runtime.address import split_address
 from weir.runtime.bus import Bus
 from weir.runtime.clock import Clock
 from weir.runtime.control import ControlServer
@@ -67,8 +68,8 @@ async def run(config: GlobalPlannerConfig, loaded: LoadedFleet, clock: Clock, st
         )
         stack.push_async_callback(server.close, _LAST_CALLS_S)
         await announce(False)
-        host, _, port = config.control.rpartition(":")
-        control = ControlServer(host, int(port), planner.not_ready, metrics.registry)
+        host, port = split_address(config.control)
+        control = ControlServer(host, port, planner.not_ready, metrics.registry)
         stack.push_async_callback(control.close)
         control_port = await control.start()
         _log.info("listening rpc_port=%d control=http://%s:%d", server.port, host, control_port)

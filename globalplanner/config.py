@@ -1,15 +1,8 @@
 """What one GlobalPlanner process is told, besides the Fleet document."""
 
-from typing import Annotated
+from weir.fleet.settings import Address, Seconds, StrictModel
 
-from pydantic import Field
-
-from weir.fleet.settings import Seconds, StrictModel
-
-__all__ = ["Address", "GlobalPlannerConfig"]
-
-Address = Annotated[str, Field(pattern=r"^[^\s:]+:\d{1,5}$")]
-"""host:port"""
+__all__ = ["GlobalPlannerConfig"]
 
 
 class GlobalPlannerConfig(StrictModel):

@@ -22,6 +22,7 @@ from weir.domain.ids import PoolId
 from weir.fleet import LoadedFleet
 from weir.fleet.document import NoScaling
 from weir.runtime import rpc
+from weir.runtime.address import split_address
 from weir.runtime.bus import Bus
 from weir.runtime.clock import Clock
 from weir.runtime.control import ControlServer
@@ -126,8 +127,8 @@ async def _serve(
     metrics: Metrics,
     stack: AsyncExitStack,
 ) -> None:
-    host, _, port = config.control.rpartition(":")
-    control = ControlServer(host, int(port), planner.not_ready, metrics.registry)
+    host, port = split_address(config.control)
+    control = ControlServer(host, port, planner.not_ready, metrics.registry)
     stack.push_async_callback(control.close)
     _log.info("pool planner of %s: control http://%s:%d", spec.id, host, await control.start())
 

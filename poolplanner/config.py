@@ -1,15 +1,8 @@
 """What one pool planner process is told, besides the Fleet document."""
 
-from typing import Annotated
+from weir.fleet.settings import Address, Seconds, StrictModel
 
-from pydantic import Field
-
-from weir.fleet.settings import Seconds, StrictModel
-
-__all__ = ["Address", "PoolPlannerConfig"]
-
-Address = Annotated[str, Field(pattern=r"^[^\s:]+:\d{1,5}$")]
-"""host:port"""
+__all__ = ["PoolPlannerConfig"]
 
 
 class PoolPlannerConfig(StrictModel):

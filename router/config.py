@@ -11,6 +11,7 @@ from weir.domain.ids import RouterId
 from weir.domain.planning import PoolMembers
 from weir.fleet import RouterSettings
 from weir.fleet.settings import StrictModel
+from weir.runtime.address import split_address
 from weir.runtime.clock import Clock
 
 __all__ = [
@@ -84,10 +85,10 @@ def router_config(**fields: Any) -> RouterConfig:
 
 def parse_address(flag: str, text: str) -> Address:
     """HOST:PORT as a flag has it. Raises `UsageError`."""
-    host, colon, port = text.rpartition(":")
-    if not colon or not host or not port.isdecimal() or int(port) > 65535:
-        raise UsageError(f"{flag} must be HOST:PORT, not {text!r}")
-    return Address(host=host.removeprefix("[").removesuffix("]"), port=int(port))
+    try:
+        return Address(**split_address(text)._asdict())
+    except ValueError as error:
+        raise UsageError(f"{flag} {error}") from None
 
 
 def router_id(name: str) -> RouterId:

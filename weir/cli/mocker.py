@@ -10,6 +10,7 @@ from weir.domain.fleet import Role
 from weir.domain.ids import PoolId, WorkerId
 from weir.domain.profile import EngineProfile, profile_from_mapping
 from weir.mocker.settings import MockerSettings, NatsSettings, SettingsError
+from weir.runtime.address import HostPort, split_address
 
 __all__ = ["configure", "run"]
 
@@ -168,11 +169,11 @@ def _profile(path: Path) -> EngineProfile:
         raise SettingsError(f"--profile {path}: {error}") from None
 
 
-def _address(text: str) -> tuple[str, int]:
-    host, _, port = text.rpartition(":")
-    if not host or not port.isdigit() or int(port) > 65535:
-        raise SettingsError(f"--listen must be HOST:PORT, not {text!r}")
-    return host.strip("[]"), int(port)
+def _address(text: str) -> HostPort:
+    try:
+        return split_address(text)
+    except ValueError as error:
+        raise SettingsError(f"--listen {error}") from None
 
 
 def _positive_int(text: str) -> int:

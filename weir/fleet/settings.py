@@ -8,6 +8,7 @@ from typing import Annotated, Any
 from pydantic import BaseModel, ConfigDict, Field, model_validator
 
 __all__ = [
+    "Address",
     "Count",
     "Length",
     "PlannerSettings",
@@ -19,6 +20,8 @@ __all__ = [
     "WorkloadSpec",
 ]
 
+Address = Annotated[str, Field(pattern=r"^[^\s:]+:\d{1,5}$")]
+"""host:port"""
 Count = Annotated[int, Field(strict=True, ge=1, le=1_000_000)]
 Replicas = Annotated[int, Field(strict=True, ge=0, le=1_000_000)]
 Length = Annotated[int, Field(strict=True, ge=1, le=10_000_000)]
