@@ -187,9 +187,7 @@ class Frontend:
             isl_exact=envelope.prompt_tokens is not None,
         )
         body = without_transfer_params(request.body, envelope.data)
-        onward = upstream_headers(
-            request.headers, request_id, authorization=self._settings.forward_authorization
-        )
+        onward = upstream_headers(request.headers, request_id)
         flight = self._service.open(profile, self._now_s())
         return Delivery(self._lines, responder, endpoint, flight, request_id, body, onward)
 

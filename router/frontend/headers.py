@@ -29,8 +29,10 @@ _HOP_BY_HOP = frozenset(
     }
 )
 _NOT_FOR_ENGINES = _HOP_BY_HOP | {
-    b"content-length",
+    # Credentials for this endpoint: engines are many, and log.
+    b"authorization",
     b"cookie",
+    b"content-length",
     b"expect",
     b"host",
     _REQUEST_ID,
@@ -44,7 +46,6 @@ _NOT_FOR_ENGINES = _HOP_BY_HOP | {
     b"x-kv-cache-source-host-port",
     b"x-prefiller-host-port",
 }
-_NOT_FOR_ENGINES_NOR_KEYS = _NOT_FOR_ENGINES | {b"authorization"}
 _CONNECTION_ALONE = frozenset({b"keep-alive", b"close"})
 _NOT_FOR_CLIENTS = _HOP_BY_HOP | {b"content-length", _REQUEST_ID}
 
@@ -92,18 +93,16 @@ def slo_s(headers: Mapping[bytes, bytes], *names: bytes) -> float | None:
     return None
 
 
-def upstream_headers(
-    headers: Iterable[Header], request_id: bytes, *, authorization: bool
-) -> list[Header]:
+def upstream_headers(headers: Iterable[Header], request_id: bytes) -> list[Header]:
     """What an engine gets of a client's headers."""
-    stopped = usual = _NOT_FOR_ENGINES if authorization else _NOT_FOR_ENGINES_NOR_KEYS
+    stopped = _NOT_FOR_ENGINES
     passed = []
     for header in headers:
         if header[0] not in stopped:
             passed.append(header)
         elif header[0] == b"connection" and header[1].lower() not in _CONNECTION_ALONE:
             stopped = stopped | _names_in(header[1])
-    if stopped is not usual:
+    if stopped is not _NOT_FOR_ENGINES:
         passed = [header for header in passed if header[0] not in stopped]
     passed.append((_REQUEST_ID, request_id))
     return passed

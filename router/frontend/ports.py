@@ -64,5 +64,3 @@ class FrontendSettings:
     """Silence of a worker within a response, and of a client between two requests."""
     max_attempts: int = 3
     """Routes tried for one request before its failure is the client's."""
-    forward_authorization: bool = False
-    """Pass the client's `authorization` on to engines."""

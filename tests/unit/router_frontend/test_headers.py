@@ -53,7 +53,7 @@ def test_targets_are_seconds_and_must_be_positive() -> None:
 
 def test_headers_named_by_connection_stop_here() -> None:
     headers = [(b"x-a", b"1"), (b"connection", b"close, X-A"), (b"x-b", b"2")]
-    assert upstream_headers(headers, b"id", authorization=False) == [
+    assert upstream_headers(headers, b"id") == [
         (b"x-b", b"2"),
         (b"x-request-id", b"id"),
     ]
