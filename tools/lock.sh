@@ -12,4 +12,4 @@ compile() {
 
 compile --extra dev --output-file requirements/dev.lock "$@"
 compile --extra test --constraints requirements/dev.lock --output-file requirements/test.lock
-compile --constraints requirements/dev.lock --output-file requirements/run.lock
+compile --extra report --constraints requirements/dev.lock --output-file requirements/run.lock
