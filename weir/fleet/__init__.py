@@ -2,7 +2,7 @@
 
 from weir.fleet.finding import Finding, Level
 from weir.fleet.loading import LoadedFleet, Workload, check, inspect, load
-from weir.fleet.settings import PlannerSettings, RouterSettings
+from weir.fleet.settings import PlannerSettings, RouterSettings, SimulationSettings
 
 __all__ = [
     "inspect",
@@ -11,6 +11,7 @@ __all__ = [
     "LoadedFleet",
     "PlannerSettings",
     "RouterSettings",
+    "SimulationSettings",
     "Workload",
     "check",
     "load",

@@ -17,6 +17,7 @@ from weir.fleet.settings import (
     Replicas,
     RouterSettings,
     Seconds,
+    SimulationSettings,
     StrictModel,
     WorkloadSpec,
 )
@@ -288,6 +289,9 @@ class FleetSpec(StrictModel):
 
     workload: WorkloadSpec = WorkloadSpec()
     """Default workload for `weir up` and `weir simulate`."""
+
+    simulation: SimulationSettings = SimulationSettings()
+    """The world of `weir simulate`."""
 
 
 class Document(StrictModel):

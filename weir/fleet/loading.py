@@ -15,7 +15,7 @@ from weir.fleet.finding import Finding, Level, at, in_order, problem
 from weir.fleet.problems import validation_findings
 from weir.fleet.references import reference_findings
 from weir.fleet.resolve import fleet_of, profile_of
-from weir.fleet.settings import PlannerSettings, RouterSettings
+from weir.fleet.settings import PlannerSettings, RouterSettings, SimulationSettings
 from weir.fleet.tree import Tree, TreeError, parse
 
 __all__ = ["LoadedFleet", "Workload", "check", "inspect", "load"]
@@ -41,6 +41,7 @@ class LoadedFleet:
     router: RouterSettings
     planner: PlannerSettings
     workload: Workload
+    simulation: SimulationSettings
     document: Document
     tree: Tree
 
@@ -105,6 +106,7 @@ def _loaded(path: Path, tree: Tree, document: Document, fleet: Fleet) -> LoadedF
             trace=path.parent / workload.trace if workload.trace else None,
             rate_scale=workload.rate_scale,
         ),
+        simulation=document.spec.simulation,
         document=document,
         tree=tree,
     )

@@ -1,4 +1,4 @@
-"""Settings that travel with the fleet: router, planner and default workload.
+"""Settings that travel with the fleet: router, planner, default workload, simulated world.
 
 The models are the document's own sections, handed to the roles as they are.
 """
@@ -16,6 +16,7 @@ __all__ = [
     "Replicas",
     "RouterSettings",
     "Seconds",
+    "SimulationSettings",
     "StrictModel",
     "WorkloadSpec",
 ]
@@ -28,6 +29,8 @@ Length = Annotated[int, Field(strict=True, ge=1, le=10_000_000)]
 """Tokens of one request."""
 Positive = Annotated[float, Field(strict=True, gt=0.0, le=1e12)]
 Seconds = Annotated[float, Field(strict=True, gt=0.0, le=1e7)]
+NotNegative = Annotated[float, Field(strict=True, ge=0.0, le=1e7)]
+Fraction = Annotated[float, Field(strict=True, ge=0.0, lt=1.0)]
 
 
 class StrictModel(BaseModel):
@@ -108,3 +111,33 @@ class WorkloadSpec(StrictModel):
 
     rate_scale: Annotated[float, Field(strict=True, gt=0.0, le=1000.0)] = 1.0
     """Offered rate as a multiple of the trace's."""
+
+
+class SimulationSettings(StrictModel):
+    """The world of `weir simulate`, where it differs from the document; no role reads it."""
+
+    speed_bias: Fraction = 0.2
+    """Each pool's true speed is its profile's times 1 + a draw from +- this share."""
+
+    speed_biases: dict[str, Annotated[float, Field(strict=True, gt=-1.0, le=10.0)]] = Field(
+        default_factory=dict
+    )
+    """By pool, instead of a draw: -0.4 is an engine 40 % slower than its profile says."""
+
+    speed_noise: Annotated[float, Field(strict=True, ge=0.0, le=0.2)] = 0.02
+    """Standard deviation of the speed among the replicas of a pool, as a share."""
+
+    start_up_spread: Fraction = 0.2
+    """Start-up takes `start_up_s` times 1 + a draw from +- this share."""
+
+    patience_s: Seconds | None = None
+    """Mean time a client waits for the first token before it gives up; for ever by default."""
+
+    retries: Annotated[int, Field(strict=True, ge=0, le=100)] = 0
+    """How often a client tries again after it was shed."""
+
+    network_delay_s: NotNegative = 0.002
+    """Mean time of a message between two roles, one way."""
+
+    forward_pass_interval_s: Seconds = 5.0
+    """Between two forward-pass samples of a worker."""

@@ -1,0 +1,1 @@
+"""`weir simulate`: the cores of all roles in virtual time."""

@@ -1,0 +1,221 @@
+"""The machines: replicas that start, serve, drain and die, and the GPUs they hold.
+
+Invariant: `held_gpus` = GPUs of all replicas that are not gone, at every instant; each of them
+was started by `start` or `place`.
+"""
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field, replace
+from random import Random
+
+from weir.domain.fleet import Fleet, PoolSpec
+from weir.domain.ids import PoolId, WorkerId
+from weir.domain.profile import EngineProfile
+from weir.fleet.settings import SimulationSettings
+from weir.simulator.events import EventHeap
+from weir.simulator.replica import Listener, Phase, Replica
+
+__all__ = ["Cluster", "PoolOfReplicas", "StartPlan"]
+
+
+@dataclass(slots=True, kw_only=True)
+class StartPlan:
+    """How one start goes; a fault may change it."""
+
+    delay_s: float
+    fails: bool = False
+
+
+@dataclass(slots=True, kw_only=True)
+class PoolOfReplicas:
+    """One pool. `profile` is what its engines really do, before noise among them."""
+
+    spec: PoolSpec
+    profile: EngineProfile
+    listener: Listener
+    replicas: dict[WorkerId, Replica] = field(default_factory=dict)
+    ready: list[Replica] = field(default_factory=list)
+    """Those that serve, oldest first."""
+    started: int = 0
+    stopped: int = 0
+    ready_s: float = 0.0
+    """Seconds that replicas have been ready, in the counted time."""
+    gpu_s: float = 0.0
+    """Seconds that GPUs were held, in the counted time."""
+
+    @property
+    def gpus(self) -> int:
+        return len(self.replicas) * self.spec.gpus_per_replica
+
+    @property
+    def staying(self) -> int:
+        """Ready or starting."""
+        return sum(r.phase is not Phase.TERMINATING for r in self.replicas.values())
+
+    def phase_count(self, phase: Phase) -> int:
+        return sum(replica.phase is phase for replica in self.replicas.values())
+
+
+class Cluster:
+    """`counted`: from when to when GPU time counts. `on_change` hears of every pool that changed."""
+
+    def __init__(
+        self,
+        fleet: Fleet,
+        profiles: Mapping[PoolId, EngineProfile],
+        listeners: Mapping[PoolId, Listener],
+        settings: SimulationSettings,
+        events: EventHeap,
+        rng: Random,
+        *,
+        counted: tuple[float, float],
+    ) -> None:
+        self.fleet = fleet
+        self.pools = {
+            spec.id: PoolOfReplicas(
+                spec=spec, profile=profiles[spec.id], listener=listeners[spec.id]
+            )
+            for spec in fleet.pools
+        }
+        self.held_gpus = 0
+        self.peak_gpus = 0
+        self.on_change: list[Callable[[PoolOfReplicas], None]] = []
+        self.on_start: Callable[[PoolSpec, StartPlan], None] | None = None
+        """A fault's chance to make a start slow or fail."""
+        self.on_stop: Callable[[Replica, float], float | None] | None = None
+        """A fault's chance to keep a pod: seconds that it stays after its drain."""
+        self._settings = settings
+        self._events = events
+        self._rng = rng
+        self._counted = counted
+        self._at_s = events.now_s
+        self._numbers = 0
+
+    # --- commands ------------------------------------------------------------------------
+
+    def place(self, pool_id: PoolId, count: int) -> None:
+        """Replicas that are there and ready from the start."""
+        for _ in range(count):
+            replica = self._add(self.pools[pool_id])
+            self._became_ready(replica)
+
+    def start(self, pool_id: PoolId) -> Replica | None:
+        """Order a replica; None if the nodes have no GPUs left for it."""
+        pool = self.pools[pool_id]
+        if pool.spec.gpus_per_replica > self.free_gpus(pool.spec):
+            return None
+        spread = self._settings.start_up_spread
+        delay_s = pool.spec.start_up_s * self._rng.uniform(1.0 - spread, 1.0 + spread)
+        plan = StartPlan(delay_s=delay_s)
+        if self.on_start is not None:
+            self.on_start(pool.spec, plan)
+        replica = self._add(pool)
+        pool.started += 1
+        self._events.after(plan.delay_s, self._failed if plan.fails else self._started, replica)
+        self._changed(pool)
+        return replica
+
+    def stop(self, replica: Replica, drain_s: float) -> None:
+        """Take it out of service; it goes when its calls have ended or `drain_s` are over."""
+        if replica.phase in (Phase.TERMINATING, Phase.GONE):
+            return
+        pool = self.pools[replica.pool_id]
+        self._account()
+        serving = replica.phase is Phase.READY
+        replica.phase = Phase.TERMINATING
+        pool.stopped += 1
+        if serving:
+            pool.ready.remove(replica)
+        self._changed(pool)
+        stuck_s = self.on_stop(replica, drain_s) if self.on_stop is not None else None
+        if stuck_s is not None:
+            self._events.after(stuck_s, self.remove, replica)
+        elif replica.in_flight == 0:
+            self.remove(replica)
+        else:
+            self._events.after(drain_s, self.remove, replica)
+
+    def remove(self, replica: Replica) -> None:
+        """End it now; calls on it are lost. Doing it twice changes nothing."""
+        if replica.phase is Phase.GONE:
+            return
+        pool = self.pools[replica.pool_id]
+        self._account()
+        if replica.phase is Phase.READY:
+            pool.ready.remove(replica)
+        del pool.replicas[replica.id]
+        self.held_gpus -= replica.gpus
+        replica.die()
+        self._changed(pool)
+
+    def drained(self, replica: Replica) -> None:
+        """A call has left a replica: if that was the last one of a leaving one, it goes."""
+        if replica.phase is Phase.TERMINATING and replica.in_flight == 0:
+            self._events.after(0.0, self._leave, replica)
+
+    # --- views ---------------------------------------------------------------------------
+
+    def free_gpus(self, spec: PoolSpec) -> int:
+        """GPUs of the pool's nodes that nobody holds."""
+        group = next(g for g in self.fleet.node_groups if g.name == spec.node_group)
+        used = sum(p.gpus for p in self.pools.values() if p.spec.node_group == spec.node_group)
+        return group.gpus - used
+
+    def settle(self) -> None:
+        """Bring the time counters up to now."""
+        self._account()
+
+    # --- life ----------------------------------------------------------------------------
+
+    def _add(self, pool: PoolOfReplicas) -> Replica:
+        self._account()
+        self._numbers += 1
+        noise = max(0.5, self._rng.gauss(1.0, self._settings.speed_noise))
+        profile = replace(pool.profile, speed=pool.profile.speed * noise)
+        replica = Replica(
+            WorkerId(f"{pool.spec.id}-{self._numbers}"),
+            pool.spec.id,
+            profile,
+            pool.spec.gpus_per_replica,
+            self._events,
+            pool.listener,
+        )
+        pool.replicas[replica.id] = replica
+        self.held_gpus += replica.gpus
+        self.peak_gpus = max(self.peak_gpus, self.held_gpus)
+        return replica
+
+    def _started(self, replica: Replica) -> None:
+        if replica.phase is Phase.STARTING:
+            self._became_ready(replica)
+
+    def _became_ready(self, replica: Replica) -> None:
+        self._account()
+        pool = self.pools[replica.pool_id]
+        replica.phase = Phase.READY
+        replica.ready_at_s = self._events.now_s
+        pool.ready.append(replica)
+        self._changed(pool)
+
+    def _failed(self, replica: Replica) -> None:
+        if replica.phase is Phase.STARTING:
+            self.remove(replica)
+
+    def _leave(self, replica: Replica) -> None:
+        if replica.phase is Phase.TERMINATING and replica.in_flight == 0:
+            self.remove(replica)
+
+    def _changed(self, pool: PoolOfReplicas) -> None:
+        for hear in self.on_change:
+            hear(pool)
+
+    def _account(self) -> None:
+        now_s = self._events.now_s
+        begin_s, end_s = self._counted
+        span_s = min(now_s, end_s) - max(self._at_s, begin_s)
+        self._at_s = now_s
+        if span_s <= 0.0:
+            return
+        for pool in self.pools.values():
+            pool.gpu_s += span_s * pool.gpus
+            pool.ready_s += span_s * len(pool.ready)
