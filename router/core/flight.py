@@ -16,19 +16,19 @@ __all__ = ["Books", "Flight"]
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Books:
-    """Where flights are entered. `changed` is called when room or a breaker has changed."""
+    """Where flights are entered. `changed` is called when room or a breaker may have changed."""
 
     pools: Pools
     chooser: Chooser
     admission: Admission
     traffic: Traffic
-    changed: Callable[[], None]
+    changed: Callable[[float], None]
 
 
 class Flight:
-    """A request between its arrival and its one end. `RouterService.open` makes it.
+    """A request between its arrival and its one end. `Dispatch.open` makes it.
 
-    Calls in order: `sent` (made by `RouterService.place`), `prefill_done` (two legs only),
+    Calls in order: `sent` (made by `Dispatch.place`), `prefill_done` (two legs only),
     `first_token`, `finish`. `retry` gives up the current route; another `sent` follows.
     """
 
@@ -100,7 +100,7 @@ class Flight:
         self._books.traffic.pools[self._head.leg.pool_id].completed(0, None)
         self._head = None
         self._send_decode(self.route.decode, now_s)
-        self._books.changed()
+        self._books.changed(now_s)
 
     def first_token(self, now_s: float) -> None:
         """The first token is on its way to the client. Only the first call counts.
@@ -116,7 +116,7 @@ class Flight:
             self._decode.first_token(now_s if self.profile.streaming else None)
         if self.profile.streaming:
             self._log.first_token(max(0.0, now_s - self.arrived_s))
-        self._books.changed()
+        self._books.changed(now_s)
 
     def retry(self, leg: Leg, reason: RetryReason, now_s: float) -> None:
         """The worker of `leg` failed before any byte reached the client: release the route."""
@@ -124,7 +124,7 @@ class Flight:
         self._blame(leg, now_s)
         if self.route is not None:
             self._land()
-        self._books.changed()
+        self._books.changed(now_s)
 
     def finish(
         self,
@@ -158,7 +158,7 @@ class Flight:
         )
         self.finished = True
         self._learn(outcome, prompt_tokens, output_tokens)
-        self._books.changed()
+        self._books.changed(now_s)
 
     def _charge(self, leg: Leg, *, kv_tokens: int = 0) -> Charge:
         return self._books.pools[leg.pool_id].charge(leg.worker, kv_tokens=kv_tokens)

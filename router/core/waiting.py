@@ -42,6 +42,9 @@ class Place:
     reason: WaitReason = WaitReason.NO_ROOM
     left: bool = False
     """It got its route or gave up."""
+    route: Route | None = None
+    resume: Callable[[Route], None] | None = None
+    """Called, in the step in which the flight is sent, by who holds the place."""
 
 
 class _Line:

@@ -1,0 +1,233 @@
+"""The whole router without clock and I/O: decisions, accounting, and who waits for room.
+
+Whenever load falls, or members, plan or breakers change, requests that wait are placed at once,
+before any newer one is looked at.
+"""
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from math import inf
+
+from router.core.admit import Admission
+from router.core.choose import Chooser
+from router.core.flight import Books, Flight
+from router.core.lengths import OutputLengths, PromptLengths
+from router.core.pools import ModelPools, Pools
+from router.core.request import Leg, RequestProfile, Route, Shed, ShedReason, Wait, WaitReason
+from router.core.shares import SmoothShares
+from router.core.traffic import Traffic
+from router.core.waiting import Place, Waiting
+from weir.domain.fleet import Fleet, Stage
+from weir.domain.ids import ClassName, PoolId, RouterId, WorkerId
+from weir.domain.planning import PoolMembers, RoutingPlan
+from weir.domain.telemetry import TrafficSample
+
+__all__ = ["Dispatch", "DispatchSettings"]
+
+_NOBODY: frozenset[WorkerId] = frozenset()
+_RETRY_SOON_S = 1.0
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class DispatchSettings:
+    """`bytes_per_token` and `osl_prior_tokens` hold until learned."""
+
+    bytes_per_token: float = 4.0
+    osl_prior_tokens: float = 256.0
+    queue_requests: int = 8192
+    queue_bytes: int = 2**30
+
+
+class Dispatch:
+    """A request's way: `open`, `place`, then the flight's own methods up to `finish`.
+
+    `wake` is called with the time at which `admit` is due although nothing may happen until
+    then (an ejected worker may be tried again); infinity: not at all. Times do not decrease.
+    """
+
+    def __init__(
+        self,
+        fleet: Fleet,
+        router_id: RouterId,
+        settings: DispatchSettings,
+        wake: Callable[[float], None],
+    ) -> None:
+        self.pools = Pools(fleet.models, fleet.pools)
+        self.traffic = Traffic((c.name for c in fleet.classes), (p.id for p in fleet.pools))
+        self.waiting = Waiting(
+            most_requests=settings.queue_requests, most_bytes=settings.queue_bytes
+        )
+        self._admission = Admission(
+            self.pools,
+            fleet.classes,
+            PromptLengths(settings.bytes_per_token),
+            OutputLengths(settings.osl_prior_tokens),
+        )
+        self._chooser = Chooser(self.pools, SmoothShares())
+        self._books = Books(
+            pools=self.pools,
+            chooser=self._chooser,
+            admission=self._admission,
+            traffic=self.traffic,
+            changed=self.admit,
+        )
+        self._router_id = router_id
+        self._wake = wake
+        self._due_s = inf
+
+    # --- requests ----------------------------------------------------------------------
+
+    def estimate_isl(
+        self, model: str, tenant: str, prompt_bytes: int, exact_tokens: int | None = None
+    ) -> int:
+        """Prompt tokens: `exact_tokens` if known, else from bytes by the learned ratio."""
+        if exact_tokens is not None:
+            return max(1, exact_tokens)
+        return self._admission.prompts.estimate(self.pools.resolve(model), tenant, prompt_bytes)
+
+    def decide(
+        self,
+        profile: RequestProfile,
+        now_s: float,
+        exclude: frozenset[WorkerId] = _NOBODY,
+        prefilled: Leg | None = None,
+    ) -> Route | Wait:
+        """Where the request would go now. Changes nothing.
+
+        `exclude`: workers that already failed this request, taken only if there are no
+        others. `prefilled`: the prefill leg is done and its KV waits there; only a decode
+        worker is chosen.
+
+        Raises `RequestError`: unknown model (404 model_not_found), too long for every pool
+        of the model (400 context_length_exceeded).
+        """
+        sized = self._admission.size(profile)
+        return self._chooser.choose(sized, now_s, exclude, prefilled)
+
+    def open(self, profile: RequestProfile, now_s: float) -> Flight:
+        """A request has arrived: count it in its class. Raises `RequestError` as `decide`."""
+        return Flight(self._books, profile, self._admission.size(profile), now_s)
+
+    def place(
+        self,
+        flight: Flight,
+        now_s: float,
+        exclude: frozenset[WorkerId] = _NOBODY,
+        prefilled: Leg | None = None,
+    ) -> Route | Place | Shed:
+        """Send the flight if a worker can take it now, else give it a place in the queue.
+
+        A route has been entered as sent. Whoever holds a place sets its `resume` and ends it
+        with `give_up` or `leave`, unless `resume` is called before. Shed: the queue is full;
+        `finish(Outcome.SHED, ...)` is left to the caller.
+        """
+        waited_for = WaitReason.NO_ROOM
+        if not self.waiting.is_behind(flight):
+            decision = self._chooser.choose(flight.sized, now_s, exclude, prefilled)
+            if isinstance(decision, Route):
+                flight.sent(decision, now_s)
+                return decision
+            waited_for = decision.reason
+        place = self.waiting.join(flight, exclude, prefilled)
+        if place is None:
+            return self._shed(flight, ShedReason.QUEUE_FULL, waited_for)
+        self.admit(now_s)  # It may be the first in its line.
+        return place if place.route is None else place.route
+
+    def give_up(self, place: Place) -> Shed:
+        """It has waited too long; `finish(Outcome.SHED, ...)` is left to the caller."""
+        self.leave(place)
+        return self._shed(place.flight, ShedReason.QUEUE_TIMEOUT, place.reason)
+
+    def leave(self, place: Place) -> None:
+        """Whoever held the place does not wait any more. Doing it twice changes nothing."""
+        self.waiting.leave(place)
+
+    def _shed(self, flight: Flight, reason: ShedReason, waited_for: WaitReason) -> Shed:
+        """To be retried soon if it is only crowded, after a start-up if there is no worker."""
+        retry_after_s = _RETRY_SOON_S
+        if waited_for is WaitReason.NO_WORKER:
+            start_up_s = min(p.spec.start_up_s for p in flight.sized.model.pools)
+            retry_after_s = max(retry_after_s, start_up_s)
+        return Shed(
+            request_class=flight.request_class,
+            reason=reason,
+            waited_for=waited_for,
+            retry_after_s=retry_after_s,
+        )
+
+    # --- news --------------------------------------------------------------------------
+
+    def apply_members(self, members: PoolMembers, now_s: float) -> bool:
+        """A pool's membership, as its planner says; False if it is old news."""
+        changed = self.pools.apply_members(members)
+        self.admit(now_s)
+        return changed
+
+    def apply_plan(self, plan: RoutingPlan, now_s: float) -> bool:
+        """The GlobalPlanner's plan; False if it is old news."""
+        changed = self.pools.apply_plan(plan)
+        self.admit(now_s)
+        return changed
+
+    def admit(self, now_s: float) -> None:
+        """Send those who wait and can go now, then resume them. Done whenever room appears."""
+        if not self.waiting:
+            self._due_s = inf
+            return
+
+        def decide(place: Place) -> Route | Wait:
+            return self._chooser.choose(place.flight.sized, now_s, place.exclude, place.prefilled)
+
+        placed = []
+        for place, route in self.waiting.admit(decide, now_s):
+            place.flight.sent(route, now_s)
+            place.route = route
+            placed.append((place, route))
+        self._tell_when_due(now_s)
+        for place, route in placed:
+            if place.resume is not None:
+                place.resume(route)
+
+    def _tell_when_due(self, now_s: float) -> None:
+        """Nothing else may happen until an ejected worker may be tried again."""
+        due_s = inf
+        if self.waiting:
+            due_s = min((pool.next_probe_s(now_s) for pool in self.pools), default=inf)
+        if due_s != self._due_s:
+            self._due_s = due_s
+            self._wake(due_s)
+
+    # --- views -------------------------------------------------------------------------
+
+    def models(self) -> Sequence[str]:
+        """Names and aliases that clients may use."""
+        return self.pools.names
+
+    def ready(self, now_s: float) -> str | None:
+        """None when some model can be served end to end, else what is missing."""
+        missing = [model.ready(now_s) for model in self.pools.models]
+        if None in missing:
+            return None
+        return "; ".join(reason for reason in missing if reason) or "no model has a pool"
+
+    def sample(self, window_s: float) -> TrafficSample:
+        """Close the window that has lasted `window_s` and return what it saw."""
+        return self.traffic.close_window(self._router_id, window_s, self._held_tokens())
+
+    def _held_tokens(self) -> dict[PoolId, int]:
+        """Prompt tokens waiting here, by the pools that should have taken them."""
+        lines: dict[tuple[ModelPools, ClassName, Stage], int] = {}
+        for place in self.waiting:
+            sized = place.flight.sized
+            line = (sized.model, sized.request_class.name, place.stage)
+            lines[line] = lines.get(line, 0) + sized.isl_tokens
+        held: dict[PoolId, float] = {}
+        for (model, class_name, stage), tokens in lines.items():
+            weights = self.pools.shares(class_name, model, stage).weights
+            if not weights:
+                pools = model.of(stage)
+                weights = {pool.id: 1.0 / len(pools) for pool in pools}
+            for pool_id, weight in weights.items():
+                held[pool_id] = held.get(pool_id, 0.0) + weight * tokens
+        return {pool_id: round(tokens) for pool_id, tokens in held.items()}
