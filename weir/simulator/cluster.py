@@ -90,6 +90,9 @@ class Cluster:
         self._counted = counted
         self._at_s = events.now_s
         self._numbers = 0
+        self._stuck: set[WorkerId] = set()
+        for pool in self.pools.values():
+            pool.listener.emptied = self._emptied
 
     # --- commands ------------------------------------------------------------------------
 
@@ -129,6 +132,7 @@ class Cluster:
         self._changed(pool)
         stuck_s = self.on_stop(replica, drain_s) if self.on_stop is not None else None
         if stuck_s is not None:
+            self._stuck.add(replica.id)
             self._events.after(stuck_s, self.remove, replica)
         elif replica.in_flight == 0:
             self.remove(replica)
@@ -147,11 +151,6 @@ class Cluster:
         self.held_gpus -= replica.gpus
         replica.die()
         self._changed(pool)
-
-    def drained(self, replica: Replica) -> None:
-        """A call has left a replica: if that was the last one of a leaving one, it goes."""
-        if replica.phase is Phase.TERMINATING and replica.in_flight == 0:
-            self._events.after(0.0, self._leave, replica)
 
     # --- views ---------------------------------------------------------------------------
 
@@ -201,9 +200,10 @@ class Cluster:
         if replica.phase is Phase.STARTING:
             self.remove(replica)
 
-    def _leave(self, replica: Replica) -> None:
-        if replica.phase is Phase.TERMINATING and replica.in_flight == 0:
-            self.remove(replica)
+    def _emptied(self, replica: Replica) -> None:
+        """The last call of a leaving replica has ended: it goes, unless it is stuck."""
+        if replica.id not in self._stuck:
+            self._events.after(0.0, self.remove, replica)
 
     def _changed(self, pool: PoolOfReplicas) -> None:
         for hear in self.on_change:

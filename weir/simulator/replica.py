@@ -4,7 +4,7 @@ An engine says when something will change (`due_s`); that is an event. When a ca
 goes changes the due time, the event of before finds another time and does nothing.
 """
 
-from collections.abc import Callable
+from collections.abc import Callable, Collection
 from dataclasses import dataclass
 from enum import Enum, auto
 from math import inf
@@ -37,6 +37,8 @@ class Listener:
     finished: Callable[[Call, "Replica"], None] = lambda call, replica: None
     lost: Callable[[Call, "Replica"], None] = lambda call, replica: None
     """The replica has died under it."""
+    emptied: Callable[["Replica"], None] = lambda replica: None
+    """A leaving replica has no calls any more."""
 
 
 class Replica:
@@ -45,6 +47,7 @@ class Replica:
         "_due_s",
         "_events",
         "_listener",
+        "cap",
         "gpus",
         "id",
         "load",
@@ -73,7 +76,8 @@ class Replica:
         self.started_at_s = events.now_s
         self.ready_at_s: float | None = None
         self.load = 0.0
-        """Free for the gateway's use."""
+        """Free for the gateway's use, as is `cap`: the most load it wants to give."""
+        self.cap = inf
         self.run = EngineRun(profile)
         self._events = events
         self._listener = listener
@@ -81,8 +85,17 @@ class Replica:
         self._due_s = inf
 
     @property
+    def alive(self) -> bool:
+        return self.phase is not Phase.GONE
+
+    @property
     def in_flight(self) -> int:
         return len(self._calls)
+
+    @property
+    def calls(self) -> Collection[Call]:
+        """Those on it; a prefill leg stays until its KV has been fetched."""
+        return self._calls.values()
 
     def submit(self, call: Call, request: Request) -> Refusal | None:
         """Put a call on the engine; `request.id` is the call's."""
@@ -97,11 +110,16 @@ class Replica:
         if self._calls.pop(call.id, None) is not None:
             self.run.abort(call.id, self._events.now_s)
             self._follow()
+            if not self._calls and self.phase is Phase.TERMINATING:
+                self._listener.emptied(self)
 
-    def release(self, call_id: int) -> None:
+    def release(self, call: Call) -> None:
         """The KV that a finished prefill leg left here has been fetched."""
-        self.run.release(call_id, self._events.now_s)
-        self._follow()
+        if self._calls.pop(call.id, None) is not None:
+            self.run.release(call.id, self._events.now_s)
+            self._follow()
+            if not self._calls and self.phase is Phase.TERMINATING:
+                self._listener.emptied(self)
 
     def die(self) -> None:
         """End at once; whoever was on it is lost."""
@@ -131,4 +149,7 @@ class Replica:
             for sequence in outcome.first:
                 listener.first(calls[sequence.id], self)
         for sequence in outcome.finished:
-            listener.finished(calls.pop(sequence.id), self)
+            held = sequence.request.hold
+            listener.finished(calls[sequence.id] if held else calls.pop(sequence.id), self)
+        if not calls and self.phase is Phase.TERMINATING:
+            listener.emptied(self)

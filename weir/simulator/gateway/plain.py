@@ -1,0 +1,246 @@
+"""A gateway as one would build it without a planner: static homes, least-loaded replicas.
+
+Each class has its home pools (`weir.simulator.homes`); which class a call belongs to is taken
+as known. Within a pool the replica with the least load gets the next call: prompt tokens not
+yet prefilled, or calls. A replica takes no more calls at once than its `cap`; who finds none
+waits here, first come, first served. Calls lost before their first token are tried again.
+"""
+
+from collections import deque
+from collections.abc import Callable, Mapping, Sequence
+from math import inf
+from operator import attrgetter
+from typing import TYPE_CHECKING
+
+from weir.domain.fleet import Role
+from weir.domain.ids import PoolId
+from weir.engine.request import Request
+from weir.simulator.call import Call, End
+from weir.simulator.cluster import PoolOfReplicas
+from weir.simulator.replica import Listener, Replica
+
+if TYPE_CHECKING:
+    from weir.simulator.homes import Homes
+    from weir.simulator.world import World
+
+__all__ = ["Cap", "PlainGateway"]
+
+Cap = Callable[[Replica], float]
+"""Most calls that a replica is given at once."""
+
+_TRIES = 3
+_LOAD = attrgetter("load")
+
+
+class _Front:
+    """One pool as the gateway sees it."""
+
+    __slots__ = ("pending", "pool", "pool_id", "role")
+
+    def __init__(self, pool_id: PoolId, role: Role) -> None:
+        self.pool_id = pool_id
+        self.role = role
+        self.pool: PoolOfReplicas | None = None
+        self.pending: deque[Call] = deque()
+
+    def choose(self) -> Replica | None:
+        """The least loaded replica with room."""
+        assert self.pool is not None
+        ready = self.pool.ready
+        if not ready:
+            return None
+        best = min(ready, key=_LOAD)
+        if best.load < best.cap:
+            return best
+        return min((r for r in ready if r.load < r.cap), key=_LOAD, default=None)
+
+
+class PlainGateway:
+    """`cap`: what a replica takes at once besides prefill; without it the engine's queue takes all."""
+
+    def __init__(self, world: "World", homes: "Homes", cap: Cap | None = None) -> None:
+        self._world = world
+        self._events = world.events
+        self._cap = cap
+        self._fronts = {spec.id: _Front(spec.id, spec.role) for spec in world.fleet.pools}
+        self._heads = self._of(homes.prefill)
+        self._decodes = self._of(homes.decode)
+        self._timeout_s = world.router_settings.queue_timeout_s
+
+    def listeners(self) -> Mapping[PoolId, Listener]:
+        return {id: self._listener(front) for id, front in self._fronts.items()}
+
+    def attach(self) -> None:
+        """The cluster is there: watch it."""
+        cluster = self._world.cluster
+        for id, front in self._fronts.items():
+            front.pool = cluster.pools[id]
+        cluster.on_change.append(self._changed)
+
+    def queued(self, pool_id: PoolId) -> int:
+        return len(self._fronts[pool_id].pending)
+
+    def arrive(self, call: Call) -> None:
+        heads = self._heads[call.class_index]
+        front = heads[0] if len(heads) == 1 else heads[call.id % len(heads)]
+        replica = front.choose() if not front.pending else None
+        if replica is None:
+            self._wait(front, call)
+        else:
+            self._send(front, call, replica)
+
+    def cancel(self, call: Call) -> None:
+        self._take_off(call)
+        self._world.end(call, End.CANCELLED)
+
+    # --- legs ----------------------------------------------------------------------------
+
+    def _send(self, front: _Front, call: Call, replica: Replica) -> None:
+        if front.role is Role.PREFILL:
+            self._prefill(call, replica)
+        elif front.role is Role.DECODE:
+            self._fetch(call, replica)
+        else:
+            self._serve(call, replica)
+
+    def _prefill(self, call: Call, replica: Replica) -> None:
+        replica.load += call.isl_tokens
+        call.prefill = replica
+        call.state = replica
+        request = Request(id=call.id, prompt_tokens=call.isl_tokens, output_tokens=1, hold=True)
+        if replica.submit(call, request) is not None:
+            self._fail(call)
+
+    def _prefilled(self, call: Call, replica: Replica) -> None:
+        replica.load -= call.isl_tokens
+        call.state = None
+        decodes = self._decodes[call.class_index]
+        front = decodes[0] if len(decodes) == 1 else decodes[call.id % len(decodes)]
+        decode = front.choose() if not front.pending else None
+        if decode is None:
+            self._wait(front, call)
+        else:
+            self._fetch(call, decode)
+
+    def _fetch(self, call: Call, replica: Replica) -> None:
+        """The decode replica pulls the prompt's KV."""
+        replica.load += 1.0
+        call.decode = replica
+        call.state = replica
+        delay_s = replica.profile.kv_transfer_s(call.isl_tokens)
+        self._events.after(delay_s, self._fetched, (call, replica, call.attempts))
+
+    def _fetched(self, fetch: tuple[Call, Replica, int]) -> None:
+        call, replica, attempt = fetch
+        if call.state is not replica or call.attempts != attempt or call.ended:
+            return
+        if call.prefill is not None:
+            call.prefill.release(call)
+        request = Request(
+            id=call.id,
+            prompt_tokens=call.isl_tokens,
+            output_tokens=call.osl_tokens,
+            prefilled=True,
+        )
+        if not replica.alive:
+            self._lost(call, replica)
+        elif replica.submit(call, request) is not None:
+            self._fail(call)
+
+    def _serve(self, call: Call, replica: Replica) -> None:
+        """Both stages in one leg."""
+        replica.load += 1.0
+        call.prefill = call.decode = replica
+        call.state = replica
+        request = Request(
+            id=call.id, prompt_tokens=call.isl_tokens, output_tokens=call.osl_tokens
+        )
+        if replica.submit(call, request) is not None:
+            self._fail(call)
+
+    def _first(self, call: Call, replica: Replica) -> None:
+        if call.first_s is None:
+            call.first_s = self._events.now_s
+
+    def _finished(self, call: Call, replica: Replica) -> None:
+        replica.load -= 1.0
+        call.state = None
+        self._world.end(call, End.COMPLETED)
+        front = self._fronts[replica.pool_id]
+        if front.pending:
+            self._admit(front)
+
+    # --- trouble -------------------------------------------------------------------------
+
+    def _lost(self, call: Call, replica: Replica) -> None:
+        """A replica has died under the call, or with the KV it was to fetch."""
+        if call.ended:
+            return
+        if call.first_s is not None or call.attempts >= _TRIES:
+            self._fail(call)
+            return
+        self._take_off(call)
+        for front in self._fronts.values():
+            if call in front.pending:
+                front.pending.remove(call)
+        call.prefill = call.decode = None
+        call.attempts += 1
+        self.arrive(call)
+
+    def _fail(self, call: Call) -> None:
+        self._take_off(call)
+        self._world.end(call, End.FAILED)
+
+    def _take_off(self, call: Call) -> None:
+        """Off whatever replicas it is on, and its load with it."""
+        loaded: Replica | None = call.state
+        if loaded is not None:
+            loaded.load -= call.isl_tokens if loaded is call.prefill is not call.decode else 1.0
+            call.state = None
+        for replica in (call.prefill, call.decode):
+            if replica is not None:
+                replica.abort(call)
+
+    # --- waiting -------------------------------------------------------------------------
+
+    def _wait(self, front: _Front, call: Call) -> None:
+        front.pending.append(call)
+        call.state = None
+        self._events.after(self._timeout_s, self._timed_out, (front, call, call.attempts))
+
+    def _timed_out(self, wait: tuple[_Front, Call, int]) -> None:
+        front, call, attempt = wait
+        if call.ended or call.attempts != attempt or call not in front.pending:
+            return
+        front.pending.remove(call)
+        self._take_off(call)
+        self._world.end(call, End.SHED)
+
+    def _changed(self, pool: PoolOfReplicas) -> None:
+        for replica in pool.ready:
+            if replica.cap == inf and self._cap is not None and pool.spec.role is not Role.PREFILL:
+                replica.cap = self._cap(replica)
+        front = self._fronts[pool.spec.id]
+        if front.pending:
+            self._admit(front)
+
+    def _admit(self, front: _Front) -> None:
+        pending = front.pending
+        while pending:
+            if pending[0].ended:
+                pending.popleft()
+                continue
+            replica = front.choose()
+            if replica is None:
+                return
+            self._send(front, pending.popleft(), replica)
+
+    # --- set-up --------------------------------------------------------------------------
+
+    def _of(self, homes: Sequence[Sequence[PoolId]]) -> list[tuple[_Front, ...]]:
+        return [tuple(self._fronts[id] for id in ids) for ids in homes]
+
+    def _listener(self, front: _Front) -> Listener:
+        if front.role is Role.PREFILL:
+            return Listener(finished=self._prefilled, lost=self._lost)
+        return Listener(first=self._first, finished=self._finished, lost=self._lost)

@@ -1,0 +1,102 @@
+"""Everything that one run is made from; two runs of equal scenarios are equal."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass, replace
+from random import Random
+
+import numpy as np
+from numpy.typing import NDArray
+
+from weir.domain.classify import classify
+from weir.domain.fleet import Fleet
+from weir.domain.ids import PoolId
+from weir.domain.profile import EngineProfile
+from weir.fleet import LoadedFleet
+from weir.simulator.feasible import feasible_calls
+from weir.workload.columns import TraceColumns
+
+__all__ = ["Scenario", "true_profiles"]
+
+
+@dataclass(frozen=True, kw_only=True)
+class Scenario:
+    """`columns` are the requests of [`start_s`, `end_s`), already at the wanted rate.
+
+    What happens before `count_from_s` is not counted. `class_index` is the true class of each.
+    """
+
+    loaded: LoadedFleet
+    columns: TraceColumns
+    class_index: NDArray[np.intp]
+    feasible: NDArray[np.bool_]
+    profiles: Mapping[PoolId, EngineProfile]
+    seed: int
+    start_s: float
+    count_from_s: float
+    end_s: float
+    tenants: bool = False
+    """Whether requests tell the router their tenant."""
+
+    @property
+    def fleet(self) -> Fleet:
+        return self.loaded.fleet
+
+    @classmethod
+    def of(
+        cls,
+        loaded: LoadedFleet,
+        columns: TraceColumns,
+        *,
+        seed: int,
+        start_s: float,
+        end_s: float,
+        warmup_s: float = 0.0,
+        tenants: bool = False,
+    ) -> "Scenario":
+        columns = columns.between(start_s, end_s)
+        profiles = true_profiles(loaded, seed)
+        class_index = _true_classes(loaded.fleet, columns)
+        return cls(
+            loaded=loaded,
+            columns=columns,
+            class_index=class_index,
+            feasible=feasible_calls(loaded.fleet, profiles, columns, class_index),
+            profiles=profiles,
+            seed=seed,
+            start_s=start_s,
+            count_from_s=start_s + warmup_s,
+            end_s=end_s,
+            tenants=tenants,
+        )
+
+
+def true_profiles(loaded: LoadedFleet, seed: int) -> dict[PoolId, EngineProfile]:
+    """What each pool's engines really do: the document's profile at another speed."""
+    settings = loaded.simulation
+    profiles = {}
+    for spec in loaded.fleet.pools:
+        draw = Random(f"{seed}:bias:{spec.id}").uniform(-settings.speed_bias, settings.speed_bias)
+        bias = settings.speed_biases.get(spec.id, draw)
+        profiles[spec.id] = replace(spec.profile, speed=spec.profile.speed * (1.0 + bias))
+    return profiles
+
+
+def _true_classes(fleet: Fleet, columns: TraceColumns) -> NDArray[np.intp]:
+    """The class a row names if the fleet has it, else by its lengths."""
+    index = {c.name: i for i, c in enumerate(fleet.classes)}
+    by_length = np.full(len(columns), -1, np.intp)
+    for i, c in reversed(list(enumerate(fleet.classes))):
+        holds = _within(columns.isl_tokens, c.isl_tokens.low, c.isl_tokens.high)
+        holds &= _within(columns.osl_tokens, c.osl_tokens.low, c.osl_tokens.high)
+        by_length[holds] = i
+    by_length[by_length < 0] = index[classify(fleet.classes, -1, -1).name]
+    named = np.array([*(index.get(name, -1) for name in columns.class_names), -1], np.intp)
+    by_name = named[columns.class_codes]
+    return np.where(by_name >= 0, by_name, by_length)
+
+
+def _within(
+    tokens: NDArray[np.int64], low: int, high: int | None
+) -> NDArray[np.bool_]:
+    inside = tokens >= low
+    return inside if high is None else inside & (tokens < high)
