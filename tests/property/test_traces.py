@@ -2,11 +2,12 @@
 
 from pathlib import Path
 
+import numpy as np
 from hypothesis import HealthCheck, example, given, settings
 from hypothesis import strategies as st
 
 from weir.domain.errors import TraceError
-from weir.workload import TraceRequest, read_trace, scale_rate, write_trace
+from weir.workload import TraceRequest, read_columns, read_trace, superpose, write_trace
 
 QUICK = settings(
     max_examples=50,
@@ -77,12 +78,51 @@ def test_what_is_written_is_read_back_in_order_of_time(
 
 
 @QUICK
-@given(st.lists(requests, max_size=20), st.floats(0.01, 5.0), st.integers())
-def test_scaling_is_deterministic_sorted_and_within_whole_copies(
-    rows: list[TraceRequest], factor: float, seed: int
+@given(
+    st.text(alphabet='0123456789.,-+e "\n\r', max_size=40),
+    st.sampled_from(["1,1,1\n", "1,2,3,a\r\n", "a,1,2,3,\n"]),
+    st.sampled_from(
+        ["timestamp_s,isl,osl", "timestamp_s,isl,osl,class", "class,osl,isl,timestamp_s,reuse_tok"]
+    ),
+)
+def test_a_file_read_at_once_gives_what_it_gives_row_by_row(
+    tmp_path: Path, text: str, row: str, head: str
 ) -> None:
-    rows = sorted(rows, key=lambda r: r.timestamp_s)
-    scaled = scale_rate(rows, factor, seed)
-    assert scaled == scale_rate(rows, factor, seed)
-    assert scaled == sorted(scaled, key=lambda r: r.timestamp_s)
+    def result(header: str) -> object:
+        path = tmp_path / "trace"
+        path.write_bytes(f"{header}\n{row}{text}\n{row}".encode())
+        try:
+            return read_trace(path)
+        except TraceError as error:
+            return str(error)
+
+    # Quotes anywhere have the whole file read row by row.
+    assert result(head) == result(f'"{head}"'.replace(",", '","'))
+
+
+@QUICK
+@given(
+    st.lists(requests, min_size=1, max_size=20),
+    st.floats(0.01, 5.0),
+    st.integers(),
+    st.tuples(st.floats(0.0, 1e6), st.floats(0.0, 1e6)),
+)
+def test_superposing_is_deterministic_sorted_within_the_span_and_in_whole_copies(
+    tmp_path: Path,
+    rows: list[TraceRequest],
+    factor: float,
+    seed: int,
+    window: tuple[float, float],
+) -> None:
+    write_trace(tmp_path / "trace.csv", rows)
+    columns = read_columns(tmp_path / "trace.csv")
+    scaled = superpose(columns, factor, seed)
+    times_s = scaled.timestamp_s
+    assert (np.diff(times_s) >= 0.0).all()
+    assert scaled.requests() == superpose(columns, factor, seed).requests()
     assert int(factor) * len(rows) <= len(scaled) <= (int(factor) + 1) * len(rows)
+    first_s, last_s = columns.timestamp_s[[0, -1]]
+    around_s = (last_s - first_s) * (1.0 + 1.0 / max(1, len(rows) - 1))
+    assert ((times_s >= first_s - 1e-6) & (times_s <= first_s + around_s + 1e-6)).all()
+    cut = superpose(columns, factor, seed, start_s=window[0], end_s=window[1])
+    assert cut.requests() == scaled.between(*window).requests()

@@ -20,7 +20,7 @@ from weir.local.session import Options
 from weir.local.session import run as run_session
 from weir.runtime import lifecycle, logs
 from weir.runtime.lifecycle import Stop
-from weir.workload import TraceRequest, read_trace, scale_rate
+from weir.workload import TraceRequest, read_columns, superpose
 
 __all__ = ["configure", "run"]
 
@@ -106,10 +106,10 @@ def _requests(loaded: LoadedFleet, trace: Path | None, seed: int) -> Sequence[Tr
     if path is None:
         print("weir up: the fleet names no trace (--trace FILE): serving only", file=sys.stderr)
         return None
-    requests = scale_rate(read_trace(path), loaded.workload.rate_scale, seed)
-    if not requests:
+    columns = superpose(read_columns(path), loaded.workload.rate_scale, seed)
+    if not len(columns):
         raise TraceError(str(path), 1, "no request is left at the workload's rate_scale")
-    return requests
+    return columns.requests()
 
 
 def _free_port(port: int) -> int:

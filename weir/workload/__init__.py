@@ -1,7 +1,17 @@
 """Workloads: request traces, their rate, and prompts to replay them with."""
 
+from weir.workload.columns import TraceColumns, read_columns
 from weir.workload.prompts import prompt_of
-from weir.workload.rate import scale_rate
-from weir.workload.trace import TraceRequest, read_trace, write_trace
+from weir.workload.rate import superpose
+from weir.workload.request import TraceRequest
+from weir.workload.trace import read_trace, write_trace
 
-__all__ = ["TraceRequest", "prompt_of", "read_trace", "scale_rate", "write_trace"]
+__all__ = [
+    "TraceColumns",
+    "TraceRequest",
+    "prompt_of",
+    "read_columns",
+    "read_trace",
+    "superpose",
+    "write_trace",
+]

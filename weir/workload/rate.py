@@ -2,45 +2,75 @@
 
 import math
 import random
-from collections.abc import Sequence
-from dataclasses import replace
-from itertools import pairwise
+from collections.abc import Iterator
 
-from weir.workload.trace import TraceRequest
+import numpy as np
+from numpy.typing import NDArray
 
-__all__ = ["scale_rate"]
+from weir.workload.columns import TraceColumns
+
+__all__ = ["superpose"]
+
+_MOST_SHIFT_S = 60.0
 
 
-def scale_rate(
-    requests: Sequence[TraceRequest], factor: float, seed: int = 0
-) -> list[TraceRequest]:
-    """`requests` (in order of time) at `factor` times their rate; the same seed, the same result.
+def superpose(
+    columns: TraceColumns,
+    factor: float,
+    seed: int = 0,
+    *,
+    start_s: float = -math.inf,
+    end_s: float = math.inf,
+) -> TraceColumns:
+    """`columns` at `factor` times their rate; the same seed, the same result.
 
-    Below 1 each request is kept with that probability; above, copies are added at random
-    instants before the next request, so that rates over longer windows keep their curve and
-    copies do not arrive together.
+    Above 1 there are so many copies of the trace, each shifted by an offset of its own within
+    60 s either way, so that they keep the trace's curve and bursts but do not arrive together;
+    for the fraction one more copy is there, in which each request is kept with that
+    probability. Below 1 only this thinning is left, and at 1 the trace is as it was. A copy's
+    requests that leave the trace on one side come back on the other.
 
-    Raises `ValueError` if `factor` is not a finite number above 0.
+    Only requests with `start_s` <= time < `end_s` are returned, the same as without the bounds
+    and cheaper than cutting afterwards. Raises `ValueError` if `factor` is not a finite number
+    above 0.
     """
     if not 0.0 < factor < math.inf:
         raise ValueError(f"factor must be a finite number > 0, not {factor}")
-    if factor == 1.0:
-        return list(requests)
+    if factor == 1.0 or not len(columns):
+        return columns.between(start_s, end_s)
+    times_s: list[NDArray[np.float64]] = []
+    sources: list[NDArray[np.int64]] = []
+    for shifted_s, kept in _copies(columns.timestamp_s, factor, random.Random(seed)):
+        inside = kept[(shifted_s[kept] >= start_s) & (shifted_s[kept] < end_s)]
+        times_s.append(shifted_s[inside])
+        sources.append(inside)
+    joined_s, source = np.concatenate(times_s), np.concatenate(sources)
+    order = np.argsort(joined_s, kind="stable")
+    return columns.take(source[order]).at(joined_s[order])
+
+
+def _copies(
+    times_s: NDArray[np.float64], factor: float, generator: random.Random
+) -> Iterator[tuple[NDArray[np.float64], NDArray[np.int64]]]:
+    """Times of all requests of each copy, and which of them the copy keeps."""
     whole, share = int(factor), factor - int(factor)
-    generator = random.Random(seed)
-    scaled: list[TraceRequest] = []
-    for request, gap_s in zip(requests, _gaps_s(requests), strict=True):
-        copies = whole + (generator.random() < share)
-        shifts_s = [generator.uniform(0.0, gap_s) for _ in range(max(0, copies - 1))]
-        if copies:
-            scaled.append(request)
-        scaled.extend(
-            replace(request, timestamp_s=request.timestamp_s + shift_s) for shift_s in shifts_s
-        )
-    return sorted(scaled, key=lambda request: request.timestamp_s)
+    everyone = np.arange(len(times_s))
+    offsets_s = [generator.uniform(-_MOST_SHIFT_S, _MOST_SHIFT_S) for _ in range(whole + 1)]
+    for offset_s in offsets_s[:whole]:
+        yield _shifted(times_s, offset_s), everyone
+    if share:
+        draws = np.random.Generator(np.random.PCG64(generator.getrandbits(128)))
+        kept = everyone[draws.random(len(times_s)) < share]
+        yield (_shifted(times_s, offsets_s[whole]) if whole else times_s), kept
 
 
-def _gaps_s(requests: Sequence[TraceRequest]) -> list[float]:
-    """Seconds from each request to the next; the last has the mean gap."""
-    gaps_s = [after.timestamp_s - before.timestamp_s for before, after in pairwise(requests)]
-    return [*gaps_s, sum(gaps_s) / len(gaps_s) if gaps_s else 0.0][: len(requests)]
+def _shifted(times_s: NDArray[np.float64], offset_s: float) -> NDArray[np.float64]:
+    """All times later by `offset_s`, around a circle that closes one mean gap after the last."""
+    first_s, last_s = float(times_s[0]), float(times_s[-1])
+    if last_s == first_s:
+        return times_s
+    around_s = (last_s - first_s) * len(times_s) / (len(times_s) - 1)
+    shifted_s = times_s + math.fmod(offset_s, around_s)
+    shifted_s[shifted_s < first_s] += around_s
+    shifted_s[shifted_s >= first_s + around_s] -= around_s
+    return shifted_s
