@@ -1,0 +1,120 @@
+"""Messages between the simulated processes, as unreliable as a fault makes them.
+
+A message is lost, late, doubled or overtaken with the network's present probabilities, and lost
+between processes that are cut off from each other. It reaches a process only if that lives, and
+an answer only the very life of the process that has asked.
+"""
+
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from random import Random
+from typing import TypeVar
+
+from weir.domain.errors import UnavailableError, WeirError
+from weir.simulator.events import EventHeap
+from weir.simulator.process import Process
+from weir.simulator.tasks import Reply
+
+__all__ = ["Kind", "Network", "Weather"]
+
+_T = TypeVar("_T")
+
+Kind = str
+"""What a message is about: `traffic`, `forward-pass`, `report`, `members`, `plan`, `term`,
+`actuator`, `leg`."""
+
+
+@dataclass(slots=True, kw_only=True)
+class Weather:
+    """Probabilities per message; faults change them. `cut` and `silent` are absolute.
+
+    `cut`: pairs of process names between which nothing passes; `silent`: kinds that are lost.
+    """
+
+    loss: float = 0.0
+    duplication: float = 0.0
+    slow: float = 0.0
+    """Share of messages that take up to `slow_s`, and so are overtaken."""
+    slow_s: float = 8.0
+    cut: set[frozenset[str]] = field(default_factory=set)
+    silent: set[Kind] = field(default_factory=set)
+
+
+class Network:
+    def __init__(self, events: EventHeap, rng: Random, *, delay_s: float) -> None:
+        self.weather = Weather()
+        self.messages = 0
+        self.lost = 0
+        self._events = events
+        self._rng = rng
+        self._delay_s = delay_s
+
+    def send(
+        self, source: Process, target: Process, kind: Kind, deliver: Callable[[], None]
+    ) -> None:
+        """One message; `deliver` runs at the target if it arrives and that lives then."""
+
+        def arrive(_: object) -> None:
+            if target.alive:
+                deliver()
+
+        self._transmit(source, target, kind, arrive)
+
+    def ask(
+        self,
+        source: Process,
+        target: Process,
+        kind: Kind,
+        serve: Callable[[], _T],
+        *,
+        timeout_s: float,
+    ) -> Reply[_T]:
+        """Let the target do `serve` and bring its result or `WeirError` back.
+
+        Without an answer in time: `UnavailableError`; whether it was done is then unknown.
+        """
+        reply: Reply[_T] = Reply()
+        life = source.life
+
+        def back(answer: Callable[[], None]) -> None:
+            def arrive(_: object) -> None:
+                if source.alive and source.life == life:
+                    answer()
+
+            self._transmit(target, source, kind, arrive)
+
+        def serve_there() -> None:
+            try:
+                value = serve()
+            except WeirError as error:
+                failure = error
+                back(lambda: reply.fail(failure))
+            else:
+                back(lambda: reply.answer(value))
+
+        self.send(source, target, kind, serve_there)
+        late = UnavailableError(f"{kind}: no answer of {target.name} within {timeout_s:g} s")
+        self._events.after(timeout_s, lambda _: reply.fail(late))
+        return reply
+
+    def _transmit(
+        self, source: Process, target: Process, kind: Kind, arrive: Callable[[object], None]
+    ) -> None:
+        weather, rng = self.weather, self._rng
+        self.messages += 1
+        if kind in weather.silent or (
+            weather.cut and frozenset((source.name, target.name)) in weather.cut
+        ):
+            self.lost += 1
+            return
+        copies = 1
+        if weather.loss and rng.random() < weather.loss:
+            copies = 0
+            self.lost += 1
+        elif weather.duplication and rng.random() < weather.duplication:
+            copies = 2
+        for _ in range(copies):
+            delay_s = self._delay_s * rng.uniform(0.5, 1.5)
+            if weather.slow and rng.random() < weather.slow:
+                delay_s += rng.uniform(0.0, weather.slow_s)
+            self._events.after(delay_s, arrive)

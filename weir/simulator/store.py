@@ -1,0 +1,65 @@
+"""The key-value store of the control plane, as NATS JetStream has it: revisions and watches.
+
+It is one process; what it has stored survives its crash unless it is wiped.
+"""
+
+from collections.abc import Callable
+
+from weir.runtime.bus import StaleRevisionError
+from weir.simulator.network import Kind, Network
+from weir.simulator.process import Process
+
+__all__ = ["Store"]
+
+_Value = object
+_Watch = tuple[Process, Kind, Callable[[_Value], None]]
+
+
+class Store:
+    """Values are the domain's own objects: nothing here needs bytes."""
+
+    def __init__(self, network: Network) -> None:
+        self.process = Process("store")
+        self._network = network
+        self._values: dict[str, tuple[_Value, int]] = {}
+        self._revision = 0
+        self._watches: dict[str, list[_Watch]] = {}
+
+    def get(self, key: str) -> tuple[_Value, int] | None:
+        return self._values.get(key)
+
+    def put(self, key: str, value: _Value) -> int:
+        self._revision += 1
+        self._values[key] = (value, self._revision)
+        for process, kind, take in self._watches.get(key, ()):
+            self._push(process, kind, take, value)
+        return self._revision
+
+    def update(self, key: str, value: _Value, revision: int) -> int:
+        """Compare and set; 0 creates. Raises `StaleRevisionError`."""
+        found = self._values.get(key)
+        if (found[1] if found is not None else 0) != revision:
+            raise StaleRevisionError(f"{key} is at another revision than {revision}")
+        return self.put(key, value)
+
+    def watch(self, process: Process, key: str, kind: Kind, take: Callable[[_Value], None]) -> None:
+        """Push the value, now and whenever it changes, for as long as `process` lives on."""
+        life = process.life
+
+        def take_in_this_life(value: _Value) -> None:
+            if process.life == life:
+                take(value)
+
+        self._watches.setdefault(key, []).append((process, kind, take_in_this_life))
+        found = self._values.get(key)
+        if found is not None:
+            self._push(process, kind, take_in_this_life, found[0])
+
+    def wipe(self) -> None:
+        """Lose everything, as a store without a disk does when it dies."""
+        self._values.clear()
+
+    def _push(
+        self, process: Process, kind: Kind, take: Callable[[_Value], None], value: _Value
+    ) -> None:
+        self._network.send(self.process, process, kind, lambda: take(value))
