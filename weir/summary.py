@@ -3,6 +3,7 @@
 docs/reference/run-summary.md says what each field means and when it is null.
 """
 
+from collections.abc import Mapping
 from typing import Annotated, Final, Literal, Self
 
 from pydantic import BaseModel, ConfigDict, Field, model_validator
@@ -77,8 +78,8 @@ class RunSummary(_Strict):
     scale_ups: Tally
     """Replicas started on a planner's command after the fleet was first ready."""
     scale_downs: Tally
-    pools: dict[str, PoolSummary]
-    classes: dict[str, ClassSummary]
+    pools: Mapping[str, PoolSummary]
+    classes: Mapping[str, ClassSummary]
     timeline: list[SpanSummary]
     """Minute by minute, so that a burst shows apart; minutes without requests are left out."""
     wall_s: NonNegative

@@ -7,12 +7,13 @@ its line). With `--json` one object goes to stdout instead, in both cases.
 import argparse
 import json
 import sys
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from typing import Any
 
 from weir.domain.fleet import Fleet, PoolSpec, RequestClass, TokenRange
 from weir.fleet import Finding, Level, LoadedFleet, inspect
 from weir.fleet.feasible import longest_prompt_in_time
+from weir.text import table
 
 __all__ = ["configure", "run"]
 
@@ -68,13 +69,17 @@ def _report(fleet: Fleet) -> Iterator[str]:
     yield f"fleet {fleet.name} can be used"
     yield f"budget: {fleet.budget.gpus} GPUs; the pools' floors need {least}, their maxima {most}"
     yield ""
-    yield from _table(
-        ("pool", "role", "model", "replicas", "GPUs each", "context"), map(_pool, fleet.pools)
+    yield from _indented(
+        table(
+            ("pool", "role", "model", "replicas", "GPUs each", "context"), map(_pool, fleet.pools)
+        )
     )
     yield ""
-    yield from _table(
-        ("class", "ISL", "OSL", "TTFT", "ITL", "longest prompt in time"),
-        (_class(fleet, item) for item in fleet.classes),
+    yield from _indented(
+        table(
+            ("class", "ISL", "OSL", "TTFT", "ITL", "longest prompt in time"),
+            (_class(fleet, item) for item in fleet.classes),
+        )
     )
 
 
@@ -106,9 +111,5 @@ def _span(span: TokenRange) -> str:
     return f"{span.low}..{span.high - 1}"
 
 
-def _table(header: tuple[str, ...], rows: Iterator[tuple[str, ...]]) -> Iterator[str]:
-    lines = [header, *rows]
-    widths = [max(len(line[column]) for line in lines) for column in range(len(header))]
-    for line in lines:
-        cells = (cell.ljust(width) for cell, width in zip(line, widths, strict=True))
-        yield f"  {'  '.join(cells)}".rstrip()
+def _indented(lines: Iterable[str]) -> Iterator[str]:
+    return (f"  {line}" for line in lines)

@@ -1,13 +1,13 @@
 """From a run to its summary, and the summary as text."""
 
 import resource
-from collections.abc import Iterable, Sequence
 
 from weir.fleet.feasible import idle_ttft_s
 from weir.local.local_fleet import LocalFleet
 from weir.local.replay import Replay
 from weir.local.scoring import SPAN_S, Outcome, Score, score
 from weir.summary import ClassSummary, PoolSummary, RunSummary, SpanSummary
+from weir.text import count, percent, requests_text, table
 
 __all__ = ["process_tree_cpu_s", "replay_text", "summarize", "summary_text"]
 
@@ -64,49 +64,40 @@ def process_tree_cpu_s() -> float:
 
 def replay_text(summary: RunSummary) -> str:
     """How the replay's requests went, for people."""
-    return "\n".join(
-        [
-            f"requests    {summary.requests}: {summary.completed} completed, "
-            f"{summary.failed} failed, {summary.shed} shed, {summary.cancelled} cancelled; "
-            f"{summary.infeasible} infeasible",
-            f"attainment  {_percent(summary.attainment)}, goodput {_rate(summary.goodput_rps)}",
-            f"TTFT        p50 {_ms(summary.ttft_p50_s)}, p99 {_ms(summary.ttft_p99_s)}",
-            f"ITL         p50 {_ms(summary.itl_p50_s)}, p99 {_ms(summary.itl_p99_s)}",
-        ]
-    )
+    return "\n".join(requests_text(summary))
 
 
 def summary_text(summary: RunSummary) -> str:
     """The whole summary for people."""
     return "\n".join(
         [
-            replay_text(summary),
+            *requests_text(summary),
             f"GPUs        {summary.gpu_hours:.3f} GPU-hours, "
             f"peak {summary.peak_charged_gpus} of {summary.budget_gpus}, "
             f"{summary.budget_violations} budget violations",
             f"scaling     {summary.scale_ups} up, {summary.scale_downs} down",
             f"cost        {summary.wall_s:.1f} s wall, {summary.cpu_s:.1f} s CPU",
             "",
-            *_columns(
+            *table(
                 ("pool", "role", "replicas", "final", "requests"),
                 (
-                    (name, p.role, _range(p), _text(p.replicas_final), _text(p.requests))
+                    (name, p.role, _range(p), count(p.replicas_final), count(p.requests))
                     for name, p in summary.pools.items()
                 ),
             ),
             "",
-            *_columns(
+            *table(
                 ("class", "requests", "infeasible", "attainment"),
                 (
-                    (name, _text(c.requests), _text(c.infeasible), _percent(c.attainment))
+                    (name, count(c.requests), count(c.infeasible), percent(c.attainment))
                     for name, c in summary.classes.items()
                 ),
             ),
             "",
-            *_columns(
+            *table(
                 ("minute", "requests", "attainment"),
                 (
-                    (f"{s.start_s / SPAN_S:.0f}", _text(s.requests), _percent(s.attainment))
+                    (f"{s.start_s / SPAN_S:.0f}", count(s.requests), percent(s.attainment))
                     for s in summary.timeline
                 ),
             ),
@@ -149,30 +140,5 @@ def _pool_requests(fleet: LocalFleet, pool_id: str) -> int | None:
     return round(counters.total(pool_id) or 0.0) if counters else None
 
 
-def _columns(header: Sequence[str], rows: Iterable[Sequence[str]]) -> list[str]:
-    table = [header, *rows]
-    widths = [max(len(row[column]) for row in table) for column in range(len(header))]
-    return [
-        "  ".join(cell.ljust(width) for cell, width in zip(row, widths, strict=True)).rstrip()
-        for row in table
-    ]
-
-
 def _range(pool: PoolSummary) -> str:
-    return f"{_text(pool.replicas_min)}-{_text(pool.replicas_max)}"
-
-
-def _text(value: int | None) -> str:
-    return "–" if value is None else str(value)
-
-
-def _ms(value_s: float | None) -> str:
-    return "–" if value_s is None else f"{value_s * 1000:.0f} ms"
-
-
-def _percent(share: float | None) -> str:
-    return "–" if share is None else f"{share:.1%}"
-
-
-def _rate(value_rps: float | None) -> str:
-    return "–" if value_rps is None else f"{value_rps:.2f} req/s"
+    return f"{count(pool.replicas_min)}-{count(pool.replicas_max)}"
