@@ -6,6 +6,7 @@ was started by `start` or `place`.
 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field, replace
+from math import inf
 from random import Random
 
 from weir.domain.fleet import Fleet, PoolSpec
@@ -42,6 +43,13 @@ class PoolOfReplicas:
     """Seconds that replicas have been ready, in the counted time."""
     gpu_s: float = 0.0
     """Seconds that GPUs were held, in the counted time."""
+    gone_busy_s: float = 0.0
+    """Seconds that engines of replicas which are gone have computed, in all of their lives."""
+    fewest_ready: int | None = None
+    """Of the counted time, as is `most_ready`; None before it."""
+    most_ready: int | None = None
+    accounted_s: float = -inf
+    """Up to when the counters of time are right."""
 
     @property
     def gpus(self) -> int:
@@ -54,6 +62,11 @@ class PoolOfReplicas:
 
     def phase_count(self, phase: Phase) -> int:
         return sum(replica.phase is phase for replica in self.replicas.values())
+
+    def busy_s(self, now_s: float) -> float:
+        """Seconds that its engines have computed so far."""
+        living = (replica.run.totals(now_s).busy_s for replica in self.replicas.values())
+        return self.gone_busy_s + sum(living)
 
 
 class Cluster:
@@ -88,7 +101,6 @@ class Cluster:
         self._events = events
         self._rng = rng
         self._counted = counted
-        self._at_s = events.now_s
         self._numbers = 0
         self._stuck: set[WorkerId] = set()
         for pool in self.pools.values():
@@ -123,7 +135,7 @@ class Cluster:
         if replica.phase in (Phase.TERMINATING, Phase.GONE):
             return
         pool = self.pools[replica.pool_id]
-        self._account()
+        self._account(pool)
         serving = replica.phase is Phase.READY
         replica.phase = Phase.TERMINATING
         pool.stopped += 1
@@ -144,10 +156,11 @@ class Cluster:
         if replica.phase is Phase.GONE:
             return
         pool = self.pools[replica.pool_id]
-        self._account()
+        self._account(pool)
         if replica.phase is Phase.READY:
             pool.ready.remove(replica)
         del pool.replicas[replica.id]
+        pool.gone_busy_s += replica.run.totals(self._events.now_s).busy_s
         self.held_gpus -= replica.gpus
         replica.die()
         self._changed(pool)
@@ -162,12 +175,13 @@ class Cluster:
 
     def settle(self) -> None:
         """Bring the time counters up to now."""
-        self._account()
+        for pool in self.pools.values():
+            self._account(pool)
 
     # --- life ----------------------------------------------------------------------------
 
     def _add(self, pool: PoolOfReplicas) -> Replica:
-        self._account()
+        self._account(pool)
         self._numbers += 1
         noise = max(0.5, self._rng.gauss(1.0, self._settings.speed_noise))
         profile = replace(pool.profile, speed=pool.profile.speed * noise)
@@ -189,8 +203,8 @@ class Cluster:
             self._became_ready(replica)
 
     def _became_ready(self, replica: Replica) -> None:
-        self._account()
         pool = self.pools[replica.pool_id]
+        self._account(pool)
         replica.phase = Phase.READY
         replica.ready_at_s = self._events.now_s
         pool.ready.append(replica)
@@ -209,13 +223,16 @@ class Cluster:
         for hear in self.on_change:
             hear(pool)
 
-    def _account(self) -> None:
+    def _account(self, pool: PoolOfReplicas) -> None:
+        """Before the pool changes: what it has been since it last did."""
         now_s = self._events.now_s
         begin_s, end_s = self._counted
-        span_s = min(now_s, end_s) - max(self._at_s, begin_s)
-        self._at_s = now_s
+        span_s = min(now_s, end_s) - max(pool.accounted_s, begin_s)
+        pool.accounted_s = now_s
         if span_s <= 0.0:
             return
-        for pool in self.pools.values():
-            pool.gpu_s += span_s * pool.gpus
-            pool.ready_s += span_s * len(pool.ready)
+        ready = len(pool.ready)
+        pool.gpu_s += span_s * pool.gpus
+        pool.ready_s += span_s * ready
+        pool.fewest_ready = ready if pool.fewest_ready is None else min(pool.fewest_ready, ready)
+        pool.most_ready = max(pool.most_ready or 0, ready)

@@ -18,10 +18,12 @@ _Event = tuple[float, int, Callable[[Any], object], Any]
 class EventHeap:
     """Calls with one argument each, by time."""
 
-    __slots__ = ("_heap", "_order", "now_s")
+    __slots__ = ("_heap", "_order", "happened", "now_s")
 
     def __init__(self, now_s: float) -> None:
         self.now_s = now_s
+        self.happened = 0
+        """Events until now."""
         self._heap: list[_Event] = []
         self._order = count()
 
@@ -45,4 +47,5 @@ class EventHeap:
         time_s, _, call, argument = heappop(self._heap)
         if time_s > self.now_s:
             self.now_s = time_s
+        self.happened += 1
         call(argument)
