@@ -183,6 +183,6 @@ def test_an_unchanging_batch_lasts_exactly_as_long_as_told(
         batch = [sequence.id for sequence in model.decoding]
         if promised:
             assert (batch, iteration.prefill_tokens, iteration.joining) == (before, 0, [])
-            assert model.repeats() == promised - 1
-        promised, before = model.repeats(), batch
+            assert model.steady_iterations() == promised - 1
+        promised, before = model.steady_iterations(), batch
         model.finish(iteration)

@@ -8,14 +8,35 @@ from bisect import bisect_right
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from itertools import pairwise
-from typing import Any
+from math import inf
+from typing import Any, NamedTuple
 
-__all__ = ["EngineProfile", "PolynomialTiming", "TableTiming", "Timing", "profile_from_mapping"]
+__all__ = [
+    "DecodeCourse",
+    "EngineProfile",
+    "PolynomialTiming",
+    "TableTiming",
+    "Timing",
+    "profile_from_mapping",
+]
 
 
 def _require(condition: bool, message: str) -> None:
     if not condition:
         raise ValueError(message)
+
+
+class DecodeCourse(NamedTuple):
+    """Seconds of decoding of iterations k = 0, 1, ... in which the context grows steadily:
+
+    `first_s + k * slope_s + k * k * square_s`, for all k < `iterations`. Of iteration 0 this is
+    exactly the decode time; of the later ones it is that but for rounding.
+    """
+
+    first_s: float
+    slope_s: float = 0.0
+    square_s: float = 0.0
+    iterations: float = inf
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -47,6 +68,31 @@ class PolynomialTiming:
         time_s = _polynomial(self.decode_s, min(1.0, kv_share))
         return max(self.decode_min_s, time_s + self.decode_per_sequence_s * sequences)
 
+    @property
+    def decode_follows_kv(self) -> bool:
+        """Whether decoding takes longer or shorter with more KV in use."""
+        return any(self.decode_s[1:])
+
+    def decode_course(self, sequences: int, kv_share: float, growth: float) -> DecodeCourse:
+        """The decode times from `kv_share` on, which grows by `growth` in each iteration.
+
+        One polynomial describes them while neither clamp of `decode_time_s` binds. The share
+        reaches 1 in a known iteration, and from there on the time is constant. Whether
+        `decode_min_s` might bind is told by the least Bernstein coefficient on [0, 1], which is
+        a lower bound. If it might, or the degree is above two, the course is of one iteration.
+        """
+        first_s = self.decode_time_s(sequences, kv_share)
+        if kv_share >= 1.0:
+            return DecodeCourse(first_s)
+        if len(self.decode_s) > 3:
+            return DecodeCourse(first_s, iterations=1)
+        c0, c1, c2 = (*self.decode_s, 0.0, 0.0)[:3]
+        least_s = min(c0, c0 + c1 / 2.0, c0 + c1 + c2) + self.decode_per_sequence_s * sequences
+        if least_s < self.decode_min_s:
+            return DecodeCourse(first_s, iterations=1)
+        slope_s = (c1 + 2.0 * c2 * kv_share) * growth
+        return DecodeCourse(first_s, slope_s, c2 * growth * growth)
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class TableTiming:
@@ -71,6 +117,13 @@ class TableTiming:
 
     def decode_time_s(self, sequences: int, kv_share: float) -> float:
         return _interpolate(self.decode, float(sequences)) if sequences else 0.0
+
+    @property
+    def decode_follows_kv(self) -> bool:
+        return False
+
+    def decode_course(self, sequences: int, kv_share: float, growth: float) -> DecodeCourse:
+        return DecodeCourse(self.decode_time_s(sequences, kv_share))
 
 
 Timing = PolynomialTiming | TableTiming
@@ -111,6 +164,23 @@ class EngineProfile:
         time_s = self.timing.prefill_time_s(prefill_tokens)
         time_s += self.timing.decode_time_s(sequences, share)
         return time_s / self.speed
+
+    def decode_course(self, *, sequences: int, kv_used_tokens: int) -> DecodeCourse:
+        """Times of iterations that only decode, a token more for each sequence in each.
+
+        That of the first is `iteration_s`.
+        """
+        share, growth = kv_used_tokens / self.kv_tokens, sequences / self.kv_tokens
+        course = self.timing.decode_course(sequences, share, growth)
+        iterations = course.iterations
+        if course.slope_s or course.square_s:
+            iterations = (self.kv_tokens - kv_used_tokens) // sequences + 1
+        return DecodeCourse(
+            course.first_s / self.speed,
+            course.slope_s / self.speed,
+            course.square_s / self.speed,
+            iterations,
+        )
 
     def idle_prefill_s(self, isl_tokens: int) -> float:
         """Seconds from arrival to first token on an idle replica for a prompt of this length."""

@@ -8,79 +8,127 @@ member emits its last token, and the steps (one in `block_tokens`) in which it e
 Invariant: the sum, the steps and the entries are those of the present members.
 """
 
+from collections.abc import Hashable
+from heapq import heappop, heappush
+
 from weir.engine.request import Sequence, SequenceState
 
 __all__ = ["DecodeBatch"]
 
+_DECODING = SequenceState.DECODING
+
 
 class DecodeBatch:
-    """Members in the order of their admission, and the number of the step."""
+    """Members in the order of their admission, and the number of the step.
 
-    __slots__ = ("_anchors", "_block_tokens", "_entering", "_finishing", "members", "step")
+    `changed` is set when a member joins or leaves, for whoever wants to know and resets it.
+    """
+
+    __slots__ = (
+        "_anchors",
+        "_block_tokens",
+        "_entering",
+        "_finishing",
+        "_last_steps",
+        "changed",
+        "members",
+        "step",
+    )
 
     def __init__(self, block_tokens: int) -> None:
-        self.members: dict[str, Sequence] = {}
+        self.members: dict[Hashable, Sequence] = {}
         self.step = 0
+        self.changed = True
         self._block_tokens = block_tokens
         self._anchors = 0
-        self._finishing: dict[int, dict[str, Sequence]] = {}
+        # By the step of their last token; the heap has each of these steps, and stale ones.
+        self._finishing: dict[int, list[Sequence]] = {}
+        self._last_steps: list[int] = []
         # How many members enter a block in the step after step s, at index s % block_tokens.
         self._entering = [0] * block_tokens
-
-    def __len__(self) -> int:
-        return len(self.members)
 
     @property
     def tokens(self) -> int:
         """Tokens of all members together, between two steps."""
         return self._anchors + len(self.members) * self.step
 
-    @property
-    def blocks_entered(self) -> int:
-        """Blocks that the next step needs beyond those that the members have."""
-        return self._entering[self.step % self._block_tokens]
-
     def newest(self) -> Sequence:
         """The member admitted last. Raises `StopIteration` when there is none."""
         return next(reversed(self.members.values()))
 
-    def last_tokens(self) -> list[Sequence]:
-        """The members whose last token comes out of the present step."""
-        return list(self._finishing.get(self.step, {}).values())
-
     def join(self, sequence: Sequence) -> None:
         """Add a sequence that has emitted a token in the step that is just over."""
-        request = sequence.request
-        sequence.state = SequenceState.DECODING
-        sequence.anchor = sequence.tokens - self.step
-        sequence.finish_step = request.prompt_tokens + request.output_tokens - sequence.anchor
+        step = self.step
+        sequence.state = _DECODING
+        sequence.anchor = anchor = sequence.tokens - step
         self.members[sequence.id] = sequence
-        self._anchors += sequence.anchor
-        self._finishing.setdefault(sequence.finish_step, {})[sequence.id] = sequence
-        self._entering[(1 - sequence.anchor) % self._block_tokens] += 1
+        self._anchors += anchor
+        self._entering[(1 - anchor) % self._block_tokens] += 1
+        self.changed = True
+        last_step = sequence.last_tokens - anchor
+        finishing = self._finishing.get(last_step)
+        if finishing is None:
+            self._finishing[last_step] = [sequence]
+            heappush(self._last_steps, last_step)
+        else:
+            finishing.append(sequence)
 
     def leave(self, sequence: Sequence, *, in_step: bool) -> None:
-        """Remove a member and settle how far it came; `in_step`: this step is not over."""
-        tokens = sequence.anchor + self.step
-        sequence.emitted = tokens - in_step - sequence.request.prompt_tokens
-        sequence.computed = tokens - 1
-        sequence.blocks = -(-sequence.computed // self._block_tokens)
-        del self.members[sequence.id]
-        self._anchors -= sequence.anchor
-        bucket = self._finishing[sequence.finish_step]
-        del bucket[sequence.id]
-        if not bucket:
-            del self._finishing[sequence.finish_step]
-        self._entering[(1 - sequence.anchor) % self._block_tokens] -= 1
+        """Remove a member before its last token; `in_step`: the present step is not over."""
+        last_step = sequence.last_tokens - sequence.anchor
+        finishing = self._finishing[last_step]
+        finishing.remove(sequence)
+        if not finishing:
+            del self._finishing[last_step]
+        self._settle(sequence)
+        sequence.tokens -= in_step
+
+    def finish(self) -> list[Sequence]:
+        """Remove and return the members whose last token comes out of the present step."""
+        finished = self._finishing.pop(self.step, None)
+        if finished is None:
+            return []
+        for sequence in finished:
+            self._settle(sequence)
+        return finished
+
+    def blocks_entered(self, steps: int) -> int:
+        """Blocks that the next `steps` steps need beyond those that the members have."""
+        entering, block_tokens = self._entering, self._block_tokens
+        at = self.step % block_tokens
+        if steps == 1:
+            return entering[at]
+        rounds, steps = divmod(steps, block_tokens)
+        blocks = rounds * len(self.members) + sum(entering[at : at + steps])
+        beyond = at + steps - block_tokens
+        return blocks + sum(entering[:beyond]) if beyond > 0 else blocks
 
     def steady_steps(self, free_blocks: int) -> int:
         """Steps after the present one until a member finishes or a block is wanting."""
-        if not self.members:
+        members, last_steps = len(self.members), self._last_steps
+        if not members:
             return 0
-        count, last = 0, min(self._finishing) - self.step
-        while count < last:
-            free_blocks -= self._entering[(self.step + count) % self._block_tokens]
+        while last_steps[0] not in self._finishing:
+            heappop(last_steps)
+        steps, block_tokens = last_steps[0] - self.step, self._block_tokens
+        if members * (steps // block_tokens + 1) <= free_blocks:
+            return steps
+        rounds, free_blocks = divmod(free_blocks, members)
+        fitting = rounds * block_tokens
+        while fitting < steps:
+            free_blocks -= self._entering[(self.step + fitting) % block_tokens]
             if free_blocks < 0:
-                break
-            count += 1
-        return count
+                return fitting
+            fitting += 1
+        return steps
+
+    def _settle(self, sequence: Sequence) -> None:
+        """Remove a member from the sums and tell it how far it came."""
+        anchor, block_tokens = sequence.anchor, self._block_tokens
+        sequence.tokens = tokens = anchor + self.step
+        sequence.computed = computed = tokens - 1
+        sequence.blocks = -(-computed // block_tokens)
+        del self.members[sequence.id]
+        self._anchors -= anchor
+        self._entering[(1 - anchor) % block_tokens] -= 1
+        self.changed = True

@@ -1,13 +1,10 @@
 """One forward pass as planned, and what came of it."""
 
-from dataclasses import dataclass, field
-
 from weir.engine.request import Sequence
 
 __all__ = ["Iteration", "Outcome"]
 
 
-@dataclass(slots=True, kw_only=True, eq=False)
 class Iteration:
     """One forward pass: what it works on and when it ends.
 
@@ -16,20 +13,32 @@ class Iteration:
     `preempted` lost their place when it was planned.
     """
 
-    start_s: float
-    duration_s: float
-    prefill_tokens: int
-    sequences: int
-    context_tokens: int
-    joining: list[Sequence] = field(default_factory=list)
-    preempted: list[Sequence] = field(default_factory=list)
+    __slots__ = (
+        "context_tokens",
+        "end_s",
+        "joining",
+        "preempted",
+        "prefill_tokens",
+        "sequences",
+        "start_s",
+    )
+
+    def __init__(
+        self, start_s: float, sequences: int, context_tokens: int, preempted: list[Sequence]
+    ) -> None:
+        self.start_s = start_s
+        self.end_s = start_s
+        self.prefill_tokens = 0
+        self.sequences = sequences
+        self.context_tokens = context_tokens
+        self.joining: list[Sequence] = []
+        self.preempted = preempted
 
     @property
-    def end_s(self) -> float:
-        return self.start_s + self.duration_s
+    def duration_s(self) -> float:
+        return self.end_s - self.start_s
 
 
-@dataclass(slots=True, kw_only=True, eq=False)
 class Outcome:
     """What an iteration brought: `emitted` tokens, one for each sequence it served to its end.
 
@@ -37,6 +46,9 @@ class Outcome:
     last token it was; `first` of them had none before.
     """
 
-    emitted: int
-    first: list[Sequence]
-    finished: list[Sequence]
+    __slots__ = ("emitted", "finished", "first")
+
+    def __init__(self, emitted: int, first: list[Sequence], finished: list[Sequence]) -> None:
+        self.emitted = emitted
+        self.first = first
+        self.finished = finished

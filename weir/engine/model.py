@@ -16,7 +16,7 @@ Two simplifications: a sequence takes the blocks of all its tokens when admitted
 chunk, and only prompts enter the prefix cache, not what was generated.
 """
 
-from collections.abc import Collection
+from collections.abc import Collection, Hashable
 
 from weir.domain.profile import EngineProfile
 from weir.engine.batch import DecodeBatch
@@ -24,8 +24,16 @@ from weir.engine.iteration import Iteration, Outcome
 from weir.engine.kv import KvCache
 from weir.engine.queue import WaitingQueue
 from weir.engine.request import Refusal, Request, Sequence, SequenceState
+from weir.engine.stretch import Stretch
+from weir.engine.timing import IterationTiming
 
 __all__ = ["EngineModel"]
+
+_WAITING = SequenceState.WAITING
+_PREFILLING = SequenceState.PREFILLING
+_DECODING = SequenceState.DECODING
+_HELD = SequenceState.HELD
+_DONE = SequenceState.DONE
 
 
 class EngineModel:
@@ -37,18 +45,24 @@ class EngineModel:
         self.preemptions = 0
         self.prefix_queried_tokens = 0
         self.prefix_hit_tokens = 0
+        self.iteration: Iteration | None = None
+        """The iteration in progress."""
+        self._block_tokens = profile.block_tokens
+        self._max_batched_tokens = profile.max_batched_tokens
         self._max_running = min(profile.max_sequences, profile.max_batched_tokens)
-        self._sequences: dict[str, Sequence] = {}
+        self._chunked = profile.chunked_prefill
+        self._sequences: dict[Hashable, Sequence] = {}
         self._waiting = WaitingQueue()
         self._partial: Sequence | None = None
         self._joining = 0
         self._batch = DecodeBatch(profile.block_tokens)
-        self._iteration: Iteration | None = None
+        self._timing = IterationTiming(profile)
+        self._stretch = Stretch()
 
     @property
     def kv_total_tokens(self) -> int:
         """What the KV space holds: most tokens (prompt + output - 1) a sequence can have."""
-        return self.kv.total_blocks * self.profile.block_tokens
+        return self.kv.total_blocks * self._block_tokens
 
     @property
     def decoding(self) -> Collection[Sequence]:
@@ -57,11 +71,11 @@ class EngineModel:
 
     @property
     def running(self) -> int:
-        return len(self._batch) + self._joining + (self._partial is not None)
+        return len(self._batch.members) + self._joining + (self._partial is not None)
 
     @property
     def waiting(self) -> int:
-        return len(self._waiting)
+        return self._waiting.count
 
     @property
     def pending_tokens(self) -> int:
@@ -76,12 +90,7 @@ class EngineModel:
 
     @property
     def kv_used_tokens(self) -> int:
-        return self.kv.used_blocks * self.profile.block_tokens
-
-    @property
-    def iteration(self) -> Iteration | None:
-        """The iteration in progress."""
-        return self._iteration
+        return self.kv.used_blocks * self._block_tokens
 
     def submit(self, request: Request, now_s: float) -> Refusal | None:
         """Queue a request; a refusal (and no effect) if it could never run.
@@ -93,39 +102,42 @@ class EngineModel:
         refusal = self._refusal(request)
         if refusal is not None:
             return refusal
-        hashes: tuple[int, ...] = ()
-        if self.profile.prefix_caching:
-            hashes = request.block_hashes[: request.prompt_tokens // self.profile.block_tokens]
+        hashes = request.block_hashes
+        if hashes:
+            full_blocks = request.prompt_tokens // self._block_tokens
+            hashes = hashes[:full_blocks] if self.profile.prefix_caching else ()
         sequence = Sequence(request, hashes, now_s)
         self._sequences[request.id] = sequence
         self._waiting.append(sequence)
         return None
 
-    def abort(self, request_id: str) -> bool:
+    def abort(self, request_id: Hashable) -> bool:
         """Drop a request in any state and free its KV; False if it is not here.
 
         In the middle of an iteration the pass goes on as planned, without its token.
         """
-        sequence = self._sequences.get(request_id)
+        sequence = self._sequences.pop(request_id, None)
         if sequence is None:
             return False
         state = sequence.state
-        if state is SequenceState.WAITING:
+        if state is _WAITING:
+            sequence.state = _DONE
             self._waiting.remove(sequence)
-        elif state is SequenceState.DECODING:
-            self._batch.leave(sequence, in_step=self._iteration is not None)
+            return True
+        if state is _DECODING:
+            self._batch.leave(sequence, in_step=self.iteration is not None)
         elif sequence is self._partial:
             self._partial = None
-        elif state is SequenceState.PREFILLING:
+        elif state is _PREFILLING:
             self._joining -= 1
-        self._free(sequence, SequenceState.DONE)
-        del self._sequences[request_id]
+        sequence.state = _DONE
+        self._free(sequence)
         return True
 
-    def release(self, request_id: str) -> bool:
+    def release(self, request_id: Hashable) -> bool:
         """Free the KV of a finished prefill that was held; False if it is not held."""
         sequence = self._sequences.get(request_id)
-        if sequence is None or sequence.state is not SequenceState.HELD:
+        if sequence is None or sequence.state is not _HELD:
             return False
         return self.abort(request_id)
 
@@ -135,30 +147,27 @@ class EngineModel:
         Requests submitted later than `now_s` are not seen, so a driver that wakes late can
         start it where the last one ended. Raises `RuntimeError` if one is in progress.
         """
-        if self._iteration is not None:
+        if self.iteration is not None:
             raise RuntimeError("the iteration in progress must be finished first")
-        preempted = self._make_room()
         batch = self._batch
-        iteration = Iteration(
-            start_s=now_s,
-            duration_s=0.0,
-            prefill_tokens=0,
-            sequences=len(batch),
-            context_tokens=batch.tokens,
-            preempted=preempted,
-        )
-        budget = self._continue_prefill(iteration, self.profile.max_batched_tokens - len(batch))
-        if not preempted:
+        preempted = self._make_room() if batch.members else []
+        iteration = Iteration(now_s, len(batch.members), batch.tokens, preempted)
+        budget = self._max_batched_tokens - iteration.sequences
+        if self._partial is not None:
+            budget = self._continue_prefill(iteration, self._partial, budget)
+        if self._waiting.count and not preempted:
             self._admit(iteration, budget)
-        if not iteration.sequences and not iteration.prefill_tokens:
+        if iteration.joining or iteration.prefill_tokens:
+            batch.changed = True
+            iteration.end_s = now_s + self._timing.iteration_s(
+                iteration.prefill_tokens, iteration.sequences, iteration.context_tokens
+            )
+        elif iteration.sequences:
+            iteration.end_s = self._extend_stretch(iteration)
+        else:
             return None
         batch.step += 1
-        iteration.duration_s = self.profile.iteration_s(
-            prefill_tokens=iteration.prefill_tokens,
-            sequences=iteration.sequences,
-            kv_used_tokens=iteration.context_tokens,
-        )
-        self._iteration = iteration
+        self.iteration = iteration
         return iteration
 
     def finish(self, iteration: Iteration) -> Outcome:
@@ -166,60 +175,100 @@ class EngineModel:
 
         Raises `RuntimeError` if `iteration` is not the one in progress.
         """
-        if iteration is not self._iteration:
+        if iteration is not self.iteration:
             raise RuntimeError("this iteration is not in progress")
-        self._iteration = None
-        emitted = len(self._batch)
-        finished = self._batch.last_tokens()
+        self.iteration = None
+        emitted = len(self._batch.members)
+        finished = self._batch.finish()
         for sequence in finished:
-            self._batch.leave(sequence, in_step=False)
             self._complete(sequence)
-        first = []
+        first: list[Sequence] = []
         for sequence in iteration.joining:
-            if sequence.state is not SequenceState.PREFILLING:
+            if sequence.state is not _PREFILLING:
                 continue
             emitted += 1
-            sequence.emitted += 1
+            sequence.tokens += 1
             if sequence.first_token_s is None:
                 sequence.first_token_s = iteration.end_s
                 first.append(sequence)
-            if sequence.emitted == sequence.request.output_tokens:
+            if sequence.tokens == sequence.last_tokens:
                 self._complete(sequence)
                 finished.append(sequence)
             else:
                 self._batch.join(sequence)
         self._joining = 0
-        return Outcome(emitted=emitted, first=first, finished=finished)
+        return Outcome(emitted, first, finished)
 
-    def repeats(self) -> int:
+    @property
+    def has_place(self) -> bool:
+        """Whether one more sequence could run, were there KV space for it."""
+        return self.running < self._max_running
+
+    def steady_iterations(self) -> int:
         """How many iterations after the one in progress will serve the very same sequences.
 
         That is if nothing is submitted, aborted or released until then; they differ only in a
-        token more for each sequence. 0 when somebody joins, leaves or prefills in this one.
+        token more for each sequence. 0 when somebody joins, leaves or prefills in this one, and
+        after one that preempted somebody, who may find a place at once.
         """
-        iteration = self._iteration
-        if iteration is None or iteration.prefill_tokens or iteration.joining:
+        iteration = self.iteration
+        if iteration is None or self._batch.changed or iteration.preempted:
             return 0
         head = self._waiting.head
         if head is not None and head.submitted_s > iteration.start_s:
             return 0  # it has not been looked at yet; one that has been still finds no place
-        return self._batch.steady_steps(self.kv.free_blocks)
+        steady = self._batch.steady_steps(self.kv.total_blocks - self.kv.used_blocks)
+        return int(min(steady, self._stretch.most - self._stretch.count))
+
+    def skip(self, iterations: int) -> None:
+        """Let so many steady iterations begin and end; the one in progress is then a later one.
+
+        The same as to `finish` and `begin` them, in one go.
+        """
+        iteration = self.iteration
+        if iteration is None or not iterations:
+            return
+        stretch, batch = self._stretch, self._batch
+        self.kv.grow(batch.blocks_entered(iterations))
+        batch.step += iterations
+        iteration.context_tokens += iterations * iteration.sequences
+        iteration.start_s = stretch.end_s(stretch.count + iterations - 1)
+        iteration.end_s = stretch.advance(iterations)
+
+    def steady_before(self, now_s: float, steady: int) -> int:
+        """How many of the next `steady` iterations have begun before `now_s`."""
+        return self._stretch.over_before(now_s, steady)
+
+    def steady_end_s(self, steady: int) -> float:
+        """When the last of the next `steady` iterations ends."""
+        return self._stretch.end_s(self._stretch.count + steady)
 
     def _refusal(self, request: Request) -> Refusal | None:
-        prompt, most = request.prompt_tokens, self.profile.max_batched_tokens
-        if not (self.profile.chunked_prefill or request.prefilled) and prompt > most:
+        prompt, most = request.prompt_tokens, self._max_batched_tokens
+        if not (self._chunked or request.prefilled) and prompt > most:
             return Refusal(needed_tokens=prompt, limit_tokens=most)
         needed = prompt + request.output_tokens - 1
         if needed > self.kv_total_tokens:
             return Refusal(needed_tokens=needed, limit_tokens=self.kv_total_tokens)
         return None
 
+    def _extend_stretch(self, iteration: Iteration) -> float:
+        """Begin an iteration that only decodes; returns when it ends."""
+        stretch, batch = self._stretch, self._batch
+        if batch.changed or stretch.until_s != iteration.start_s or stretch.count >= stretch.most:
+            course = self._timing.course(iteration.sequences, iteration.context_tokens)
+            stretch.begin(iteration.start_s, course)
+            batch.changed = False
+        return stretch.advance(1)
+
     def _make_room(self) -> list[Sequence]:
         """Take the blocks that decoding sequences enter now; returns those preempted for it."""
+        kv, batch = self.kv, self._batch
         preempted: list[Sequence] = []
-        while self._batch.blocks_entered > self.kv.free_blocks:
+        while (entered := batch.blocks_entered(1)) > kv.total_blocks - kv.used_blocks:
             preempted.append(self._preempt_newest())
-        self.kv.grow(self._batch.blocks_entered)
+        if entered:
+            kv.grow(entered)
         return preempted
 
     def _preempt_newest(self) -> Sequence:
@@ -229,7 +278,8 @@ class EngineModel:
         else:
             sequence = self._batch.newest()
             self._batch.leave(sequence, in_step=False)
-        self._free(sequence, SequenceState.WAITING)
+        self._free(sequence)
+        sequence.state = _WAITING
         sequence.computed = 0
         sequence.prefilled = False
         sequence.preemptions += 1
@@ -237,19 +287,16 @@ class EngineModel:
         self._waiting.put_first(sequence)
         return sequence
 
-    def _continue_prefill(self, iteration: Iteration, budget: int) -> int:
+    def _continue_prefill(self, iteration: Iteration, sequence: Sequence, budget: int) -> int:
         """Give the sequence whose prefill is under way its next chunk; returns what is left."""
-        sequence = self._partial
-        if sequence is None:
-            return budget
         self._partial = None
         return budget - self._prefill(iteration, sequence, budget)
 
     def _prefill(self, iteration: Iteration, sequence: Sequence, budget: int) -> int:
         """Put up to `budget` tokens of the sequence into the iteration; returns how many."""
         chunk = sequence.tokens - sequence.computed
-        if self.profile.chunked_prefill:
-            chunk = min(budget, chunk)
+        if chunk > budget and self._chunked:
+            chunk = budget
         sequence.computed += chunk
         iteration.prefill_tokens += chunk
         if sequence.computed == sequence.tokens:
@@ -260,15 +307,18 @@ class EngineModel:
         return chunk
 
     def _admit(self, iteration: Iteration, budget: int) -> None:
-        while budget > 0 and self.running < self._max_running:
-            sequence = self._waiting.head
+        waiting = self._waiting
+        places = self._max_running - self.running
+        while budget > 0 and places > 0:
+            sequence = waiting.head
             if (
                 sequence is None
                 or sequence.submitted_s > iteration.start_s
                 or not self._place(sequence, budget, alone=not iteration.prefill_tokens)
             ):
                 return
-            self._waiting.remove(sequence)
+            waiting.take()
+            places -= 1
             if sequence.prefilled:
                 sequence.computed = sequence.tokens
                 iteration.sequences += 1
@@ -285,27 +335,26 @@ class EngineModel:
         Without chunked prefill a preempted one may have grown longer than any budget. It goes
         when no other is prefilled in the iteration (`alone`).
         """
-        block_tokens = self.profile.block_tokens
-        blocks = -(-sequence.tokens // block_tokens)
-        if not (self.profile.chunked_prefill or sequence.prefilled):
-            hits = self.kv.resident(sequence.hashes)
-            new_tokens = sequence.tokens - self._reused_tokens(sequence, hits)
-            if new_tokens > budget and not (alone and new_tokens > self.profile.max_batched_tokens):
+        kv, hashes = self.kv, sequence.hashes
+        blocks = -(-sequence.tokens // self._block_tokens)
+        if not (self._chunked or sequence.prefilled):
+            new_tokens = sequence.tokens - self._reused_tokens(sequence, kv.resident(hashes))
+            if new_tokens > budget and not (alone and new_tokens > self._max_batched_tokens):
                 return False
-        if blocks - len(sequence.hashes) > self.kv.free_blocks:
+        if blocks - len(hashes) > kv.total_blocks - kv.used_blocks:
             return False
-        hits_taken = self.kv.acquire(sequence.hashes, blocks)
-        if hits_taken is None:
+        hits = kv.acquire(hashes, blocks)
+        if hits is None:
             return False
         sequence.blocks = blocks
-        sequence.state = SequenceState.PREFILLING
+        sequence.state = _PREFILLING
         if not sequence.prefilled:
-            self._reuse(sequence, self._reused_tokens(sequence, hits_taken))
+            self._reuse(sequence, self._reused_tokens(sequence, hits) if hits else 0)
         return True
 
     def _reused_tokens(self, sequence: Sequence, hits: int) -> int:
         """Tokens found in whole blocks of the cache; at least one is always computed anew."""
-        block_tokens = self.profile.block_tokens
+        block_tokens = self._block_tokens
         return min(hits, (sequence.tokens - 1) // block_tokens) * block_tokens
 
     def _reuse(self, sequence: Sequence, reused_tokens: int) -> None:
@@ -318,14 +367,13 @@ class EngineModel:
 
     def _complete(self, sequence: Sequence) -> None:
         if sequence.request.hold:
-            sequence.state = SequenceState.HELD
+            sequence.state = _HELD
             return
-        self._free(sequence, SequenceState.DONE)
+        sequence.state = _DONE
         del self._sequences[sequence.id]
+        self._free(sequence)
 
-    def _free(self, sequence: Sequence, state: SequenceState) -> None:
-        """Give back its blocks, if it has any; computed prompt blocks stay in the cache."""
-        if sequence.state is not SequenceState.WAITING:
-            computed_blocks = sequence.computed // self.profile.block_tokens
-            self.kv.release(sequence.hashes, sequence.blocks, computed_blocks)
-        sequence.state = state
+    def _free(self, sequence: Sequence) -> None:
+        """Give back its blocks; computed prompt blocks stay in the cache."""
+        computed_blocks = sequence.computed // self._block_tokens
+        self.kv.release(sequence.hashes, sequence.blocks, computed_blocks)

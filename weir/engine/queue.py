@@ -1,40 +1,67 @@
-"""Sequences that wait for a place: first come, first served, the preempted before all."""
+"""Sequences that wait for a place: first come, first served, the preempted before all.
 
-from collections import OrderedDict
+Invariant: `head`, `count` and `tokens` are of those whose state is WAITING. One that was aborted
+stays in the line behind the head, as DONE, until its turn or until most of the line is such.
+"""
 
-from weir.engine.request import Sequence
+from collections import deque
+
+from weir.engine.request import Sequence, SequenceState
 
 __all__ = ["WaitingQueue"]
+
+_WAITING = SequenceState.WAITING
 
 
 class WaitingQueue:
     """`tokens`: what the waiting will have to compute, the prefix cache aside."""
 
-    __slots__ = ("_sequences", "tokens")
+    __slots__ = ("_line", "count", "head", "tokens")
 
     def __init__(self) -> None:
-        self._sequences: OrderedDict[str, Sequence] = OrderedDict()
+        self.head: Sequence | None = None
+        self.count = 0
         self.tokens = 0
-
-    def __len__(self) -> int:
-        return len(self._sequences)
-
-    @property
-    def head(self) -> Sequence | None:
-        return next(iter(self._sequences.values()), None)
+        self._line: deque[Sequence] = deque()
 
     def append(self, sequence: Sequence) -> None:
-        self._sequences[sequence.id] = sequence
-        self.tokens += _work_tokens(sequence)
+        self.count += 1
+        if not sequence.prefilled:
+            self.tokens += sequence.tokens
+        if self.head is None:
+            self.head = sequence
+        else:
+            self._line.append(sequence)
 
     def put_first(self, sequence: Sequence) -> None:
-        self.append(sequence)
-        self._sequences.move_to_end(sequence.id, last=False)
+        self.count += 1
+        if not sequence.prefilled:
+            self.tokens += sequence.tokens
+        if self.head is not None:
+            self._line.appendleft(self.head)
+        self.head = sequence
+
+    def take(self) -> None:
+        """Remove the head, which is still as it was when it was put here."""
+        head, line = self.head, self._line
+        assert head is not None
+        self.count -= 1
+        if not head.prefilled:
+            self.tokens -= head.tokens
+        self.head = None
+        while line:
+            sequence = line.popleft()
+            if sequence.state is _WAITING:
+                self.head = sequence
+                return
 
     def remove(self, sequence: Sequence) -> None:
-        del self._sequences[sequence.id]
-        self.tokens -= _work_tokens(sequence)
-
-
-def _work_tokens(sequence: Sequence) -> int:
-    return 0 if sequence.prefilled else sequence.tokens
+        """Remove a sequence that is DONE from now on, wherever it is."""
+        if sequence is self.head:
+            self.take()
+            return
+        self.count -= 1
+        if not sequence.prefilled:
+            self.tokens -= sequence.tokens
+        if len(self._line) > 2 * self.count + 8:
+            self._line = deque(each for each in self._line if each.state is _WAITING)

@@ -6,6 +6,7 @@ has gone; then the engine has nothing of it left but KV that the shelf keeps.
 
 import asyncio
 import logging
+from collections.abc import Hashable
 from typing import Any
 
 from weir.engine.iteration import Iteration, Outcome
@@ -52,8 +53,8 @@ class EngineService:
             self._clock, settings.kv_hold_s, self._driver.release, self._on_expiry
         )
         self._fetcher = KvFetcher()
-        self._jobs: dict[str, _Job] = {}
-        self._streaming: dict[str, Answer] = {}
+        self._jobs: dict[Hashable, _Job] = {}
+        self._streaming: dict[Hashable, Answer] = {}
         self._submitted = 0
         self.address = ("", 0)
         """Where other engines fetch KV; set once the server listens."""
@@ -157,7 +158,7 @@ class EngineService:
         for sequence in outcome.finished:
             self._finish(sequence, iteration.end_s)
 
-    def _pass_on(self, decoding: list[str]) -> None:
+    def _pass_on(self, decoding: list[Hashable]) -> None:
         """A token each to the streams among these."""
         streaming = self._streaming
         for id in decoding:

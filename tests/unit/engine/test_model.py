@@ -266,11 +266,11 @@ def test_an_unchanging_batch_tells_for_how_long() -> None:
     model.submit(request("a", 10, 5), 0.0)
     iteration = model.begin(0.0)
     assert iteration is not None
-    assert model.repeats() == 0  # a prefills
+    assert model.steady_iterations() == 0  # a prefills
     model.finish(iteration)
     for left in (3, 2, 1, 0):
         iteration = model.begin(0.0)
-        assert model.repeats() == left
+        assert model.steady_iterations() == left
         assert iteration is not None
         model.finish(iteration)
 
