@@ -20,7 +20,7 @@ from weir.local.session import Options
 from weir.local.session import run as run_session
 from weir.runtime import lifecycle, logs
 from weir.runtime.lifecycle import Stop
-from weir.workload import TraceRequest, read_columns, superpose
+from weir.workload import TraceRequest, superpose, workload_of
 
 __all__ = ["configure", "run"]
 
@@ -42,9 +42,9 @@ def configure(parser: argparse.ArgumentParser) -> None:
     )
     parser.add_argument(
         "--trace",
-        type=Path,
         metavar="FILE",
-        help="replay this CSV of timestamp_s, isl, osl instead of the fleet's own",
+        help="replay this CSV of timestamp_s, isl, osl instead of the fleet's own trace, or "
+        "generated requests such as poisson:rate=6,isl=700,osl=180,for=600",
     )
     parser.add_argument("--no-replay", action="store_true", help="only serve")
     parser.add_argument(
@@ -100,13 +100,13 @@ def run(args: argparse.Namespace) -> int:
     return lifecycle.run(serve)
 
 
-def _requests(loaded: LoadedFleet, trace: Path | None, seed: int) -> Sequence[TraceRequest] | None:
+def _requests(loaded: LoadedFleet, trace: str | None, seed: int) -> Sequence[TraceRequest] | None:
     """What to replay; None if neither the user nor the fleet names a trace."""
     path = trace or loaded.workload.trace
     if path is None:
         print("weir up: the fleet names no trace (--trace FILE): serving only", file=sys.stderr)
         return None
-    columns = superpose(read_columns(path), loaded.workload.rate_scale, seed)
+    columns = superpose(workload_of(path, seed=seed), loaded.workload.rate_scale, seed)
     if not len(columns):
         raise TraceError(str(path), 1, "no request is left at the workload's rate_scale")
     return columns.requests()

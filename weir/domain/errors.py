@@ -3,6 +3,7 @@
 WeirError
 ├── FleetError                the Fleet document cannot be used; `problems` lists all of it
 ├── TraceError                a trace file cannot be read; names file and line
+├── WorkloadError             a generated workload cannot be made as it is described
 ├── PlannerError
 │   ├── InfeasibleFloorsError the pools' floors need more GPUs than the budget holds
 │   ├── StaleTermError        a grant from a GlobalPlanner that no longer leads
@@ -25,6 +26,7 @@ __all__ = [
     "UnavailableError",
     "UnknownPoolError",
     "WeirError",
+    "WorkloadError",
 ]
 
 
@@ -48,6 +50,14 @@ class TraceError(WeirError):
         super().__init__(f"{source}:{line}: {problem}")
         self.source = source
         self.line = line
+
+
+class WorkloadError(WeirError):
+    """A generated workload cannot be made as it is described."""
+
+    def __init__(self, source: str, problem: str) -> None:
+        super().__init__(f"{source}: {problem}")
+        self.source = source
 
 
 class PlannerError(WeirError):

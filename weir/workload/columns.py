@@ -36,6 +36,25 @@ class TraceColumns:
     reuse_tokens: NDArray[np.int64] | None = None
     """-1 where unknown; None if the trace has no such column."""
 
+    @classmethod
+    def plain(
+        cls,
+        timestamp_s: NDArray[np.float64],
+        isl_tokens: NDArray[np.int64],
+        osl_tokens: NDArray[np.int64],
+    ) -> "TraceColumns":
+        """Requests without names, in order of time."""
+        nobody = np.full(len(timestamp_s), -1, np.int32)
+        return cls(
+            timestamp_s=timestamp_s,
+            isl_tokens=isl_tokens,
+            osl_tokens=osl_tokens,
+            class_codes=nobody,
+            class_names=(),
+            tenant_codes=nobody,
+            tenant_names=(),
+        )
+
     def __len__(self) -> int:
         return len(self.timestamp_s)
 

@@ -1,13 +1,13 @@
 """Change the offered rate of a trace without changing its shape."""
 
 import math
-import random
 from collections.abc import Iterator
 
 import numpy as np
 from numpy.typing import NDArray
 
 from weir.workload.columns import TraceColumns
+from weir.workload.draws import generator_of
 
 __all__ = ["superpose"]
 
@@ -40,7 +40,7 @@ def superpose(
         return columns.between(start_s, end_s)
     times_s: list[NDArray[np.float64]] = []
     sources: list[NDArray[np.int64]] = []
-    for shifted_s, kept in _copies(columns.timestamp_s, factor, random.Random(seed)):
+    for shifted_s, kept in _copies(columns.timestamp_s, factor, generator_of(seed, "superpose")):
         inside = kept[(shifted_s[kept] >= start_s) & (shifted_s[kept] < end_s)]
         times_s.append(shifted_s[inside])
         sources.append(inside)
@@ -50,17 +50,16 @@ def superpose(
 
 
 def _copies(
-    times_s: NDArray[np.float64], factor: float, generator: random.Random
+    times_s: NDArray[np.float64], factor: float, rng: np.random.Generator
 ) -> Iterator[tuple[NDArray[np.float64], NDArray[np.int64]]]:
     """Times of all requests of each copy, and which of them the copy keeps."""
     whole, share = int(factor), factor - int(factor)
     everyone = np.arange(len(times_s))
-    offsets_s = [generator.uniform(-_MOST_SHIFT_S, _MOST_SHIFT_S) for _ in range(whole + 1)]
+    offsets_s = rng.uniform(-_MOST_SHIFT_S, _MOST_SHIFT_S, whole + 1).tolist()
     for offset_s in offsets_s[:whole]:
         yield _shifted(times_s, offset_s), everyone
     if share:
-        draws = np.random.Generator(np.random.PCG64(generator.getrandbits(128)))
-        kept = everyone[draws.random(len(times_s)) < share]
+        kept = everyone[rng.random(len(times_s)) < share]
         yield (_shifted(times_s, offsets_s[whole]) if whole else times_s), kept
 
 

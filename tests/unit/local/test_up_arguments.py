@@ -36,6 +36,7 @@ def refused(capsys: pytest.CaptureFixture[str]) -> Callable[..., str]:
         (("--port", "70000"), "--port: must be a port"),
         (("--fleet", "no/such.yaml"), "no/such.yaml: cannot be read"),
         (("--trace", "no/such.csv"), "no/such.csv:1: cannot be read"),
+        (("--trace", "poisson:rate=x"), "poisson:rate=x: rate must be a number"),
         (("--set", "spec.budget.gpus=none"), "spec.budget.gpus"),
         (("--bogus",), "unrecognized arguments: --bogus"),
     ],
