@@ -7,13 +7,13 @@ from contextlib import AsyncExitStack
 from globalplanner.adapters.nats import NatsPlans, NatsTerms, subscribe
 from globalplanner.adapters.rpc import SERVICE_NAME, Servicer
 from globalplanner.config import GlobalPlannerConfig
-from globalplanner.core.snapshot import Rules
 from globalplanner.leadership import Leadership
 from globalplanner.metrics import Metrics
+from globalplanner.parts import patience_of, rules_of
 from globalplanner.publisher import Publisher
-from globalplanner.service import GlobalPlanner, Patience
+from globalplanner.service import GlobalPlanner
 from weir.api.v1 import planner_pb2_grpc
-from weir.fleet import LoadedFleet, PlannerSettings
+from weir.fleet import LoadedFleet
 from weir.runtime import rpc
 from weir.runtime.address import split_address
 from weir.runtime.bus import Bus
@@ -25,8 +25,6 @@ __all__ = ["run"]
 
 _log = logging.getLogger("weir.globalplanner")
 _LAST_CALLS_S = 0.5
-_STALE_WALL_S = 3.0
-"""At high speeds a few missed samples are many model seconds."""
 
 
 async def run(config: GlobalPlannerConfig, loaded: LoadedFleet, clock: Clock, stop: Stop) -> None:
@@ -53,8 +51,8 @@ async def run(config: GlobalPlannerConfig, loaded: LoadedFleet, clock: Clock, st
         )
         planner = GlobalPlanner(
             fleet,
-            _rules(loaded.planner),
-            _patience(loaded.planner, clock),
+            rules_of(loaded.planner),
+            patience_of(loaded.planner, speed=clock.speed),
             clock,
             metrics,
             may_grow=leadership.sure,
@@ -78,20 +76,3 @@ async def run(config: GlobalPlannerConfig, loaded: LoadedFleet, clock: Clock, st
             leadership.run(planner, stop), planner.run(stop), publisher.run(planner, stop)
         )
     _log.info("the GlobalPlanner has ended; pools keep what they have")
-
-
-def _rules(settings: PlannerSettings) -> Rules:
-    return Rules(
-        utilization=settings.utilization,
-        backlog_horizon_s=settings.backlog_horizon_s,
-        scale_down_dwell_s=settings.scale_down_dwell_s,
-    )
-
-
-def _patience(settings: PlannerSettings, clock: Clock) -> Patience:
-    return Patience(
-        interval_s=settings.interval_s,
-        stale_s=max(settings.telemetry_stale_s, _STALE_WALL_S * clock.speed),
-        grant_valid_s=settings.grant_valid_s,
-        silent_s=settings.grant_valid_s,
-    )

@@ -29,11 +29,11 @@ from weir.domain.telemetry import TrafficSample
 from weir.runtime.clock import Clock
 from weir.runtime.lifecycle import Stop
 
-__all__ = ["GlobalPlanner", "Patience"]
+__all__ = ["SETTLE_WALL_S", "GlobalPlanner", "Patience"]
 
 _log = logging.getLogger("weir.globalplanner")
 _CHANGES_KEPT = 200
-_SETTLE_WALL_S = 0.05
+SETTLE_WALL_S = 0.05
 """After a report that changes what is held, others may be about to come."""
 
 
@@ -54,6 +54,7 @@ class _Tally:
     peak_charged_gpus: int = 0
     violations: int = 0
     changes: deque[Change] = field(default_factory=lambda: deque(maxlen=_CHANGES_KEPT))
+    changed: int = 0
 
 
 class GlobalPlanner:
@@ -92,7 +93,8 @@ class GlobalPlanner:
         )
         self._memory = Memory()
         self._tally = _Tally()
-        self._wake = asyncio.Event()
+        self.wake = asyncio.Event()
+        """Set when what pools hold has changed: it is time to decide."""
         self._ledger: Ledger | None = None
         self._led_since_s = 0.0
         self._why_not_leading = "has no term yet"
@@ -118,6 +120,11 @@ class GlobalPlanner:
         """How often charges went above a limit, in all terms of this process."""
         current = self._ledger.violations if self._ledger is not None else 0
         return self._tally.violations + current
+
+    def changes_after(self, count: int) -> list[Change]:
+        """Those after the first `count` changes of this process, as far as they are kept."""
+        kept = self._tally.changes
+        return list(kept)[max(0, len(kept) - max(0, self._tally.changed - count)) :]
 
     def not_ready(self) -> str | None:
         """Why this process does not lead; None if it does."""
@@ -233,26 +240,27 @@ class GlobalPlanner:
             self.yield_to(f"pool {report.pool_id} acts on a grant of term {error.seen_term}")
             raise UnavailableError(f"this GlobalPlanner {self.not_ready()}") from None
         if receipt.changed:
-            self._wake.set()
+            self.wake.set()
         return receipt.grant
 
     async def _rest(self, stop: Stop) -> None:
         """Until the next interval, a change of what is held, or the stop."""
         waits = {
-            asyncio.ensure_future(self._wake.wait()),
+            asyncio.ensure_future(self.wake.wait()),
             asyncio.ensure_future(stop.wait()),
         }
         interval_s = self._clock.wall_span_s(self._patience.interval_s)
         try:
             await asyncio.wait(waits, timeout=interval_s, return_when=asyncio.FIRST_COMPLETED)
-            if self._wake.is_set():
-                await stop.sleep(_SETTLE_WALL_S)
+            if self.wake.is_set():
+                await stop.sleep(SETTLE_WALL_S)
         finally:
             for wait in waits:
                 wait.cancel()
-        self._wake.clear()
+        self.wake.clear()
 
     def _note(self, at_s: float, pool_id: PoolId, before: int, after: int, reason: str) -> None:
+        self._tally.changed += 1
         self._tally.changes.append(
             Change(at_s=at_s, pool_id=pool_id, before=before, after=after, reason=reason)
         )

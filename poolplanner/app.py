@@ -10,12 +10,10 @@ from poolplanner.adapters.global_planner import GlobalPlannerClient
 from poolplanner.adapters.local_actuator import LocalActuator
 from poolplanner.adapters.nats import MembersBucket, subscribe
 from poolplanner.config import PoolPlannerConfig
-from poolplanner.core.observe import Telemetry
-from poolplanner.core.pace import Pace
-from poolplanner.core.report import Reporter
 from poolplanner.metrics import Metrics
+from poolplanner.parts import pace_of, reporter_of, schedule_of
 from poolplanner.ports import Actuator
-from poolplanner.service import Origin, PoolPlanner, Schedule
+from poolplanner.service import Origin, PoolPlanner
 from weir.domain.errors import FleetError
 from weir.domain.fleet import PoolSpec
 from weir.domain.ids import PoolId
@@ -32,8 +30,6 @@ __all__ = ["run"]
 
 _log = logging.getLogger("weir.poolplanner")
 _LAST_ROUND_S = 1.0
-_STALE_WALL_S = 3.0
-"""Engines and routers report once a wall second; at high speeds that is many model seconds."""
 
 
 async def run(config: PoolPlannerConfig, loaded: LoadedFleet, clock: Clock, stop: Stop) -> None:
@@ -44,7 +40,7 @@ async def run(config: PoolPlannerConfig, loaded: LoadedFleet, clock: Clock, stop
     """
     spec, acts = _pool(config, loaded)
     metrics = Metrics(spec.id)
-    reporter = _reporter(spec, loaded, clock)
+    reporter = reporter_of(spec, loaded, speed=clock.speed)
     async with AsyncExitStack() as stack:
         bus = await Bus.connect(config.nats, name=f"pool-planner {spec.id}")
         stack.push_async_callback(bus.close)
@@ -54,11 +50,7 @@ async def run(config: PoolPlannerConfig, loaded: LoadedFleet, clock: Clock, stop
         started_ms = time.time_ns() // 1_000_000
         planner = PoolPlanner(
             reporter=reporter,
-            pace=Pace(
-                max_replicas=spec.max_replicas,
-                settle_s=config.settle_s,
-                unsettled_s=config.unsettled_s,
-            ),
+            pace=pace_of(spec, settle_s=config.settle_s, unsettled_s=config.unsettled_s),
             actuator=_actuator(config, spec, stack),
             planner=GlobalPlannerClient(
                 channel, config.global_planner, timeout_s=config.rpc_timeout_s
@@ -66,11 +58,7 @@ async def run(config: PoolPlannerConfig, loaded: LoadedFleet, clock: Clock, stop
             members=MembersBucket(bus, loaded.fleet.name, spec.id),
             clock=clock,
             metrics=metrics,
-            schedule=Schedule(
-                interval_s=loaded.planner.interval_s,
-                drain_s=loaded.planner.drain_s,
-                silence_s=loaded.planner.grant_valid_s,
-            ),
+            schedule=schedule_of(loaded.planner),
             origin=Origin(sequence=started_ms, version=started_ms),
             acts=acts,
         )
@@ -94,22 +82,6 @@ def _pool(config: PoolPlannerConfig, loaded: LoadedFleet) -> tuple[PoolSpec, boo
         problem = f"pool {config.pool!r} is scaled on this machine: give --actuator HOST:PORT"
         raise FleetError(str(loaded.path), [problem])
     return loaded.fleet.pool(PoolId(config.pool)), acts
-
-
-def _reporter(spec: PoolSpec, loaded: LoadedFleet, clock: Clock) -> Reporter:
-    stale_s = max(loaded.planner.telemetry_stale_s, _STALE_WALL_S * clock.speed)
-    classes = loaded.fleet.classes
-    return Reporter(
-        spec=spec,
-        classes=classes,
-        telemetry=Telemetry(
-            pool_id=spec.id,
-            stale_s=stale_s,
-            percentile=max(c.slo.percentile for c in classes),
-        ),
-        utilization=loaded.planner.utilization,
-        osl_prior_tokens=loaded.router.osl_prior_tokens,
-    )
 
 
 def _actuator(config: PoolPlannerConfig, spec: PoolSpec, stack: AsyncExitStack) -> Actuator:

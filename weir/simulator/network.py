@@ -60,6 +60,21 @@ class Network:
 
         self._transmit(source, target, kind, arrive)
 
+    def send_value(
+        self,
+        source: Process,
+        target: Process,
+        kind: Kind,
+        take: Callable[[_T], object],
+        value: _T,
+    ) -> None:
+        """Hand `value` to `take` at the target."""
+
+        def deliver() -> None:
+            take(value)
+
+        self.send(source, target, kind, deliver)
+
     def ask(
         self,
         source: Process,
@@ -68,10 +83,12 @@ class Network:
         serve: Callable[[], _T],
         *,
         timeout_s: float,
+        once: bool = False,
     ) -> Reply[_T]:
         """Let the target do `serve` and bring its result or `WeirError` back.
 
-        Without an answer in time: `UnavailableError`; whether it was done is then unknown.
+        Without an answer in time: `UnavailableError`; whether it was or will be done is then
+        unknown. `once`: a doubled request is not served a second time.
         """
         reply: Reply[_T] = Reply()
         life = source.life
@@ -83,7 +100,13 @@ class Network:
 
             self._transmit(target, source, kind, arrive)
 
+        served = False
+
         def serve_there() -> None:
+            nonlocal served
+            if once and served:
+                return
+            served = True
             try:
                 value = serve()
             except WeirError as error:

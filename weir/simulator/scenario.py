@@ -2,6 +2,7 @@
 
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
+from functools import cached_property
 from random import Random
 
 import numpy as np
@@ -40,6 +41,11 @@ class Scenario:
     @property
     def fleet(self) -> Fleet:
         return self.loaded.fleet
+
+    @cached_property
+    def first_size(self) -> Mapping[PoolId, int]:
+        """Replicas that every policy starts with."""
+        return {p.id: max(4, p.min_replicas) for p in self.fleet.pools}
 
     @classmethod
     def of(
@@ -95,8 +101,6 @@ def _true_classes(fleet: Fleet, columns: TraceColumns) -> NDArray[np.intp]:
     return np.where(by_name >= 0, by_name, by_length)
 
 
-def _within(
-    tokens: NDArray[np.int64], low: int, high: int | None
-) -> NDArray[np.bool_]:
+def _within(tokens: NDArray[np.int64], low: int, high: int | None) -> NDArray[np.bool_]:
     inside = tokens >= low
     return inside if high is None else inside & (tokens < high)

@@ -152,9 +152,7 @@ class PlainGateway:
         replica.load += 1.0
         call.prefill = call.decode = replica
         call.state = replica
-        request = Request(
-            id=call.id, prompt_tokens=call.isl_tokens, output_tokens=call.osl_tokens
-        )
+        request = Request(id=call.id, prompt_tokens=call.isl_tokens, output_tokens=call.osl_tokens)
         if replica.submit(call, request) is not None:
             self._fail(call)
 

@@ -1,0 +1,27 @@
+"""The parts of a GlobalPlanner as the Fleet document wants them."""
+
+from globalplanner.core.snapshot import Rules
+from globalplanner.service import Patience
+from weir.fleet import PlannerSettings
+
+__all__ = ["patience_of", "rules_of"]
+
+_STALE_WALL_S = 3.0
+"""At high speeds a few missed samples are many model seconds."""
+
+
+def rules_of(settings: PlannerSettings) -> Rules:
+    return Rules(
+        utilization=settings.utilization,
+        backlog_horizon_s=settings.backlog_horizon_s,
+        scale_down_dwell_s=settings.scale_down_dwell_s,
+    )
+
+
+def patience_of(settings: PlannerSettings, *, speed: float) -> Patience:
+    return Patience(
+        interval_s=settings.interval_s,
+        stale_s=max(settings.telemetry_stale_s, _STALE_WALL_S * speed),
+        grant_valid_s=settings.grant_valid_s,
+        silent_s=settings.grant_valid_s,
+    )

@@ -1,0 +1,40 @@
+"""The parts of one pool planner as the Fleet document wants them."""
+
+from poolplanner.core.observe import Telemetry
+from poolplanner.core.pace import Pace
+from poolplanner.core.report import Reporter
+from poolplanner.service import Schedule
+from weir.domain.fleet import PoolSpec
+from weir.fleet import LoadedFleet, PlannerSettings
+
+__all__ = ["pace_of", "reporter_of", "schedule_of"]
+
+_STALE_WALL_S = 3.0
+"""Engines and routers report once a wall second; at high speeds that is many model seconds."""
+
+
+def reporter_of(spec: PoolSpec, loaded: LoadedFleet, *, speed: float) -> Reporter:
+    classes = loaded.fleet.classes
+    return Reporter(
+        spec=spec,
+        classes=classes,
+        telemetry=Telemetry(
+            pool_id=spec.id,
+            stale_s=max(loaded.planner.telemetry_stale_s, _STALE_WALL_S * speed),
+            percentile=max(c.slo.percentile for c in classes),
+        ),
+        utilization=loaded.planner.utilization,
+        osl_prior_tokens=loaded.router.osl_prior_tokens,
+    )
+
+
+def pace_of(spec: PoolSpec, *, settle_s: float, unsettled_s: float) -> Pace:
+    return Pace(max_replicas=spec.max_replicas, settle_s=settle_s, unsettled_s=unsettled_s)
+
+
+def schedule_of(settings: PlannerSettings) -> Schedule:
+    return Schedule(
+        interval_s=settings.interval_s,
+        drain_s=settings.drain_s,
+        silence_s=settings.grant_valid_s,
+    )

@@ -1,0 +1,74 @@
+"""Ours: the very routers, pool planners and GlobalPlanner, as processes of the simulated world."""
+
+from typing import TYPE_CHECKING
+
+from globalplanner.service import GlobalPlanner
+from weir.simulator.gateway.weir import WeirGateway
+from weir.simulator.journal import Step
+from weir.simulator.policies.first_size import place_first
+from weir.simulator.roles.engines import ForwardPasses
+from weir.simulator.roles.global_planner import GlobalPlannerRole
+from weir.simulator.roles.plane import Plane
+from weir.simulator.roles.pool_planner import PoolPlannerRole
+from weir.simulator.roles.router import RouterRole
+
+if TYPE_CHECKING:
+    from weir.simulator.world import World
+
+__all__ = ["Weir"]
+
+
+class Weir:
+    """`routers`: how many share the clients."""
+
+    def __init__(self, routers: int = 1) -> None:
+        self._count = routers
+        self._noted: tuple[GlobalPlanner | None, int] = (None, 0)
+
+    def gateway(self, world: "World") -> WeirGateway:
+        self.front = WeirGateway(world)
+        return self.front
+
+    def start(self, world: "World") -> None:
+        self.world = world
+        self.plane = plane = Plane.of(world)
+        place_first(world)
+        tenants = world.scenario.tenants
+        self.routers = [
+            RouterRole(plane, f"router-{number}", tenants=tenants)
+            for number in range(1, self._count + 1)
+        ]
+        self.front.routers.extend(self.routers)
+        self.global_planners = [GlobalPlannerRole(plane, "global-planner-1")]
+        self.pool_planners = [
+            PoolPlannerRole(plane, spec, self.leader) for spec in world.fleet.pools
+        ]
+        self.meters = [ForwardPasses(plane, pool) for pool in world.cluster.pools.values()]
+        for role in (*self.routers, *self.global_planners, *self.pool_planners):
+            role.process.start()
+        self.global_planners[0].on_decision = self._note
+        for meter in self.meters:
+            meter.publish()
+
+    def leader(self) -> GlobalPlannerRole | None:
+        """Whom a report reaches: of several that are up any one, for some do not know better."""
+        alive = [role for role in self.global_planners if role.process.alive]
+        if len(alive) > 1:
+            return self.plane.rng.choice(alive)
+        return alive[0] if alive else None
+
+    def _note(self, planner: GlobalPlanner) -> None:
+        """Enter the planner's newest changes."""
+        noted, count = self._noted
+        changes = planner.changes_after(count if noted is planner else 0)
+        self._noted = (planner, (count if noted is planner else 0) + len(changes))
+        for change in changes:
+            self.world.journal.step(
+                Step(
+                    at_s=self.world.now_s,
+                    pool_id=change.pool_id,
+                    before=change.before,
+                    after=change.after,
+                    reason=change.reason,
+                )
+            )

@@ -1,0 +1,188 @@
+"""A GlobalPlanner: its own service, leadership and publisher, on the simulated store."""
+
+from collections.abc import Callable
+from typing import cast
+
+from globalplanner.leadership import Leadership
+from globalplanner.metrics import Metrics
+from globalplanner.parts import patience_of, rules_of
+from globalplanner.publisher import Publisher
+from globalplanner.service import SETTLE_WALL_S, GlobalPlanner
+from poolplanner.ports import RefusedError
+from weir.domain.errors import UnavailableError
+from weir.domain.fleet import Fleet
+from weir.domain.planning import Grant, PoolReport, RoutingPlan
+from weir.domain.telemetry import TrafficSample
+from weir.runtime.bus import StaleRevisionError
+from weir.simulator.process import Process
+from weir.simulator.roles.keys import PLAN_KEY, TERM_KEY
+from weir.simulator.roles.plane import Plane
+from weir.simulator.roles.stop import VirtualStop
+from weir.simulator.tasks import Task
+
+__all__ = ["GlobalPlannerRole"]
+
+_TIMEOUT_S = 1.0
+_CONFIRM_S = 1.0
+_UNCONFIRMED_S = 3.0
+_REFRESH_S = 5.0
+
+
+class GlobalPlannerRole:
+    """`fleet` is the document it is started with; another one counts from its next start."""
+
+    def __init__(self, plane: Plane, name: str) -> None:
+        self.fleet: Fleet = plane.world.fleet
+        self.planner: GlobalPlanner | None = None
+        self.process = Process(name, begin=self._begin, forget=self._forget)
+        self.on_decision: Callable[[GlobalPlanner], None] = lambda planner: None
+        self._plane = plane
+        self._tasks: list[Task] = []
+        self._woken = False
+        plane.on_traffic.append((self.process, self._on_traffic))
+
+    def report(self, report: PoolReport) -> Grant | None:
+        """As the gRPC servicer has it."""
+        if self.planner is None:
+            raise UnavailableError(f"{self.process.name} is not there")
+        try:
+            grant = self.planner.report(report)
+        except ValueError as error:
+            raise RefusedError(str(error)) from None
+        if self.planner.wake.is_set() and not self._woken:
+            self._woken = True
+            self._plane.world.events.after(SETTLE_WALL_S, self._wake, self.process.life)
+        return grant
+
+    def _begin(self) -> None:
+        plane = self._plane
+        events, settings = plane.world.events, plane.world.planner_settings
+        clock = plane.clock()
+        terms = _Terms(plane, self.process)
+        leadership = Leadership(
+            terms,
+            clock,
+            confirm_s=_CONFIRM_S,
+            unconfirmed_s=_UNCONFIRMED_S,
+            announce=_announce,
+        )
+        planner = self.planner = GlobalPlanner(
+            self.fleet,
+            rules_of(settings),
+            patience_of(settings, speed=1.0),
+            clock,
+            Metrics(pool.id for pool in self.fleet.pools),
+            may_grow=leadership.sure,
+        )
+        publisher = Publisher(_Plans(plane, self.process), clock, refresh_s=_REFRESH_S)
+        stop = VirtualStop(events)
+        self._woken = False
+        self._tasks = [
+            Task(events, leadership.run(planner, stop)),
+            Task(events, publisher.run(planner, stop)),
+        ]
+        self._tick(self.process.life)
+
+    def _forget(self) -> None:
+        for task in self._tasks:
+            task.cancel()
+        self.planner = None
+
+    def _tick(self, life: int) -> None:
+        """Decide every interval."""
+        world = self._plane.world
+        if self.process.life != life or not self.process.alive or world.over:
+            return
+        self._decide()
+        world.events.after(world.planner_settings.interval_s, self._tick, life)
+
+    def _wake(self, life: int) -> None:
+        """Decide because what pools hold has changed."""
+        if self.process.life == life and self.process.alive:
+            self._decide()
+
+    def _decide(self) -> None:
+        planner = self.planner
+        if planner is not None:
+            self._woken = False
+            planner.wake.clear()
+            planner.decide()
+            self.on_decision(planner)
+
+    def _on_traffic(self, sample: TrafficSample) -> None:
+        if self.planner is not None:
+            self.planner.on_traffic(sample)
+
+
+async def _announce(leading: bool) -> None:
+    """Nobody looks: reports find out by asking."""
+
+
+class _Terms:
+    """The leaders' number in the simulated store; a `TermStore`."""
+
+    def __init__(self, plane: Plane, process: Process) -> None:
+        self._plane = plane
+        self._process = process
+
+    @property
+    def connected(self) -> bool:
+        """As a client's connection has it: it breaks when the store dies or is cut off."""
+        store = self._plane.store.process
+        pair = frozenset((self._process.name, store.name))
+        return store.alive and pair not in self._plane.network.weather.cut
+
+    async def confirm(self, term: int) -> int:
+        newest, revision = await self._read()
+        if newest >= term:
+            return newest
+        await self._write(term, revision)
+        return term
+
+    async def take(self, *, above: int = 0) -> int:
+        newest, revision = await self._read()
+        term = max(newest, above) + 1
+        await self._write(term, revision)
+        return term
+
+    async def _read(self) -> tuple[int, int]:
+        plane = self._plane
+        found = await plane.network.ask(
+            self._process,
+            plane.store.process,
+            "term",
+            lambda: plane.store.get(TERM_KEY),
+            timeout_s=_TIMEOUT_S,
+        )
+        return cast(tuple[int, int], found or (0, 0))
+
+    async def _write(self, term: int, revision: int) -> None:
+        plane = self._plane
+        try:
+            await plane.network.ask(
+                self._process,
+                plane.store.process,
+                "term",
+                lambda: plane.store.update(TERM_KEY, term, revision),
+                timeout_s=_TIMEOUT_S,
+            )
+        except StaleRevisionError:
+            raise UnavailableError("another GlobalPlanner has written the term first") from None
+
+
+class _Plans:
+    """Where routers look up the routing plan; a `PlanStore`."""
+
+    def __init__(self, plane: Plane, process: Process) -> None:
+        self._plane = plane
+        self._process = process
+
+    async def put(self, plan: RoutingPlan) -> None:
+        plane = self._plane
+        await plane.network.ask(
+            self._process,
+            plane.store.process,
+            "plan",
+            lambda: plane.store.put(PLAN_KEY, plan),
+            timeout_s=_TIMEOUT_S,
+        )

@@ -1,0 +1,12 @@
+"""Where the simulated roles keep what others look up."""
+
+from weir.domain.ids import PoolId
+
+__all__ = ["PLAN_KEY", "TERM_KEY", "members_key"]
+
+PLAN_KEY = "plan"
+TERM_KEY = "term"
+
+
+def members_key(pool_id: PoolId) -> str:
+    return f"members/{pool_id}"
