@@ -25,12 +25,12 @@ class DecodeBatch:
     """
 
     __slots__ = (
-        "_anchors",
-        "_block_tokens",
-        "_entering",
-        "_finishing",
         "_last_steps",
+        "anchors",
+        "block_tokens",
         "changed",
+        "entering",
+        "finishing",
         "members",
         "step",
     )
@@ -39,18 +39,18 @@ class DecodeBatch:
         self.members: dict[Hashable, Sequence] = {}
         self.step = 0
         self.changed = True
-        self._block_tokens = block_tokens
-        self._anchors = 0
+        self.block_tokens = block_tokens
+        self.anchors = 0
         # By the step of their last token; the heap has each of these steps, and stale ones.
-        self._finishing: dict[int, list[Sequence]] = {}
+        self.finishing: dict[int, list[Sequence]] = {}
         self._last_steps: list[int] = []
         # How many members enter a block in the step after step s, at index s % block_tokens.
-        self._entering = [0] * block_tokens
+        self.entering = [0] * block_tokens
 
     @property
     def tokens(self) -> int:
         """Tokens of all members together, between two steps."""
-        return self._anchors + len(self.members) * self.step
+        return self.anchors + len(self.members) * self.step
 
     def newest(self) -> Sequence:
         """The member admitted last. Raises `StopIteration` when there is none."""
@@ -62,13 +62,13 @@ class DecodeBatch:
         sequence.state = _DECODING
         sequence.anchor = anchor = sequence.tokens - step
         self.members[sequence.id] = sequence
-        self._anchors += anchor
-        self._entering[(1 - anchor) % self._block_tokens] += 1
+        self.anchors += anchor
+        self.entering[(1 - anchor) % self.block_tokens] += 1
         self.changed = True
         last_step = sequence.last_tokens - anchor
-        finishing = self._finishing.get(last_step)
+        finishing = self.finishing.get(last_step)
         if finishing is None:
-            self._finishing[last_step] = [sequence]
+            self.finishing[last_step] = [sequence]
             heappush(self._last_steps, last_step)
         else:
             finishing.append(sequence)
@@ -76,25 +76,23 @@ class DecodeBatch:
     def leave(self, sequence: Sequence, *, in_step: bool) -> None:
         """Remove a member before its last token; `in_step`: the present step is not over."""
         last_step = sequence.last_tokens - sequence.anchor
-        finishing = self._finishing[last_step]
+        finishing = self.finishing[last_step]
         finishing.remove(sequence)
         if not finishing:
-            del self._finishing[last_step]
+            del self.finishing[last_step]
         self._settle(sequence)
         sequence.tokens -= in_step
 
     def finish(self) -> list[Sequence]:
         """Remove and return the members whose last token comes out of the present step."""
-        finished = self._finishing.pop(self.step, None)
-        if finished is None:
-            return []
+        finished = self.finishing.pop(self.step)
         for sequence in finished:
             self._settle(sequence)
         return finished
 
     def blocks_entered(self, steps: int) -> int:
         """Blocks that the next `steps` steps need beyond those that the members have."""
-        entering, block_tokens = self._entering, self._block_tokens
+        entering, block_tokens = self.entering, self.block_tokens
         at = self.step % block_tokens
         if steps == 1:
             return entering[at]
@@ -108,15 +106,15 @@ class DecodeBatch:
         members, last_steps = len(self.members), self._last_steps
         if not members:
             return 0
-        while last_steps[0] not in self._finishing:
+        while last_steps[0] not in self.finishing:
             heappop(last_steps)
-        steps, block_tokens = last_steps[0] - self.step, self._block_tokens
+        steps, block_tokens = last_steps[0] - self.step, self.block_tokens
         if members * (steps // block_tokens + 1) <= free_blocks:
             return steps
         rounds, free_blocks = divmod(free_blocks, members)
         fitting = rounds * block_tokens
         while fitting < steps:
-            free_blocks -= self._entering[(self.step + fitting) % block_tokens]
+            free_blocks -= self.entering[(self.step + fitting) % block_tokens]
             if free_blocks < 0:
                 return fitting
             fitting += 1
@@ -124,11 +122,11 @@ class DecodeBatch:
 
     def _settle(self, sequence: Sequence) -> None:
         """Remove a member from the sums and tell it how far it came."""
-        anchor, block_tokens = sequence.anchor, self._block_tokens
+        anchor, block_tokens = sequence.anchor, self.block_tokens
         sequence.tokens = tokens = anchor + self.step
         sequence.computed = computed = tokens - 1
         sequence.blocks = -(-computed // block_tokens)
         del self.members[sequence.id]
-        self._anchors -= anchor
-        self._entering[(1 - anchor) % block_tokens] -= 1
+        self.anchors -= anchor
+        self.entering[(1 - anchor) % block_tokens] -= 1
         self.changed = True

@@ -43,6 +43,19 @@ class KvCache:
                 return index
         return len(hashes)
 
+    def take(self, blocks: int) -> bool:
+        """Take `blocks` blocks without a hash; False (and nothing changed) if there is no space."""
+        if blocks > self.total_blocks - self.used_blocks:
+            return False
+        self.used_blocks += blocks
+        if self._idle:
+            self._evict()
+        return True
+
+    def give(self, blocks: int) -> None:
+        """Give back `blocks` blocks without a hash."""
+        self.used_blocks -= blocks
+
     def acquire(self, hashes: Sequence[int], blocks: int) -> int | None:
         """Take `blocks` blocks, the first of them named by `hashes`.
 
@@ -59,12 +72,9 @@ class KvCache:
                 del self._idle[block]
             references[block] += 1
         references.update(dict.fromkeys(hashes[hits:] if hits else hashes, 1))
-        self._take(taken)
+        self.used_blocks += taken
+        self._evict()
         return hits
-
-    def grow(self, blocks: int) -> None:
-        """Take `blocks` blocks without a hash; the caller has checked `free_blocks`."""
-        self._take(blocks)
 
     def release(self, hashes: Sequence[int], blocks: int, computed_blocks: int) -> None:
         """Give back `blocks` blocks; of the hashed ones the computed stay resident."""
@@ -84,8 +94,8 @@ class KvCache:
                 del references[block]
         self.used_blocks -= unused
 
-    def _take(self, blocks: int) -> None:
-        self.used_blocks += blocks
+    def _evict(self) -> None:
+        """Forget idle blocks whose space is in use."""
         excess = self.used_blocks + len(self._idle) - self.total_blocks
         while excess > 0:
             block, _ = self._idle.popitem(last=False)

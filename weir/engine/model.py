@@ -21,7 +21,7 @@ from collections.abc import Collection, Hashable
 from weir.domain.profile import EngineProfile
 from weir.engine.batch import DecodeBatch
 from weir.engine.iteration import Iteration, Outcome
-from weir.engine.kv import KvCache
+from weir.engine.placing import Placing
 from weir.engine.queue import WaitingQueue
 from weir.engine.request import Refusal, Request, Sequence, SequenceState
 from weir.engine.stretch import Stretch
@@ -41,18 +41,20 @@ class EngineModel:
 
     def __init__(self, profile: EngineProfile) -> None:
         self.profile = profile
-        self.kv = KvCache(profile.kv_blocks)
         self.preemptions = 0
-        self.prefix_queried_tokens = 0
-        self.prefix_hit_tokens = 0
+        self.prefill_tokens = 0
+        """Computed by the iterations that have ended."""
+        self.decode_tokens = 0
+        """Of sequences that decoded in the iterations that have ended."""
         self.iteration: Iteration | None = None
         """The iteration in progress."""
-        self._block_tokens = profile.block_tokens
         self._max_batched_tokens = profile.max_batched_tokens
         self._max_running = min(profile.max_sequences, profile.max_batched_tokens)
         self._chunked = profile.chunked_prefill
         self._sequences: dict[Hashable, Sequence] = {}
         self._waiting = WaitingQueue()
+        self._placing = Placing(profile)
+        self.kv = self._placing.kv
         self._partial: Sequence | None = None
         self._joining = 0
         self._batch = DecodeBatch(profile.block_tokens)
@@ -62,7 +64,7 @@ class EngineModel:
     @property
     def kv_total_tokens(self) -> int:
         """What the KV space holds: most tokens (prompt + output - 1) a sequence can have."""
-        return self.kv.total_blocks * self._block_tokens
+        return self._placing.most_tokens
 
     @property
     def decoding(self) -> Collection[Sequence]:
@@ -72,6 +74,11 @@ class EngineModel:
     @property
     def running(self) -> int:
         return len(self._batch.members) + self._joining + (self._partial is not None)
+
+    @property
+    def has_place(self) -> bool:
+        """Whether one more sequence may run, if there is KV space for it."""
+        return self.running < self._max_running
 
     @property
     def waiting(self) -> int:
@@ -90,7 +97,16 @@ class EngineModel:
 
     @property
     def kv_used_tokens(self) -> int:
-        return self.kv.used_blocks * self._block_tokens
+        return self.kv.used_blocks * self.profile.block_tokens
+
+    @property
+    def prefix_queried_tokens(self) -> int:
+        """Prompt tokens looked up in the prefix cache on first admission."""
+        return self._placing.prefix_queried_tokens
+
+    @property
+    def prefix_hit_tokens(self) -> int:
+        return self._placing.prefix_hit_tokens
 
     def submit(self, request: Request, now_s: float) -> Refusal | None:
         """Queue a request; a refusal (and no effect) if it could never run.
@@ -99,13 +115,11 @@ class EngineModel:
         """
         if request.id in self._sequences:
             raise ValueError(f"request {request.id} is already here")
-        refusal = self._refusal(request)
+        placing = self._placing
+        refusal = placing.refusal(request)
         if refusal is not None:
             return refusal
-        hashes = request.block_hashes
-        if hashes:
-            full_blocks = request.prompt_tokens // self._block_tokens
-            hashes = hashes[:full_blocks] if self.profile.prefix_caching else ()
+        hashes = placing.hashes(request) if request.block_hashes else ()
         sequence = Sequence(request, hashes, now_s)
         self._sequences[request.id] = sequence
         self._waiting.append(sequence)
@@ -131,7 +145,7 @@ class EngineModel:
         elif state is _PREFILLING:
             self._joining -= 1
         sequence.state = _DONE
-        self._free(sequence)
+        self._placing.free(sequence)
         return True
 
     def release(self, request_id: Hashable) -> bool:
@@ -150,20 +164,25 @@ class EngineModel:
         if self.iteration is not None:
             raise RuntimeError("the iteration in progress must be finished first")
         batch = self._batch
-        preempted = self._make_room() if batch.members else []
-        iteration = Iteration(now_s, len(batch.members), batch.tokens, preempted)
-        budget = self._max_batched_tokens - iteration.sequences
+        entered = batch.entering[batch.step % batch.block_tokens]
+        preempted = self._make_room() if entered and not self.kv.take(entered) else []
+        sequences = len(batch.members)
+        iteration = Iteration(now_s, sequences, batch.anchors + sequences * batch.step, preempted)
+        budget = self._max_batched_tokens - sequences
         if self._partial is not None:
             budget = self._continue_prefill(iteration, self._partial, budget)
-        if self._waiting.count and not preempted:
+        if self._waiting.head is not None and not preempted:
             self._admit(iteration, budget)
         if iteration.joining or iteration.prefill_tokens:
             batch.changed = True
             iteration.end_s = now_s + self._timing.iteration_s(
                 iteration.prefill_tokens, iteration.sequences, iteration.context_tokens
             )
-        elif iteration.sequences:
-            iteration.end_s = self._extend_stretch(iteration)
+        elif sequences:
+            stretch = self._stretch
+            if batch.changed or stretch.until_s != now_s or stretch.count >= stretch.most:
+                self._begin_stretch(iteration)
+            iteration.end_s = stretch.advance(1)
         else:
             return None
         batch.step += 1
@@ -178,31 +197,24 @@ class EngineModel:
         if iteration is not self.iteration:
             raise RuntimeError("this iteration is not in progress")
         self.iteration = None
-        emitted = len(self._batch.members)
-        finished = self._batch.finish()
-        for sequence in finished:
-            self._complete(sequence)
-        first: list[Sequence] = []
-        for sequence in iteration.joining:
-            if sequence.state is not _PREFILLING:
-                continue
-            emitted += 1
-            sequence.tokens += 1
-            if sequence.first_token_s is None:
-                sequence.first_token_s = iteration.end_s
-                first.append(sequence)
-            if sequence.tokens == sequence.last_tokens:
+        self.prefill_tokens += iteration.prefill_tokens
+        self.decode_tokens += iteration.sequences
+        batch = self._batch
+        emitted = len(batch.members)
+        finished: list[Sequence] = []
+        if batch.step in batch.finishing:
+            finished = batch.finish()
+            for sequence in finished:
                 self._complete(sequence)
-                finished.append(sequence)
-            else:
-                self._batch.join(sequence)
-        self._joining = 0
+        first: list[Sequence] = []
+        if iteration.joining:
+            emitted += self._join(iteration, first, finished)
         return Outcome(emitted, first, finished)
 
     @property
-    def has_place(self) -> bool:
-        """Whether one more sequence could run, were there KV space for it."""
-        return self.running < self._max_running
+    def iterations(self) -> int:
+        """How many have ended."""
+        return self._batch.step - (self.iteration is not None)
 
     def steady_iterations(self) -> int:
         """How many iterations after the one in progress will serve the very same sequences.
@@ -211,64 +223,50 @@ class EngineModel:
         token more for each sequence. 0 when somebody joins, leaves or prefills in this one, and
         after one that preempted somebody, who may find a place at once.
         """
-        iteration = self.iteration
-        if iteration is None or self._batch.changed or iteration.preempted:
+        iteration, batch, stretch = self.iteration, self._batch, self._stretch
+        if iteration is None or batch.changed or iteration.preempted:
             return 0
         head = self._waiting.head
         if head is not None and head.submitted_s > iteration.start_s:
             return 0  # it has not been looked at yet; one that has been still finds no place
-        steady = self._batch.steady_steps(self.kv.total_blocks - self.kv.used_blocks)
-        return int(min(steady, self._stretch.most - self._stretch.count))
+        steady = batch.steady_steps(self.kv.total_blocks - self.kv.used_blocks)
+        known = stretch.most - stretch.count
+        return steady if steady <= known else int(known)
+
+    def steady_before(self, now_s: float, steady: int) -> int:
+        """How many of the next `steady` iterations have begun before `now_s`."""
+        return self._stretch.begun_before(now_s, steady)
+
+    def steady_end_s(self, steady: int) -> float:
+        """When the last of the next `steady` iterations ends."""
+        stretch = self._stretch
+        return stretch.end_s(stretch.count + steady)
 
     def skip(self, iterations: int) -> None:
         """Let so many steady iterations begin and end; the one in progress is then a later one.
 
         The same as to `finish` and `begin` them, in one go.
         """
-        iteration = self.iteration
-        if iteration is None or not iterations:
-            return
-        stretch, batch = self._stretch, self._batch
-        self.kv.grow(batch.blocks_entered(iterations))
+        iteration, batch, stretch = self.iteration, self._batch, self._stretch
+        assert iteration is not None
+        self.kv.take(batch.blocks_entered(iterations))
         batch.step += iterations
-        iteration.context_tokens += iterations * iteration.sequences
+        tokens = iterations * iteration.sequences
+        self.decode_tokens += tokens
+        iteration.context_tokens += tokens
         iteration.start_s = stretch.end_s(stretch.count + iterations - 1)
         iteration.end_s = stretch.advance(iterations)
 
-    def steady_before(self, now_s: float, steady: int) -> int:
-        """How many of the next `steady` iterations have begun before `now_s`."""
-        return self._stretch.over_before(now_s, steady)
-
-    def steady_end_s(self, steady: int) -> float:
-        """When the last of the next `steady` iterations ends."""
-        return self._stretch.end_s(self._stretch.count + steady)
-
-    def _refusal(self, request: Request) -> Refusal | None:
-        prompt, most = request.prompt_tokens, self._max_batched_tokens
-        if not (self._chunked or request.prefilled) and prompt > most:
-            return Refusal(needed_tokens=prompt, limit_tokens=most)
-        needed = prompt + request.output_tokens - 1
-        if needed > self.kv_total_tokens:
-            return Refusal(needed_tokens=needed, limit_tokens=self.kv_total_tokens)
-        return None
-
-    def _extend_stretch(self, iteration: Iteration) -> float:
-        """Begin an iteration that only decodes; returns when it ends."""
-        stretch, batch = self._stretch, self._batch
-        if batch.changed or stretch.until_s != iteration.start_s or stretch.count >= stretch.most:
-            course = self._timing.course(iteration.sequences, iteration.context_tokens)
-            stretch.begin(iteration.start_s, course)
-            batch.changed = False
-        return stretch.advance(1)
+    def _begin_stretch(self, iteration: Iteration) -> None:
+        course = self._timing.course(iteration.sequences, iteration.context_tokens)
+        self._stretch.begin(iteration.start_s, course)
+        self._batch.changed = False
 
     def _make_room(self) -> list[Sequence]:
-        """Take the blocks that decoding sequences enter now; returns those preempted for it."""
-        kv, batch = self.kv, self._batch
+        """Take the blocks that decoding sequences enter now, from the newest if need be."""
         preempted: list[Sequence] = []
-        while (entered := batch.blocks_entered(1)) > kv.total_blocks - kv.used_blocks:
+        while not self.kv.take(self._batch.blocks_entered(1)):
             preempted.append(self._preempt_newest())
-        if entered:
-            kv.grow(entered)
         return preempted
 
     def _preempt_newest(self) -> Sequence:
@@ -278,7 +276,7 @@ class EngineModel:
         else:
             sequence = self._batch.newest()
             self._batch.leave(sequence, in_step=False)
-        self._free(sequence)
+        self._placing.free(sequence)
         sequence.state = _WAITING
         sequence.computed = 0
         sequence.prefilled = False
@@ -307,14 +305,14 @@ class EngineModel:
         return chunk
 
     def _admit(self, iteration: Iteration, budget: int) -> None:
-        waiting = self._waiting
+        waiting, place = self._waiting, self._placing.place
         places = self._max_running - self.running
         while budget > 0 and places > 0:
             sequence = waiting.head
             if (
                 sequence is None
                 or sequence.submitted_s > iteration.start_s
-                or not self._place(sequence, budget, alone=not iteration.prefill_tokens)
+                or not place(sequence, budget, not iteration.prefill_tokens)
             ):
                 return
             waiting.take()
@@ -329,41 +327,24 @@ class EngineModel:
             else:
                 budget -= self._prefill(iteration, sequence, budget)
 
-    def _place(self, sequence: Sequence, budget: int, *, alone: bool) -> bool:
-        """Take blocks for all tokens of a waiting sequence; False if it has to wait on.
-
-        Without chunked prefill a preempted one may have grown longer than any budget. It goes
-        when no other is prefilled in the iteration (`alone`).
-        """
-        kv, hashes = self.kv, sequence.hashes
-        blocks = -(-sequence.tokens // self._block_tokens)
-        if not (self._chunked or sequence.prefilled):
-            new_tokens = sequence.tokens - self._reused_tokens(sequence, kv.resident(hashes))
-            if new_tokens > budget and not (alone and new_tokens > self._max_batched_tokens):
-                return False
-        if blocks - len(hashes) > kv.total_blocks - kv.used_blocks:
-            return False
-        hits = kv.acquire(hashes, blocks)
-        if hits is None:
-            return False
-        sequence.blocks = blocks
-        sequence.state = _PREFILLING
-        if not sequence.prefilled:
-            self._reuse(sequence, self._reused_tokens(sequence, hits) if hits else 0)
-        return True
-
-    def _reused_tokens(self, sequence: Sequence, hits: int) -> int:
-        """Tokens found in whole blocks of the cache; at least one is always computed anew."""
-        block_tokens = self._block_tokens
-        return min(hits, (sequence.tokens - 1) // block_tokens) * block_tokens
-
-    def _reuse(self, sequence: Sequence, reused_tokens: int) -> None:
-        sequence.computed = reused_tokens
-        if not sequence.preemptions:
-            sequence.cached_tokens = reused_tokens
-            if self.profile.prefix_caching:
-                self.prefix_queried_tokens += sequence.tokens
-                self.prefix_hit_tokens += reused_tokens
+    def _join(self, iteration: Iteration, first: list[Sequence], finished: list[Sequence]) -> int:
+        """Give those that joined and are still here their token; returns how many it were."""
+        emitted = 0
+        for sequence in iteration.joining:
+            if sequence.state is not _PREFILLING:
+                continue
+            emitted += 1
+            sequence.tokens += 1
+            if sequence.first_token_s is None:
+                sequence.first_token_s = iteration.end_s
+                first.append(sequence)
+            if sequence.tokens == sequence.last_tokens:
+                self._complete(sequence)
+                finished.append(sequence)
+            else:
+                self._batch.join(sequence)
+        self._joining = 0
+        return emitted
 
     def _complete(self, sequence: Sequence) -> None:
         if sequence.request.hold:
@@ -371,9 +352,4 @@ class EngineModel:
             return
         sequence.state = _DONE
         del self._sequences[sequence.id]
-        self._free(sequence)
-
-    def _free(self, sequence: Sequence) -> None:
-        """Give back its blocks; computed prompt blocks stay in the cache."""
-        computed_blocks = sequence.computed // self._block_tokens
-        self.kv.release(sequence.hashes, sequence.blocks, computed_blocks)
+        self._placing.free(sequence)

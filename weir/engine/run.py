@@ -15,7 +15,7 @@ from math import inf
 from typing import NamedTuple
 
 from weir.domain.profile import EngineProfile
-from weir.engine.iteration import Outcome
+from weir.engine.iteration import Iteration, Outcome
 from weir.engine.model import EngineModel
 from weir.engine.request import Refusal, Request
 
@@ -45,10 +45,7 @@ class EngineRun:
     __slots__ = (
         "_busy_from_s",
         "_busy_s",
-        "_decode_tokens",
-        "_iterations",
         "_observer",
-        "_prefill_tokens",
         "_steady",
         "due_s",
         "model",
@@ -59,9 +56,6 @@ class EngineRun:
         self.due_s = inf
         self._observer = observer
         self._steady = 0
-        self._iterations = 0
-        self._prefill_tokens = 0
-        self._decode_tokens = 0
         self._busy_s = 0.0
         self._busy_from_s = inf
 
@@ -107,15 +101,17 @@ class EngineRun:
             raise RuntimeError("nothing is due in an engine that is idle")
         if self._steady:
             self._skip(self._steady)
-        self._count(1)
+        if self._observer is not None:
+            self._report(self._observer, 1)
         outcome = model.finish(iteration)
         end_s = iteration.end_s
-        if model.begin(end_s) is None:
+        iteration = model.begin(end_s)
+        if iteration is None:
             self._busy_s += end_s - self._busy_from_s
             self._busy_from_s = self.due_s = inf
             self._steady = 0
         else:
-            self._plan()
+            self._plan(iteration)
         return outcome
 
     def sync(self, now_s: float) -> None:
@@ -129,21 +125,20 @@ class EngineRun:
     def totals(self, now_s: float) -> Totals:
         """Running totals; an iteration counts when it is over, its time as it passes."""
         self.sync(now_s)
+        model = self.model
         busy_s = self._busy_s + max(0.0, now_s - self._busy_from_s)
-        return Totals(self._iterations, busy_s, self._prefill_tokens, self._decode_tokens)
+        return Totals(model.iterations, busy_s, model.prefill_tokens, model.decode_tokens)
 
     def _start(self, now_s: float) -> None:
-        if self.model.begin(now_s) is not None:
+        iteration = self.model.begin(now_s)
+        if iteration is not None:
             self._busy_from_s = now_s
-            self._plan()
+            self._plan(iteration)
 
-    def _plan(self) -> None:
-        model = self.model
-        self._steady = steady = model.steady_iterations()
-        if steady:
-            self.due_s = model.steady_end_s(steady)
-        elif model.iteration is not None:
-            self.due_s = model.iteration.end_s
+    def _plan(self, iteration: Iteration) -> None:
+        """Find out how long what has just begun goes on."""
+        self._steady = steady = self.model.steady_iterations()
+        self.due_s = self.model.steady_end_s(steady) if steady else iteration.end_s
 
     def _look_again(self, now_s: float) -> None:
         """Somebody left: others may find a place at the end of the present iteration."""
@@ -155,20 +150,12 @@ class EngineRun:
             self._start(now_s)
 
     def _skip(self, iterations: int) -> None:
-        self._count(iterations)
-        self.model.skip(iterations)
-
-    def _count(self, iterations: int) -> None:
-        """Count the iteration in progress and the steady ones after it, so many in all."""
-        iteration = self.model.iteration
-        assert iteration is not None
-        self._iterations += iterations
-        self._prefill_tokens += iteration.prefill_tokens
-        self._decode_tokens += iterations * iteration.sequences
         if self._observer is not None:
             self._report(self._observer, iterations)
+        self.model.skip(iterations)
 
     def _report(self, observer: Observer, iterations: int) -> None:
+        """Tell of the iteration in progress and the steady ones after it, so many in all."""
         iteration = self.model.iteration
         assert iteration is not None
         start_s, end_s = iteration.start_s, iteration.end_s

@@ -5,7 +5,7 @@ before it. Stepping and jumping both take it from here, and thus have the same f
 """
 
 from bisect import bisect_left
-from math import ceil, inf, nan
+from math import inf, nan
 
 from weir.domain.profile import DecodeCourse
 
@@ -55,7 +55,7 @@ class Stretch:
         self.until_s = end_s = self.end_s(self.count)
         return end_s
 
-    def over_before(self, now_s: float, most: int) -> int:
+    def begun_before(self, now_s: float, most: int) -> int:
         """How many of the next `most` iterations have begun before `now_s`.
 
         The latest one must have begun: it and those are over or in progress. One that begins at
@@ -64,7 +64,11 @@ class Stretch:
         if now_s <= self.until_s:
             return 0
         low, high = self.count, self.count + most
-        if self._flat:
-            guess = ceil((now_s - self.start_s) / self._first_s)
-            low, high = min(max(low, guess - 1), high), min(high, guess + 1)
-        return bisect_left(range(low, high), now_s, key=self.end_s) + low - self.count
+        if not self._flat:
+            return bisect_left(range(low, high), now_s, key=self.end_s) + low - self.count
+        # Rounded down it is the iteration wanted or the one before it.
+        start_s, first_s = self.start_s, self._first_s
+        wanted = max(low, int((now_s - start_s) / first_s))
+        while wanted < high and start_s + wanted * first_s < now_s:
+            wanted += 1
+        return min(wanted, high) - low

@@ -7,7 +7,7 @@ def test_the_least_recently_used_prefix_is_evicted_from_its_end() -> None:
     kv.acquire((7, 8, 9), 3)
     kv.release((1, 2, 3), 3, 3)
     kv.release((7, 8, 9), 3, 3)
-    kv.grow(2)
+    assert kv.take(2)
     assert kv.resident((1, 2, 3)) == 1
     assert kv.resident((7, 8, 9)) == 3
 
