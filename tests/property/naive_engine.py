@@ -1,8 +1,10 @@
 """The rules of continuous batching written down plainly, a token at a time, to compare with.
 
-No prefix cache. Each sequence counts its own tokens and blocks; nothing is derived.
+No prefix cache. Each sequence counts its own tokens and blocks, and each pass takes its time;
+nothing is derived.
 """
 
+from collections.abc import Hashable
 from dataclasses import dataclass, field
 
 from weir.domain.profile import EngineProfile
@@ -30,8 +32,8 @@ class Pass:
     prefill_tokens: int = 0
     sequences: int = 0
     context_tokens: int = 0
-    preempted: list[str] = field(default_factory=list)
-    finished: set[str] = field(default_factory=set)
+    preempted: list[Hashable] = field(default_factory=list)
+    finished: set[Hashable] = field(default_factory=set)
 
 
 class NaiveEngine:
@@ -39,7 +41,8 @@ class NaiveEngine:
         self.profile = profile
         self.waiting: list[_Sequence] = []
         self.running: list[_Sequence] = []
-        self.held: dict[str, int] = {}
+        self.held: dict[Hashable, int] = {}
+        self.now_s = 0.0
 
     def submit(self, request: Request) -> None:
         self.waiting.append(_Sequence(request, arrived=request.prefilled))
@@ -66,6 +69,11 @@ class NaiveEngine:
         if not scheduled:
             return None
         self._emit(this, scheduled)
+        self.now_s += self.profile.iteration_s(
+            prefill_tokens=this.prefill_tokens,
+            sequences=this.sequences,
+            kv_used_tokens=this.context_tokens,
+        )
         return this
 
     def _schedule_running(self, this: Pass) -> list[_Sequence]:

@@ -2,6 +2,7 @@
 
 from collections.abc import Iterable
 
+import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
@@ -65,22 +66,23 @@ def test_every_pass_is_what_the_plain_rules_say(
     profile: EngineProfile, todo: list[Request], script: list[tuple[str, int]]
 ) -> None:
     model, naive = EngineModel(profile), NaiveEngine(profile)
-    left = iter(todo)
+    left, now_s = iter(todo), 0.0
     for what, which in [*script, *[("submit", 0)] * len(todo), *[("step", 0)] * 100]:
         if what == "submit" and (request := next(left, None)) is not None:
             if model.submit(request, 0.0) is None:
                 naive.submit(request)
         elif what == "step":
-            _same_pass(model, naive)
+            now_s = _same_pass(model, naive, now_s)
         elif what in ("abort", "release") and getattr(model, what)(str(which)):
             naive.abort(str(which))
 
 
-def _same_pass(model: EngineModel, naive: NaiveEngine) -> None:
-    iteration, expected = model.begin(0.0), naive.step()
+def _same_pass(model: EngineModel, naive: NaiveEngine, now_s: float) -> float:
+    """A pass that begins now; returns when it ends."""
+    iteration, expected = model.begin(now_s), naive.step()
     if iteration is None:
         assert expected is None
-        return
+        return now_s
     assert expected is not None
     got = (iteration.prefill_tokens, iteration.sequences, iteration.context_tokens)
     assert got == (expected.prefill_tokens, expected.sequences, expected.context_tokens)
@@ -89,6 +91,8 @@ def _same_pass(model: EngineModel, naive: NaiveEngine) -> None:
     assert {sequence.id for sequence in outcome.finished} == expected.finished
     assert model.kv.used_blocks == naive.used_blocks
     assert (model.running, model.waiting) == (len(naive.running), len(naive.waiting))
+    assert iteration.end_s == pytest.approx(naive.now_s, rel=0.0, abs=1e-9)
+    return iteration.end_s
 
 
 @settings(max_examples=150, deadline=None)

@@ -41,7 +41,8 @@ class DecodeBatch:
         self.changed = True
         self.block_tokens = block_tokens
         self.anchors = 0
-        # By the step of their last token; the heap has each of these steps, and stale ones.
+        # By the step of their last token. The heap has each of these steps, and some to come in
+        # which a member would have ended that has left.
         self.finishing: dict[int, list[Sequence]] = {}
         self._last_steps: list[int] = []
         # How many members enter a block in the step after step s, at index s % block_tokens.
@@ -85,7 +86,9 @@ class DecodeBatch:
 
     def finish(self) -> list[Sequence]:
         """Remove and return the members whose last token comes out of the present step."""
-        finished = self.finishing.pop(self.step)
+        finished, last_steps = self.finishing.pop(self.step), self._last_steps
+        while last_steps and last_steps[0] <= self.step:
+            heappop(last_steps)
         for sequence in finished:
             self._settle(sequence)
         return finished

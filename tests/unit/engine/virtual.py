@@ -5,7 +5,7 @@ exactly when it is due.
 """
 
 import asyncio
-from collections.abc import Callable, Hashable
+from collections.abc import Callable, Hashable, Sequence
 from dataclasses import dataclass, field
 from heapq import heappop, heappush
 from itertools import count
@@ -29,8 +29,8 @@ class Story:
     """What is asked of an engine. KV that is held is released `fetch_s` after its last token."""
 
     profile: EngineProfile
-    arrivals: list[tuple[float, Request]]
-    aborts: list[tuple[float, Hashable]] = field(default_factory=list)
+    arrivals: Sequence[tuple[float, Request]]
+    aborts: Sequence[tuple[float, Hashable]] = ()
     fetch_s: float = 0.05
 
 
