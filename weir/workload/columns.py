@@ -14,7 +14,8 @@ from numpy.typing import NDArray
 from weir.domain.errors import TraceError
 from weir.domain.ids import ClassName
 from weir.workload.blocks import blocks_of
-from weir.workload.parsing import Parser, Part
+from weir.workload.parsing import Parser
+from weir.workload.parts import Part
 from weir.workload.request import TraceRequest
 
 __all__ = ["TraceColumns", "read_columns"]
@@ -139,9 +140,9 @@ def _joined(parts: Sequence[Part], parser: Parser) -> TraceColumns:
         isl_tokens=np.concatenate([part.isl_tokens for part in parts]),
         osl_tokens=np.concatenate([part.osl_tokens for part in parts]),
         class_codes=np.concatenate([part.class_codes for part in parts]),
-        class_names=parser.classes.names(),
+        class_names=parser.names.classes.names(),
         tenant_codes=np.concatenate([part.tenant_codes for part in parts]),
-        tenant_names=parser.tenants.names(),
+        tenant_names=parser.names.tenants.names(),
         reuse_tokens=np.concatenate([part.reuse_tokens for part in parts]) if has_reuse else None,
     )
 

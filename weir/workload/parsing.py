@@ -7,44 +7,18 @@ strict reader has the rest of the file, since a quoted cell may go on in the nex
 
 import csv
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
 from itertools import chain
 from typing import Any, NoReturn, TextIO
 
-import numpy as np
-from numpy.typing import NDArray
-
 from weir.domain.errors import TraceError
 from weir.workload.blocks import MAX_LINE, text_of
-from weir.workload.cells import (
-    MAX_TIMESTAMP_S,
-    MAX_TOKENS,
-    Header,
-    NameCodes,
-    header_of,
-    reuse_of,
-    timestamp_of,
-    tokens_of,
-)
+from weir.workload.cells import Header, header_of, reuse_of, timestamp_of, tokens_of
+from weir.workload.parts import Names, Part, part_of_cells, part_of_rows
 
-__all__ = ["Parser", "Part"]
+__all__ = ["Parser"]
 
-Floats = NDArray[np.float64]
-Ints = NDArray[np.int64]
 _IRREGULAR = ('"', "\r", "\0")
 _LINE_END = 2
-
-
-@dataclass(frozen=True, slots=True)
-class Part:
-    """Some rows; codes are those of the parser's names, -1 is unknown."""
-
-    timestamp_s: Floats
-    isl_tokens: Ints
-    osl_tokens: Ints
-    class_codes: NDArray[np.int32]
-    tenant_codes: NDArray[np.int32]
-    reuse_tokens: Ints
 
 
 class Parser:
@@ -53,8 +27,7 @@ class Parser:
     def __init__(self, source: str, tenant_column: str | None) -> None:
         self.line = 0
         self.header: Header | None = None
-        self.classes = NameCodes()
-        self.tenants = NameCodes()
+        self.names = Names()
         self._source = source
         self._tenant_column = tenant_column
 
@@ -99,25 +72,14 @@ class Parser:
             return None
         if "".join(cells[:: header.width]).count("\n") != max(0, rows - 1):
             return None
+        columns = {name: cells[place :: header.width] for name, place in header.places.items()}
         try:
-            part = self._columns(cells, header)
+            part = part_of_cells(columns, self.names)
         except ValueError:
             return None
         self.header = header
         self.line += head_lines + rows
         return part
-
-    def _columns(self, cells: Sequence[str], header: Header) -> Part:
-        """Raises `ValueError` if a cell is wrong."""
-        columns = {name: cells[place :: header.width] for name, place in header.places.items()}
-        return self._part(
-            _timestamps(columns["timestamp_s"]),
-            _tokens(columns["isl"], low=1),
-            _tokens(columns["osl"], low=1),
-            columns.get("class"),
-            columns.get("tenant"),
-            _reuse(columns["reuse_tok"]) if "reuse_tok" in columns else None,
-        )
 
     def _strict(self, blocks: Iterator[bytes]) -> Part:
         text, before = text_of(blocks, self._encoding()), self.line
@@ -126,13 +88,12 @@ class Parser:
             if self.header is None:
                 head = next(reader, None)
                 if head is None:
-                    return self._part([], [], [], [], [], [])
+                    return part_of_rows((), self.names)
                 self.header = self._header(head)
             rows = list(self._rows(reader, self.header, before))
         finally:
             self.line = before + reader.line_num
-        columns = list(zip(*rows, strict=True)) or [()] * 6
-        return self._part(*columns)
+        return part_of_rows(rows, self.names)
 
     def _lines(self, text: TextIO) -> Iterator[str]:
         number = self.line
@@ -166,55 +127,5 @@ class Parser:
     def _header(self, cells: Sequence[str]) -> Header:
         return header_of(cells, self._source, self._tenant_column)
 
-    def _part(
-        self,
-        timestamp_s: Floats | Sequence[float],
-        isl_tokens: Floats | Sequence[int],
-        osl_tokens: Floats | Sequence[int],
-        classes: Sequence[str] | None,
-        tenants: Sequence[str] | None,
-        reuse_tokens: Floats | Sequence[int] | None,
-    ) -> Part:
-        rows = len(timestamp_s)
-        return Part(
-            timestamp_s=np.asarray(timestamp_s, np.float64),
-            isl_tokens=np.asarray(isl_tokens, np.int64),
-            osl_tokens=np.asarray(osl_tokens, np.int64),
-            class_codes=_codes(self.classes, classes, rows),
-            tenant_codes=_codes(self.tenants, tenants, rows),
-            reuse_tokens=np.full(rows, -1)
-            if reuse_tokens is None
-            else np.asarray(reuse_tokens, np.int64),
-        )
-
     def _refuse(self, line: int, problem: str) -> NoReturn:
         raise TraceError(self._source, line, problem)
-
-
-def _numbers(cells: Sequence[str]) -> Floats:
-    return np.fromiter(map(float, cells), np.float64, len(cells))
-
-
-def _timestamps(cells: Sequence[str]) -> Floats:
-    values = _numbers(cells)
-    if not ((values >= 0.0) & (values < MAX_TIMESTAMP_S)).all():
-        raise ValueError("a timestamp is out of range")
-    return values
-
-
-def _tokens(cells: Sequence[str], *, low: int) -> Floats:
-    values = _numbers(cells)
-    if not ((values >= low) & (values <= MAX_TOKENS) & (values == np.floor(values))).all():
-        raise ValueError("a number of tokens is out of range")
-    return values
-
-
-def _reuse(cells: Sequence[str]) -> Floats:
-    values = _tokens([cell or "0" for cell in cells], low=0)
-    return np.where(np.fromiter(map(len, cells), np.int64, len(cells)) == 0, -1.0, values)
-
-
-def _codes(codes: NameCodes, cells: Sequence[str] | None, rows: int) -> NDArray[np.int32]:
-    if cells is None:
-        return np.full(rows, -1, np.int32)
-    return np.fromiter(map(codes.__getitem__, cells), np.int32, rows)
