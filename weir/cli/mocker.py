@@ -100,21 +100,21 @@ def _time_options(group: argparse._ArgumentGroup) -> None:
     group.add_argument(
         "--start-up-s",
         metavar="S",
-        type=_seconds,
+        type=options.seconds,
         default=0.0,
         help="seconds from the start of the process until it is ready (default 0)",
     )
     group.add_argument(
         "--kv-hold-s",
         metavar="S",
-        type=_seconds,
+        type=options.seconds,
         default=480.0,
         help="how long a prefill leg's KV waits to be fetched (default %(default)g)",
     )
     group.add_argument(
         "--drain-timeout-s",
         metavar="S",
-        type=_seconds,
+        type=options.seconds,
         default=60.0,
         help="wall seconds after SIGTERM to finish what runs (default %(default)g)",
     )
@@ -180,11 +180,4 @@ def _positive_int(text: str) -> int:
     value = int(text)
     if value < 1:
         raise argparse.ArgumentTypeError(f"must be at least 1, not {text}")
-    return value
-
-
-def _seconds(text: str) -> float:
-    value = float(text)
-    if not 0.0 <= value < float("inf"):
-        raise argparse.ArgumentTypeError(f"must be 0 or more seconds, not {text}")
     return value

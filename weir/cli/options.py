@@ -17,6 +17,7 @@ __all__ = [
     "address",
     "clock_of",
     "positive",
+    "seconds",
 ]
 
 _ADDRESS = re.compile(r"[^\s:]+:(\d{1,5})")
@@ -88,4 +89,15 @@ def positive(text: str) -> float:
         value = math.nan
     if not (math.isfinite(value) and value > 0.0):
         raise argparse.ArgumentTypeError(f"{text!r} is not a number > 0")
+    return value
+
+
+def seconds(text: str) -> float:
+    """A finite number, 0 or more."""
+    try:
+        value = float(text)
+    except ValueError:
+        value = math.nan
+    if not (math.isfinite(value) and value >= 0.0):
+        raise argparse.ArgumentTypeError(f"must be 0 or more seconds, not {text}")
     return value
