@@ -1,12 +1,13 @@
 """When each replica of a pool should run, if covered work were paid a price.
 
-The j-th replica (level j) of a pool with need `a` covers clip(a - (j - 1), 0, 1) of a bin's
-work, whatever the others do. So with a price on covered work the levels separate, and each is
-a two-state problem: off or on, one bin of holding for each bin on, and a start's bins for each
-change from off to on. Its dynamic programme runs over all levels and prices at once; what
-matters of the past is only how much dearer it is to be on than to be off.
+Replica by replica (level by level): level j of width w_j covers what of a bin's need lies
+between the widths below it and its own, clip(need - w_1 - ... - w_(j-1), 0, w_j), whatever the
+levels above do. So with a price on covered work the levels separate, and each is a two-state
+problem: off or on, one bin of holding for each bin on, and a start's bins for each change from
+off to on. Its dynamic programme runs over all levels and prices at once; all it has to remember
+of the past is how much dearer it is to be on than to be off.
 
-All amounts are in replica-bins.
+Costs are in replica-bins; work is in bins of a replica of width 1.
 """
 
 from dataclasses import dataclass
@@ -22,7 +23,7 @@ _Flags = NDArray[np.bool_]
 
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)
 class Runs:
-    """The best on/off schedule at one price: `on`, shape (bins, levels)."""
+    """A schedule that is best at `price`: `on`, shape (bins, levels)."""
 
     price: float
     on: _Flags
@@ -41,11 +42,12 @@ class Levels:
         self.start = start
 
     @classmethod
-    def between(cls, need: _Floats, start: _Floats, low: int, high: int) -> "Levels":
-        """Levels low + 1 .. high of this need, as far as any bin needs them."""
-        top = min(high, int(np.ceil(need.max(initial=0.0))))
-        steps = np.arange(low, max(low, top), dtype=np.float64)
-        return cls(np.clip(need[:, None] - steps, 0.0, 1.0), start)
+    def above(cls, need: _Floats, base: float, widths: _Floats, start: _Floats) -> "Levels":
+        """Levels of these widths for what of `need` lies above `base`, as far as any bin does."""
+        below = base + np.cumsum(widths) - widths
+        wanted = below < need.max(initial=0.0)
+        below, widths = below[wanted], widths[wanted]
+        return cls(np.clip(need[:, None] - below, 0.0, widths), start)
 
     @property
     def work(self) -> float:
@@ -60,7 +62,7 @@ class Levels:
         on = self._on(1.0 - prices[:, None] * self.value[:, None, :])
         return [self.runs(on[:, index], float(price)) for index, price in enumerate(prices)]
 
-    def runs(self, on: _Flags, price: float) -> Runs:
+    def runs(self, on: _Flags, price: float = 0.0) -> Runs:
         starts = (on[1:] & ~on[:-1]).sum(axis=1)
         return Runs(
             price=price,
