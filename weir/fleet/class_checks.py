@@ -1,9 +1,11 @@
 """Classes: each can match, can be held by a context, can be served within its SLO."""
 
 from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import replace
 
-from weir.domain.fleet import Fleet, PoolSpec, RequestClass
+from weir.domain.fleet import Fleet, PoolSpec, RequestClass, Role
 from weir.domain.ids import ModelName
+from weir.domain.profile import EngineProfile
 from weir.fleet.coverage import coverage_findings
 from weir.fleet.feasible import Route, routes
 from weir.fleet.finding import Finding, Level, at
@@ -30,8 +32,10 @@ def largest(item: RequestClass) -> tuple[int, int]:
 def class_findings(fleet: Fleet, tree: Tree) -> Iterator[Finding]:
     """Classes that no pool can serve, pools that no class can reach, gaps and overlaps."""
     declared = bool(tree.get(("spec", "classes")))
+    kinds = _kinds(fleet)
+    distinct = replace(fleet, pools=tuple(kinds.values()))
     everything = {
-        model.name: found for model in fleet.models if (found := list(routes(fleet, model.name)))
+        model.name: found for model in fleet.models if (found := list(routes(distinct, model.name)))
     }
     for index, item in enumerate(fleet.classes):
         path: Path = ("spec", "classes", index) if declared else ("spec", "classes")
@@ -46,7 +50,11 @@ def class_findings(fleet: Fleet, tree: Tree) -> Iterator[Finding]:
         if served:
             every = [route for found in everything.values() for route in found]
             yield from _too_long(item, every, path, tree)
-    yield from _unreached(fleet, everything, tree)
+    verdicts = {kind: _unreached(fleet, pool, everything) for kind, pool in kinds.items()}
+    for index, pool in enumerate(fleet.pools):
+        if verdict := verdicts[_kind(pool)]:
+            message, level = verdict
+            yield at(tree, ("spec", "pools", index), message, level=level)
     if declared:
         yield from coverage_findings(fleet.classes, tree)
 
@@ -110,29 +118,42 @@ def _too_long(
 
 
 def _unreached(
-    fleet: Fleet, everything: Mapping[ModelName, list[Route]], tree: Tree
-) -> Iterator[Finding]:
-    for index, pool in enumerate(fleet.pools):
-        through = [r for found in everything.values() for r in found if _uses(r, pool)]
-        if not through:
-            continue  # the model's or the pool's own finding says so
-        path: Path = ("spec", "pools", index)
-        held = [
-            (route, item)
-            for route in through
-            for item in fleet.classes
-            if route.holds(*smallest(item))
-        ]
-        if not held:
-            message = (
-                f"unreachable: no class has a request that fits its context of "
-                f"{pool.context_limit_tokens} tokens"
-            )
-            yield at(tree, path, message)
-        elif not any(_in_time(route, item, smallest(item)[0]) for route, item in held):
-            message = "no class meets its SLO here, so nothing is planned for it"
-            yield at(tree, path, message, level=Level.WARNING)
+    fleet: Fleet, pool: PoolSpec, everything: Mapping[ModelName, list[Route]]
+) -> tuple[str, Level] | None:
+    """Why no class has a use for the pool."""
+    through = [r for found in everything.values() for r in found if _uses(r, pool)]
+    if not through:
+        return None  # the model's or the pool's own finding says so
+    held = [
+        (route, item) for route in through for item in fleet.classes if route.holds(*smallest(item))
+    ]
+    if not held:
+        message = (
+            f"unreachable: no class has a request that fits its context of "
+            f"{pool.context_limit_tokens} tokens"
+        )
+        return message, Level.ERROR
+    if not any(_in_time(route, item, smallest(item)[0]) for route, item in held):
+        return "no class meets its SLO here, so nothing is planned for it", Level.WARNING
+    return None
 
 
 def _uses(route: Route, pool: PoolSpec) -> bool:
     return pool.id in (route.prefill.id, route.decode.id)
+
+
+_Kind = tuple[ModelName, Role, str, int, bool, EngineProfile]
+
+
+def _kind(pool: PoolSpec) -> _Kind:
+    """All that matters here: large fleets have many pools of few kinds."""
+    may_run, limit = pool.max_replicas > 0, pool.context_limit_tokens
+    return pool.model, pool.role, pool.dialect, limit, may_run, pool.profile
+
+
+def _kinds(fleet: Fleet) -> dict[_Kind, PoolSpec]:
+    """The first pool of each."""
+    kinds: dict[_Kind, PoolSpec] = {}
+    for pool in fleet.pools:
+        kinds.setdefault(_kind(pool), pool)
+    return kinds
