@@ -116,7 +116,14 @@ class RouterCollector(Collector):
             failures.add_metric((name,), log.failed)
             in_flight.add_metric((name,), log.in_flight)
             queued.add_metric((name,), log.queued_tokens)
-        yield from (requests, failures, in_flight, queued, self._workers())
+        yield from (requests, failures, in_flight, queued, self._pace(), self._workers())
+
+    def _pace(self) -> Metric:
+        text = "How many times as long the pool's engines take as their profile says."
+        pace = GaugeMetricFamily(f"{_PREFIX}_pool_pace", text, labels=("pool",))
+        for pool in self._service.pools:
+            pace.add_metric((pool.id,), pool.pace)
+        return pace
 
     def _workers(self) -> Metric:
         workers = GaugeMetricFamily(

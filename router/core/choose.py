@@ -173,15 +173,16 @@ class _Search:
         return best or lack
 
     def _head_in(self, pool: Pool) -> _Found:
-        worker = pool.least_loaded(self._now_s, self._exclude)
+        sized = self._sized
+        kv_tokens = sized.kv_tokens if pool.spec.role is Role.AGG else 0
+        worker = pool.least_loaded(self._now_s, self._exclude, kv_tokens)
         if worker is None:
             return _EMPTY[Stage.PREFILL]
-        sized = self._sized
         room = pool.has_prefill_room(worker, sized.isl_tokens)
         if pool.spec.role is Role.AGG:
-            if not (room and pool.has_decode_room(worker, sized.kv_tokens)):
+            if not (room and pool.has_decode_room(worker, kv_tokens, sized.itl_s)):
                 return _FULL[Stage.PREFILL]
-            itl_s = pool.itl_s(worker, sized.kv_tokens)
+            itl_s = pool.itl_s(worker, kv_tokens)
             ttft_s = pool.prefill_s(worker, sized.isl_tokens)
             return _Choice(pool, worker, (ttft_s <= sized.ttft_s) + (itl_s <= sized.itl_s))
         decode = self.decode(pool.spec.dialect)
@@ -194,13 +195,14 @@ class _Search:
         return _Choice(pool, worker, (ttft_s <= sized.ttft_s) + decode.kept, decode)
 
     def _decode_in(self, pool: Pool) -> _Found:
-        worker = pool.least_loaded(self._now_s, self._exclude)
+        sized = self._sized
+        worker = pool.least_loaded(self._now_s, self._exclude, sized.kv_tokens)
         if worker is None:
             return _EMPTY[Stage.DECODE]
-        if not pool.has_decode_room(worker, self._sized.kv_tokens):
+        if not pool.has_decode_room(worker, sized.kv_tokens, sized.itl_s):
             return _FULL[Stage.DECODE]
-        itl_s = pool.itl_s(worker, self._sized.kv_tokens)
-        return _Choice(pool, worker, int(itl_s <= self._sized.itl_s))
+        itl_s = pool.itl_s(worker, sized.kv_tokens)
+        return _Choice(pool, worker, int(itl_s <= sized.itl_s))
 
 
 def _route(sized: Sized, found: _Choice, prefilled: Leg | None) -> Route:

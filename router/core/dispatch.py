@@ -53,7 +53,7 @@ class Dispatch:
         wake: Callable[[float], None],
     ) -> None:
         self.pools = Pools(fleet.models, fleet.pools)
-        self.traffic = Traffic((c.name for c in fleet.classes), (p.id for p in fleet.pools))
+        self.traffic = Traffic((c.name for c in fleet.classes), {p.id: p.log for p in self.pools})
         self.waiting = Waiting(
             most_requests=settings.queue_requests, most_bytes=settings.queue_bytes
         )

@@ -4,11 +4,11 @@ from collections.abc import Callable
 from dataclasses import dataclass
 
 from router.core.admit import Admission, Sized
+from router.core.charge import Charge
 from router.core.choose import Chooser
 from router.core.pools import Pools
 from router.core.request import Leg, Outcome, RequestProfile, RetryReason, Route
 from router.core.traffic import Traffic
-from router.core.workers import Charge
 from weir.domain.fleet import RequestClass
 
 __all__ = ["Books", "Flight"]
@@ -54,8 +54,8 @@ class Flight:
         self.route: Route | None = None
         self.finished = False
         self._books = books
-        self._head: _SentLeg | None = None
-        self._decode: _SentLeg | None = None
+        self._head: Charge | None = None
+        self._decode: Charge | None = None
         self._reserved: Charge | None = None
         self._prefilled: Leg | None = None
         self._first_token_s: float | None = None
@@ -75,7 +75,7 @@ class Flight:
         if self.finished:
             return
         if self.route is not None:
-            self._land()
+            self._land(now_s)
         self.route = route
         self._log.queued -= 1
         self._books.traffic.routes[route.reason] += 1
@@ -83,23 +83,22 @@ class Flight:
         self._books.chooser.sent(self.sized, route, prefilled=prefilled)
         self._reserved = self._charge(route.decode, kv_tokens=self.sized.kv_tokens)
         if route.prefill is None or prefilled:
-            self._send_decode(route.decode, now_s)
+            self._send_decode(now_s)
             return
         self._prefilled = None
-        isl = self.sized.isl_tokens
-        self._head = _SentLeg(self._books, route.prefill, self._charge(route.prefill), now_s)
-        self._head.depart(isl, queued_tokens=isl)
+        self._head = self._charge(route.prefill)
+        self._head.depart(self.sized.isl_tokens, now_s)
 
     def prefill_done(self, now_s: float) -> None:
         """The prefill leg has answered; its worker's queue is shorter."""
         if self._head is None or self.route is None:
             return
-        self._prefilled = self._head.leg
+        self._prefilled = self.route.prefill
         self._head.first_token(now_s)
-        self._head.land()
-        self._books.traffic.pools[self._head.leg.pool_id].completed(0, None)
+        self._head.completed(0, None, now_s)
+        self._head.release(now_s)
         self._head = None
-        self._send_decode(self.route.decode, now_s)
+        self._send_decode(now_s)
         self._books.changed(now_s)
 
     def first_token(self, now_s: float) -> None:
@@ -113,7 +112,10 @@ class Flight:
         self.prefill_done(now_s)
         self._first_token_s = now_s
         if self._decode is not None:
-            self._decode.first_token(now_s if self.profile.streaming else None)
+            if self.profile.streaming:
+                self._decode.first_token(now_s)
+            else:
+                self._decode.succeeded()
         if self.profile.streaming:
             self._log.first_token(max(0.0, now_s - self.arrived_s))
         self._books.changed(now_s)
@@ -123,7 +125,7 @@ class Flight:
         self._books.traffic.retries[reason] += 1
         self._blame(leg, now_s)
         if self.route is not None:
-            self._land()
+            self._land(now_s)
         self._books.changed(now_s)
 
     def finish(
@@ -148,10 +150,9 @@ class Flight:
         osl = self.sized.osl_tokens if output_tokens is None else output_tokens
         itl_s = self._itl_s(outcome, now_s, output_tokens)
         if outcome is Outcome.COMPLETED and self._decode is not None:
-            self._decode.succeeded()
-            self._books.traffic.pools[self._decode.leg.pool_id].completed(osl, itl_s)
+            self._decode.completed(osl, itl_s, now_s)
         if self.route is not None:
-            self._land()
+            self._land(now_s)
         self._log.queued -= 1
         self._log.ended(
             outcome, duration_s=max(0.0, now_s - self.arrived_s), osl_tokens=osl, itl_s=itl_s
@@ -163,26 +164,18 @@ class Flight:
     def _charge(self, leg: Leg, *, kv_tokens: int = 0) -> Charge:
         return self._books.pools[leg.pool_id].charge(leg.worker, kv_tokens=kv_tokens)
 
-    def _send_decode(self, leg: Leg, now_s: float) -> None:
-        """The leg that answers the client goes out on the charge reserved for it.
-
-        Without streaming nobody sees when its prompt has been prefilled, so it does not
-        count as queued; the KV it holds still does.
-        """
+    def _send_decode(self, now_s: float) -> None:
+        """The leg that answers the client goes out on the charge reserved for it."""
         if self._reserved is None:
             return
-        isl = self.sized.isl_tokens
-        self._decode = _SentLeg(self._books, leg, self._reserved, now_s)
-        self._decode.depart(isl, queued_tokens=isl if self.profile.streaming else 0)
-        self._reserved = None
+        self._decode, self._reserved = self._reserved, None
+        self._decode.depart(self.sized.isl_tokens, now_s, streamed=self.profile.streaming)
 
-    def _land(self) -> None:
+    def _land(self, now_s: float) -> None:
         """Take the request off its workers: it is queued here again, or about to end."""
-        for sent in (self._head, self._decode):
-            if sent is not None:
-                sent.land()
-        if self._reserved is not None:
-            self._reserved.release()
+        for charge in (self._head, self._decode, self._reserved):
+            if charge is not None:
+                charge.release(now_s)
         self._head = self._decode = self._reserved = None
         self.route = None
         self._log.queued += 1
@@ -192,9 +185,12 @@ class Flight:
         self._books.pools[leg.pool_id].fail(leg.worker.id, now_s)
 
     def _count_failed_leg(self) -> None:
-        sent = self._head or self._decode
-        if sent is not None:
-            self._books.traffic.pools[sent.leg.pool_id].leg_failed()
+        route = self.route
+        if route is None:
+            return
+        leg = route.prefill if self._head is not None else route.decode
+        if leg is not None:
+            self._books.traffic.pools[leg.pool_id].leg_failed()
 
     def _itl_s(self, outcome: Outcome, now_s: float, output_tokens: int | None) -> float | None:
         """Mean gap between the output tokens; None where it cannot be seen."""
@@ -219,42 +215,3 @@ class Flight:
                 max_tokens=profile.max_tokens,
                 osl_tokens=output,
             )
-
-
-class _SentLeg:
-    """A leg on its way: its load on the worker and its entry in the pool's log."""
-
-    __slots__ = ("_charge", "_log", "_queued_tokens", "leg", "sent_s")
-
-    def __init__(self, books: Books, leg: Leg, charge: Charge, now_s: float) -> None:
-        self.leg = leg
-        self.sent_s = now_s
-        self._charge = charge
-        self._log = books.traffic.pools[leg.pool_id]
-        self._queued_tokens = 0
-
-    def depart(self, isl_tokens: int, *, queued_tokens: int) -> None:
-        self._log.sent(isl_tokens)
-        self._queued_tokens = queued_tokens
-        self._log.queued_tokens += queued_tokens
-        self._charge.enqueue(queued_tokens)
-
-    def first_token(self, now_s: float | None) -> None:
-        """`now_s` None: it has answered, but when its first token came is unknown."""
-        self._dequeue()
-        self.succeeded()
-        if now_s is not None:
-            self._log.first_token(max(0.0, now_s - self.sent_s))
-
-    def succeeded(self) -> None:
-        self._charge.succeeded()
-
-    def land(self) -> None:
-        self._dequeue()
-        self._charge.release()
-        self._log.in_flight -= 1
-
-    def _dequeue(self) -> None:
-        self._log.queued_tokens -= self._queued_tokens
-        self._queued_tokens = 0
-        self._charge.dequeue()

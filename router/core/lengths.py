@@ -3,20 +3,18 @@
 Both estimators blend from wide to narrow: each level's mean counts as `_PRIOR_WEIGHT` (or
 `_PRIOR_TOKENS`) observations of the next narrower one, so a new tenant starts from what its
 model shows, a new model from the fleet's prior, and nothing jumps. Each observation lets
-the older ones fade, so that a change of traffic is followed within `_MEMORY` requests.
+the older ones fade, so that a change of traffic is followed within some hundred requests.
 """
 
 from collections.abc import Hashable
-from dataclasses import dataclass
 from math import ceil
 from typing import Generic, TypeVar
 
+from router.core.fading import FadingQuotient
 from weir.domain.ids import ModelName
 
 __all__ = ["OutputLengths", "PromptLengths"]
 
-_MEMORY = 256
-_KEEP = 1.0 - 1.0 / _MEMORY
 _PRIOR_WEIGHT = 4.0
 _PRIOR_TOKENS = 1024.0
 _CELLS = 4096
@@ -25,28 +23,13 @@ _RATIO_LIMITS = (0.05, 64.0)
 _K = TypeVar("_K", bound=Hashable)
 
 
-@dataclass(slots=True)
-class _Cell:
-    """Fading sums: of two quantities whose quotient is sought."""
-
-    amount: float = 0.0
-    count: float = 0.0
-
-    def add(self, amount: float, count: float) -> None:
-        self.amount = self.amount * _KEEP + amount
-        self.count = self.count * _KEEP + count
-
-    def mean(self, prior: float, prior_count: float) -> float:
-        return (self.amount + prior * prior_count) / (self.count + prior_count)
-
-
 class _Cells(Generic[_K]):
     """At most `_CELLS` cells; the one created first goes first. Clients choose tenants."""
 
     def __init__(self) -> None:
-        self._cells: dict[_K, _Cell] = {}
+        self._cells: dict[_K, FadingQuotient] = {}
 
-    def get(self, key: _K) -> _Cell | None:
+    def get(self, key: _K) -> FadingQuotient | None:
         return self._cells.get(key)
 
     def add(self, key: _K, amount: float, count: float) -> None:
@@ -54,7 +37,7 @@ class _Cells(Generic[_K]):
         if cell is None:
             if len(self._cells) >= _CELLS:
                 del self._cells[next(iter(self._cells))]
-            cell = self._cells[key] = _Cell()
+            cell = self._cells[key] = FadingQuotient()
         cell.add(amount, count)
 
 

@@ -162,9 +162,9 @@ class PoolLog:
 class Traffic:
     """Logs of all classes and pools; none is ever added or removed, so readers need no lock."""
 
-    def __init__(self, classes: Iterable[ClassName], pools: Iterable[PoolId]) -> None:
+    def __init__(self, classes: Iterable[ClassName], pools: Mapping[PoolId, PoolLog]) -> None:
         self.classes = {name: ClassLog() for name in classes}
-        self.pools = {pool_id: PoolLog() for pool_id in pools}
+        self.pools = dict(pools)
         self.retries = dict.fromkeys(RetryReason, 0)
         self.routes = dict.fromkeys(RouteReason, 0)
         self._sequence = 0

@@ -1,41 +1,62 @@
-"""One worker as this router sees it: its load and its breaker, and who put the load there.
+"""One worker as this router sees it: its load, its breaker, and how fast it is.
 
 Invariant: a worker's load is the sum of the charges that live on it.
 """
 
-from dataclasses import dataclass
-from typing import Protocol
+from math import inf
 
+from router.core.pace import Ideal, Pace, Prompts
 from weir.domain.planning import WorkerEndpoint
 
-__all__ = ["Charge", "Watching", "Worker"]
+__all__ = ["Rank", "Worker"]
+
+Rank = tuple[float, int, int, int]
+"""Of two workers the one with the lesser rank gets the next request."""
 
 _FIRST_EJECTION_S = 0.5
 _LONGEST_EJECTION_S = 8.0
+_PACE_MEMORY = 32.0
 
 
 class Worker:
-    """One engine process. Counts cover what this router has sent and not seen end."""
+    """One engine process. Counts cover what this router has sent and not seen end.
+
+    `in_flight` includes those that are `coming`, whose prompt is prefilled elsewhere.
+    `ideal` has the load of those that decode, `prompts` those that do not yet. `pace` is what to
+    believe of its speed now, `observed` what it showed itself.
+    """
 
     __slots__ = (
+        "coming",
         "ejected_until_s",
         "endpoint",
         "failures",
+        "ideal",
         "in_flight",
         "kv_tokens",
+        "observed",
+        "pace",
         "probing",
+        "prompts",
         "queued_tokens",
+        "rank",
         "served",
     )
 
-    def __init__(self, endpoint: WorkerEndpoint) -> None:
+    def __init__(self, endpoint: WorkerEndpoint, ideal: Ideal, pace: float) -> None:
         self.endpoint = endpoint
         self.queued_tokens = 0
         self.in_flight = 0
+        self.coming = 0
         self.kv_tokens = 0
         self.served = 0
+        self.rank: Rank = (0.0, 0, 0, 0)
+        self.ideal = ideal
+        self.prompts = Prompts()
+        self.observed = Pace(_PACE_MEMORY)
+        self.pace = pace
         self.failures = 0
-        self.ejected_until_s = 0.0
+        self.ejected_until_s = -inf
         self.probing = False
 
     @property
@@ -63,55 +84,3 @@ class Worker:
         """Close the breaker."""
         self.failures = 0
         self.probing = False
-
-
-class Watching(Protocol):
-    """Who remembers which workers are usable and which is the best of them."""
-
-    def touch(self) -> None:
-        """A breaker has changed."""
-
-    def recharged(self) -> None:
-        """A worker's load has changed."""
-
-
-@dataclass(slots=True, kw_only=True)
-class Charge:
-    """What one request holds on one worker. Every method may be called any number of times."""
-
-    pool: Watching
-    worker: Worker
-    kv_tokens: int
-    probe: bool
-    queued_tokens: int = 0
-    live: bool = True
-
-    def enqueue(self, tokens: int) -> None:
-        """The leg is sent: its prompt joins the worker's queue."""
-        if self.live:
-            self.queued_tokens += tokens
-            self.worker.queued_tokens += tokens
-            self.pool.recharged()
-
-    def dequeue(self) -> None:
-        """Its first token is there: the prompt is no longer queued."""
-        self.worker.queued_tokens -= self.queued_tokens
-        self.queued_tokens = 0
-        self.pool.recharged()
-
-    def succeeded(self) -> None:
-        if self.worker.failures:
-            self.worker.succeed()
-            self.pool.touch()
-
-    def release(self) -> None:
-        """Take everything off the worker."""
-        if not self.live:
-            return
-        self.live = False
-        self.dequeue()
-        self.worker.kv_tokens -= self.kv_tokens
-        self.worker.in_flight -= 1
-        if self.probe:
-            self.worker.probing = False
-            self.pool.touch()

@@ -19,7 +19,9 @@ class Bus:
 
 
 def _text(meter: FrontendMeter | None = None) -> str:
-    router = service((pool("a", Role.AGG),), members("a", "w1", "w2", draining="w2"))
+    router = service(
+        (pool("a", Role.AGG), pool("b", Role.AGG)), members("a", "w1", "w2", draining="w2")
+    )
     flight = router.open(request(), 0.0)
     route = router.decide(request(), 0.0)
     assert isinstance(route, Route)
@@ -45,6 +47,7 @@ def _text(meter: FrontendMeter | None = None) -> str:
         'weir_router_itl_seconds_sum{class="all"} 0.1',
         'weir_router_duration_seconds_sum{class="all"} 1.3',
         'weir_router_pool_requests_total{pool="a"} 1.0',
+        'weir_router_pool_pace{pool="b"} 1.0',
         'weir_router_pool_workers{pool="a",state="ready"} 1.0',
         'weir_router_pool_workers{pool="a",state="draining"} 1.0',
         'weir_router_routes_total{reason="share"} 1.0',

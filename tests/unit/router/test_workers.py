@@ -41,28 +41,28 @@ def test_a_draining_worker_gets_nothing_new_and_keeps_its_load() -> None:
     made.apply(members("p", "w1", "w2", version=2, draining="w1"))
     assert [w.endpoint.id for w in made.usable(0.0)] == ["w2"]
     assert _worker(made, "w1").in_flight == 1
-    charge.release()
+    charge.release(0.0)
     assert _worker(made, "w1").in_flight == 0
 
 
 def test_load_of_a_vanished_worker_goes_with_it() -> None:
     made = _pool()
     charge = made.charge(_worker(made, "w1").endpoint, kv_tokens=10)
-    charge.enqueue(500)
+    charge.depart(500, 0.0)
     made.apply(members("p", "w2", version=2))
     made.apply(members("p", "w1", "w2", version=3))
-    charge.release()
+    charge.release(0.0)
     assert (_worker(made, "w1").in_flight, _worker(made, "w1").queued_tokens) == (0, 0)
     assert _worker(made, "w1").kv_tokens == 0
 
 
 def test_prefill_goes_to_the_worker_with_the_fewest_queued_tokens() -> None:
     made = _pool()
-    made.charge(_worker(made, "w1").endpoint).enqueue(100)
+    made.charge(_worker(made, "w1").endpoint).depart(100, 0.0)
     two = made.charge(_worker(made, "w2").endpoint)
-    two.enqueue(300)
+    two.depart(300, 0.0)
     assert _best(made) == "w1"
-    two.dequeue()
+    two.first_token(0.0)
     assert _best(made) == "w2"
 
 
@@ -81,7 +81,7 @@ def test_idle_workers_take_turns() -> None:
         worker = made.least_loaded(0.0, ANY)
         assert worker is not None
         chosen.append(worker.endpoint.id)
-        made.charge(worker.endpoint).release()
+        made.charge(worker.endpoint).release(0.0)
     assert sorted(chosen[:3]) == sorted(chosen[3:]) == ["w1", "w2", "w3"]
 
 
@@ -120,7 +120,7 @@ def test_one_request_probes_an_ejected_worker_and_success_closes_the_breaker() -
 def test_a_probe_that_is_cancelled_makes_room_for_the_next_one() -> None:
     made = _pool(Role.PREFILL, "w1")
     made.fail(WorkerId("w1"), 0.0)
-    made.charge(_worker(made, "w1").endpoint).release()
+    made.charge(_worker(made, "w1").endpoint).release(0.0)
     assert _best(made, 1.0) == "w1"
 
 
@@ -128,7 +128,7 @@ def test_prefill_time_counts_what_is_queued_before() -> None:
     made = _pool()
     worker = _worker(made, "w1")
     assert made.prefill_s(worker, 200) == pytest.approx(0.2)
-    made.charge(worker.endpoint).enqueue(1500)
+    made.charge(worker.endpoint).depart(1500, 0.0)
     assert made.prefill_s(worker, 200) == pytest.approx(1.7)
 
 
@@ -136,7 +136,7 @@ def test_prefill_room_ends_when_two_batches_and_a_prompt_are_queued() -> None:
     made = _pool()
     worker = _worker(made, "w1")
     assert made.has_prefill_room(worker, 3999)
-    made.charge(worker.endpoint).enqueue(2500)
+    made.charge(worker.endpoint).depart(2500, 0.0)
     assert made.has_prefill_room(worker, 501)
     assert not made.has_prefill_room(worker, 500)
 

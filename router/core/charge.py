@@ -1,0 +1,158 @@
+"""What one leg of a request holds on one worker, and what its course tells of the worker."""
+
+from typing import TYPE_CHECKING
+
+from router.core.workers import Worker
+
+if TYPE_CHECKING:
+    from router.core.pool import Pool
+
+__all__ = ["Charge"]
+
+_TELLING_TOKENS = 32.0
+"""A leg with so many gaps between its tokens tells as much as one can."""
+
+
+class Charge:
+    """On the worker from its making to `release`. A call out of turn changes nothing.
+
+    In turn: `depart` once the leg is sent, `first_token` if it is seen, `completed` if the leg
+    ends well, `release`.
+    """
+
+    __slots__ = (
+        "_decoding",
+        "_departed",
+        "_isl_tokens",
+        "_kv_tokens",
+        "_live",
+        "_pool",
+        "_probe",
+        "_prompts_s",
+        "_queued_tokens",
+        "_sent_s",
+        "_since_s",
+        "_steps",
+        "_worker",
+    )
+
+    def __init__(self, pool: "Pool", worker: Worker, kv_tokens: int) -> None:
+        self._pool = pool
+        self._worker = worker
+        self._kv_tokens = kv_tokens
+        self._queued_tokens = 0
+        self._live = True
+        self._departed = False
+        self._decoding = False
+        worker.kv_tokens += kv_tokens
+        worker.in_flight += 1
+        worker.coming += 1
+        worker.served += 1
+        self._probe = worker.failures > 0
+        if self._probe:
+            worker.probing = True
+            pool.touch()
+        pool.reload(worker)
+
+    def depart(self, isl_tokens: int, now_s: float, *, streamed: bool = True) -> None:
+        """The leg is sent: its prompt joins the worker's queue.
+
+        Without streaming nobody sees when its prompt has been prefilled, so it does not count as
+        queued and is taken to decode at once; the KV it holds counts all the same.
+        """
+        if not self._live or self._departed:
+            return
+        self._departed = True
+        self._isl_tokens = isl_tokens
+        self._sent_s = now_s
+        pool, worker = self._pool, self._worker
+        worker.coming -= 1
+        pool.log.sent(isl_tokens)
+        if not streamed:
+            worker.ideal.prompts_s += pool.prompt_s(isl_tokens)
+            self._decode(now_s)
+            return
+        if not worker.queued_tokens:
+            worker.prompts.begin(now_s)
+        self._queued_tokens = isl_tokens
+        worker.queued_tokens += isl_tokens
+        pool.log.queued_tokens += isl_tokens
+        pool.reload(worker)
+
+    def first_token(self, now_s: float) -> None:
+        """The prompt is prefilled; if the leg goes on, it decodes."""
+        if not self._queued_tokens:
+            return
+        pool, worker = self._pool, self._worker
+        pool.log.first_token(max(0.0, now_s - self._sent_s))
+        prompt_s = pool.prompt_s(self._isl_tokens)
+        self._dequeue()
+        if pool.decodes:
+            worker.ideal.prompts_s += prompt_s
+            self._decode(now_s)
+        else:
+            seen = worker.prompts.done(prompt_s, now_s, last=not worker.queued_tokens)
+            if seen is not None:
+                pool.observe(worker, *seen)
+        self.succeeded()
+
+    def succeeded(self) -> None:
+        """It has answered."""
+        if self._worker.failures:
+            self._worker.succeed()
+            self._pool.touch()
+
+    def completed(self, osl_tokens: int, itl_s: float | None, now_s: float) -> None:
+        """The leg has ended well; `itl_s` is the mean gap between its tokens, if it was seen."""
+        self.succeeded()
+        self._pool.log.completed(osl_tokens, itl_s)
+        self._pool.served(self._isl_tokens, osl_tokens)
+        if itl_s is not None and self._decoding:
+            self._tell_pace(osl_tokens - 1, now_s)
+
+    def release(self, now_s: float) -> None:
+        """Take everything off the worker."""
+        if not self._live:
+            return
+        self._live = False
+        pool, worker = self._pool, self._worker
+        if self._departed:
+            pool.log.in_flight -= 1
+        else:
+            worker.coming -= 1
+        if self._decoding:
+            self._decoding = False
+            worker.ideal.leave(self._kv_tokens, now_s)
+        worker.kv_tokens -= self._kv_tokens
+        worker.in_flight -= 1
+        if self._queued_tokens:
+            worker.prompts.begin(now_s)  # Nobody knows how much of this one was done.
+        self._dequeue()
+        if self._probe:
+            worker.probing = False
+            pool.touch()
+
+    def _dequeue(self) -> None:
+        self._worker.queued_tokens -= self._queued_tokens
+        self._pool.log.queued_tokens -= self._queued_tokens
+        self._queued_tokens = 0
+        self._pool.reload(self._worker)
+
+    def _decode(self, now_s: float) -> None:
+        ideal = self._worker.ideal
+        ideal.join(self._kv_tokens, now_s)
+        self._decoding = True
+        self._since_s = now_s
+        self._steps = ideal.steps(now_s)
+        self._prompts_s = ideal.prompts_s
+
+    def _tell_pace(self, tokens: int, now_s: float) -> None:
+        """Tokens since the first one, each out of an iteration, and prompts in between."""
+        ideal = self._worker.ideal
+        taken_s = now_s - self._since_s
+        steps = ideal.steps(now_s) - self._steps
+        if taken_s <= 0.0 or steps <= 0.0:
+            return
+        prompts_s = ideal.prompts_s - self._prompts_s
+        expected_s = prompts_s + tokens * taken_s / steps
+        self._pool.observe(self._worker, taken_s / expected_s, min(1.0, tokens / _TELLING_TOKENS))

@@ -1,0 +1,125 @@
+"""How slow engines really are: the time they took over what their profile says for the same work.
+
+A pace of 1.25 is an engine that takes a quarter longer than its profile says.
+"""
+
+from collections.abc import Callable
+
+__all__ = ["Ideal", "Pace", "Prompts"]
+
+_LEAST, _MOST = 0.25, 4.0
+_STEP = 0.25
+_PRIOR_WEIGHT = 4.0
+_TELLING_PROMPTS_S = 0.5
+
+
+class Pace:
+    """A robust mean of what was observed, in which older observations count less and less.
+
+    An observation counts as at most `_STEP` above or below the mean so far, so that a few odd
+    ones (a client that reads slowly) hardly matter while a lasting change is followed.
+    """
+
+    __slots__ = ("_mean", "_most_weight", "_weight")
+
+    def __init__(self, most_weight: float) -> None:
+        self._most_weight = most_weight
+        self._mean = 1.0
+        self._weight = 0.0
+
+    def observe(self, ratio: float, weight: float, prior: float) -> None:
+        """`ratio`: time taken over time expected. The first one is measured against `prior`."""
+        if not self._weight:
+            self._mean = prior
+        deviation = max(-_STEP, min(_STEP, ratio / self._mean - 1.0))
+        self._weight = min(self._weight + weight, self._most_weight)
+        mean = self._mean * (1.0 + deviation * weight / self._weight)
+        self._mean = max(_LEAST, min(_MOST, mean))
+
+    def fade(self, keep: float) -> None:
+        """Let what was seen so far count only this much (0..1)."""
+        self._weight *= keep
+
+    def given(self, prior: float) -> float:
+        """The pace to believe in, where `prior` holds as long as little has been seen."""
+        return (self._mean * self._weight + prior * _PRIOR_WEIGHT) / (self._weight + _PRIOR_WEIGHT)
+
+
+class Ideal:
+    """An engine exactly as its profile says, under the load that a worker has.
+
+    `steps` counts its iterations, `prompts_s` its time on prompts; who compares two readings with
+    what the worker did in between learns the worker's pace.
+    """
+
+    __slots__ = (
+        "_at_s",
+        "_decode_s",
+        "_steps",
+        "kv_tokens",
+        "prompts_s",
+        "sequences",
+        "step_s",
+    )
+
+    def __init__(self, decode_s: Callable[[int, int], float]) -> None:
+        self._decode_s = decode_s
+        self._at_s = 0.0
+        self._steps = 0.0
+        self.sequences = 0
+        self.kv_tokens = 0
+        self.step_s = 0.0
+        """How long an iteration takes now if it has no prompt; 0 while nobody decodes."""
+        self.prompts_s = 0.0
+
+    def steps(self, now_s: float) -> float:
+        """Iterations so far, had it only decoded."""
+        return self._steps + (now_s - self._at_s) / self.step_s if self.step_s else self._steps
+
+    def join(self, kv_tokens: int, now_s: float) -> None:
+        """A sequence decodes from now on."""
+        self._load(self.sequences + 1, self.kv_tokens + kv_tokens, now_s)
+
+    def leave(self, kv_tokens: int, now_s: float) -> None:
+        self._load(self.sequences - 1, self.kv_tokens - kv_tokens, now_s)
+
+    def _load(self, sequences: int, kv_tokens: int, now_s: float) -> None:
+        self._steps = self.steps(now_s)
+        self._at_s = now_s
+        self.sequences = sequences
+        self.kv_tokens = kv_tokens
+        self.step_s = self._decode_s(sequences, kv_tokens) if sequences else 0.0
+
+
+class Prompts:
+    """How long a worker takes over prompts, measured while it always has one.
+
+    The time between two first tokens is that of a prompt, or of those that shared a batch, so it
+    is summed up until it is about enough of them.
+    """
+
+    __slots__ = ("_expected_s", "_since_s", "_taken_s")
+
+    def __init__(self) -> None:
+        self._since_s = 0.0
+        self._taken_s = 0.0
+        self._expected_s = 0.0
+
+    def begin(self, now_s: float) -> None:
+        """One comes to a worker that had none, or has to start anew since one went away."""
+        self._since_s = now_s
+        self._taken_s = self._expected_s = 0.0
+
+    def done(self, expected_s: float, now_s: float, *, last: bool) -> tuple[float, float] | None:
+        """One that should have taken `expected_s` has its first token; no other waits if `last`.
+
+        Returns a ratio and its weight for `Pace.observe` when it is time to.
+        """
+        self._taken_s += now_s - self._since_s
+        self._since_s = now_s
+        self._expected_s += expected_s
+        expected_s, taken_s = self._expected_s, self._taken_s
+        if expected_s <= 0.0 or (expected_s < _TELLING_PROMPTS_S and not last):
+            return None
+        self._taken_s = self._expected_s = 0.0
+        return taken_s / expected_s, min(1.0, expected_s / _TELLING_PROMPTS_S)

@@ -1,0 +1,66 @@
+"""What a pool's engine profile predicts, in the form in which decisions ask for it."""
+
+from weir.domain.profile import EngineProfile
+
+__all__ = ["Predictor"]
+
+_MORE = 16
+"""One in this many KV tokens may be too many: sequences are estimated by their mean."""
+_TYPICAL_SEQUENCE_TOKENS = 2048
+
+
+class Predictor:
+    """Seconds on an engine as fast as its profile, and how much keeps one busy.
+
+    An iteration that only decodes is taken to last `per_sequence_s` longer for each sequence and
+    `per_kv_token_s` longer for each token of KV: good for telling which of two is longer.
+    """
+
+    def __init__(self, profile: EngineProfile) -> None:
+        self._profile = profile
+        self._follows_kv = profile.timing.decode_follows_kv
+        self._by_sequences: dict[int, float] = {}
+        self.max_sequences = profile.max_sequences
+        self._kv_tokens = profile.kv_tokens
+        self.batch_tokens = profile.max_batched_tokens
+        self.batch_s = profile.iteration_s(
+            prefill_tokens=self.batch_tokens, sequences=0, kv_used_tokens=0
+        )
+        self.most_kv_tokens = self._kv_tokens + self._kv_tokens // _MORE
+        self.first_s = self.decode_s(1, 0)
+        self.per_sequence_s = 0.0
+        if self.max_sequences > 1:
+            full_s = self.decode_s(self.max_sequences, 0)
+            self.per_sequence_s = (full_s - self.first_s) / (self.max_sequences - 1)
+        self.per_kv_token_s = (self.decode_s(1, self._kv_tokens) - self.first_s) / self._kv_tokens
+        self.transfer_s = profile.kv_transfer_s
+        self.prefill_s = profile.idle_prefill_s
+
+    def decode_s(self, sequences: int, kv_tokens: int) -> float:
+        """One iteration in which as many of these as fit decode."""
+        if sequences > self.max_sequences:
+            sequences = self.max_sequences
+        if self._follows_kv:
+            kv_tokens = min(kv_tokens, self._kv_tokens)
+            return self._profile.iteration_s(
+                prefill_tokens=0, sequences=sequences, kv_used_tokens=kv_tokens
+            )
+        known_s = self._by_sequences.get(sequences)
+        if known_s is None:
+            known_s = self._profile.iteration_s(
+                prefill_tokens=0, sequences=sequences, kv_used_tokens=0
+            )
+            self._by_sequences[sequences] = known_s
+        return known_s
+
+    @property
+    def prefill_rate(self) -> float:
+        """Prompt tokens per second."""
+        return self.batch_tokens / self.batch_s
+
+    @property
+    def decode_rate(self) -> float:
+        """Output tokens per second, with sequences of a typical length."""
+        fitting = max(1, self._kv_tokens // _TYPICAL_SEQUENCE_TOKENS)
+        sequences = min(self.max_sequences, fitting)
+        return sequences / self.decode_s(sequences, sequences * _TYPICAL_SEQUENCE_TOKENS)
