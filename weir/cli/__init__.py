@@ -17,6 +17,10 @@ __all__ = ["COMMANDS", "main"]
 
 COMMANDS: dict[str, tuple[str, str]] = {
     "up": ("weir.cli.up", "run a whole fleet on this machine"),
+    "simulate": (
+        "weir.cli.simulate",
+        "what a trace, a fleet and a policy come to, in virtual time",
+    ),
     "check": ("weir.cli.check", "validate and cross-check a Fleet document"),
     "schema": ("weir.cli.schema", "print the JSON schema of the Fleet document"),
     "router": ("weir.cli.router", "public endpoint and router of a fleet"),

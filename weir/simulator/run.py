@@ -4,6 +4,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
 from weir.simulator import policies
+from weir.simulator.faults import install
 from weir.simulator.journal import Journal
 from weir.simulator.meter import Meter
 from weir.simulator.policies.port import Policy
@@ -48,6 +49,7 @@ def simulate(
     policy = policies.make(policy_name)
     world = World(scenario, policy, journal)
     meter = Meter(world)
+    install(world, faults)
     for look in watch:
         look(world, policy)
     world.run(progress)
