@@ -12,6 +12,9 @@ import functools
 import json
 import time
 from collections import deque
+from collections.abc import Callable
+from heapq import heappop, heappush
+from itertools import count
 from pathlib import Path
 
 from router.core.dispatch import Dispatch, DispatchSettings
@@ -33,8 +36,9 @@ _IN_FLIGHT = 400
 _CLASSES = Path(__file__).parents[2] / "examples/fleets/classes.yaml"
 _FLIGHTS = 20_000
 _RATE_RPS = 56.0
-_IN_PREFILL = 40
+_ITL_S = 0.030
 _WARM_UP = 3000
+_Step = Callable[[Flight], None]
 _LENGTHS = ((120, 20), (900, 240), (200, 60), (2500, 300), (700, 700), (60, 90), (1400, 1100))
 """Prompt and output tokens, in turn."""
 
@@ -89,59 +93,62 @@ def _end(flight: Flight, now_s: float) -> None:
 
 
 def measure_flights(flights: int = _FLIGHTS) -> dict[str, float]:
-    """Microseconds of CPU per flight, arrival to completion, at a steady load."""
+    """Microseconds of CPU per flight, arrival to completion, with little and much to do."""
     return {
-        "flight_us": _Traffic(in_decode=600, waiting=0).per_flight_us(flights),
-        "crowded_flight_us": _Traffic(in_decode=10_000, waiting=300).per_flight_us(flights),
+        "flight_us": _Traffic(waiting=None).per_flight_us(flights),
+        "crowded_flight_us": _Traffic(waiting=300).per_flight_us(flights),
     }
 
 
 class _Traffic:
-    """Every step one request arrives, and the oldest of a stage with more than its number leaves.
+    """Requests take as long as on idle engines; they come at a rate, or as others end.
 
-    `waiting`: how many wait for room at most.
+    `waiting`: so many wait for room at all times; None: they come at a rate that leaves room.
     """
 
-    def __init__(self, *, in_decode: int, waiting: int) -> None:
+    def __init__(self, waiting: int | None) -> None:
         fleet = load(_CLASSES).fleet
-        self._dispatch = Dispatch(fleet, RouterId("r"), DispatchSettings(), lambda at_s: None)
+        self.dispatch = Dispatch(fleet, RouterId("r"), DispatchSettings(), lambda at_s: None)
         for spec in fleet.pools:
             names = [f"{spec.id}-{n}" for n in range(10)]
-            self._dispatch.apply_members(members(spec.id, *names), 0.0)
-        self._dispatch.apply_plan(_plan(fleet), 0.0)
-        self._prefilling: deque[Flight] = deque()
-        self._decoding: deque[Flight] = deque()
-        self._in_decode = in_decode
+            self.dispatch.apply_members(members(spec.id, *names), 0.0)
+        self.dispatch.apply_plan(_plan(fleet), 0.0)
         self._waiting = waiting
-        self._steps = 0
-        for _ in range(_WARM_UP):
-            self._step()
+        self._arrivals = 0
+        self._next_s = self._sample_s = self._now_s = 0.0
+        self._heap: list[tuple[float, int, _Step, Flight]] = []
+        self._order = count()
+        self._ended = 0
+        self._run(_WARM_UP)
 
     def per_flight_us(self, flights: int) -> float:
-        began = time.thread_time_ns()
-        for _ in range(flights):
-            self._step()
-        return round((time.thread_time_ns() - began) / 1e3 / flights, 1)
+        began, ended = time.thread_time_ns(), self._ended
+        self._run(ended + flights)
+        return round((time.thread_time_ns() - began) / 1e3 / (self._ended - ended), 1)
 
-    def _step(self) -> None:
-        self._steps += 1
-        now_s = self._steps / _RATE_RPS
-        self._arrive(now_s)
-        if len(self._prefilling) > _IN_PREFILL:
-            flight = self._prefilling.popleft()
-            flight.prefill_done(now_s)
-            flight.first_token(now_s)
-            self._decoding.append(flight)
-        while len(self._decoding) > self._in_decode or len(self._dispatch.waiting) > self._waiting:
-            flight = self._decoding.popleft()
-            profile = flight.profile
-            osl = (profile.max_tokens or 0) // 2
-            flight.finish(Outcome.COMPLETED, now_s, profile.isl_tokens, osl)
-        if self._steps % int(_RATE_RPS) == 0:
-            self._dispatch.sample(1.0)
+    def _run(self, ended: int) -> None:
+        heap = self._heap
+        while self._ended < ended:
+            while not heap or self._has_next(heap[0][0]):
+                self._arrive()
+            self._now_s, _, step, flight = heappop(heap)
+            step(flight)
+            if self._now_s >= self._sample_s:
+                self._sample_s += 1.0
+                self.dispatch.sample(1.0)
 
-    def _arrive(self, now_s: float) -> None:
-        isl, osl = _LENGTHS[self._steps % len(_LENGTHS)]
+    def _has_next(self, before_s: float) -> bool:
+        if self._waiting is not None:
+            return len(self.dispatch.waiting) < self._waiting
+        if self._next_s > before_s:
+            return False
+        self._now_s = self._next_s
+        self._next_s += 1.0 / _RATE_RPS
+        return True
+
+    def _arrive(self) -> None:
+        self._arrivals += 1
+        isl, osl = _LENGTHS[self._arrivals % len(_LENGTHS)]
         profile = RequestProfile(
             model="demo-model",
             isl_tokens=isl,
@@ -152,15 +159,32 @@ class _Traffic:
             ttft_s=2.0,
             itl_s=0.05,
         )
-        flight = self._dispatch.open(profile, now_s)
-        placed = self._dispatch.place(flight, now_s)
+        flight = self.dispatch.open(profile, self._now_s)
+        placed = self.dispatch.place(flight, self._now_s)
         if isinstance(placed, Place):
-            placed.resume = functools.partial(self._resume, flight)
-        elif isinstance(placed, Route):
-            self._prefilling.append(flight)
+            placed.resume = functools.partial(self._prefill, flight)
+        else:
+            self._prefill(flight)
 
-    def _resume(self, flight: Flight, _: Route) -> None:
-        self._prefilling.append(flight)
+    def _prefill(self, flight: Flight, _: Route | None = None) -> None:
+        self._after(0.010 + flight.profile.isl_tokens / 3000.0, self._prefilled, flight)
+
+    def _prefilled(self, flight: Flight) -> None:
+        flight.prefill_done(self._now_s)
+        self._after(0.030, self._first_token, flight)
+
+    def _first_token(self, flight: Flight) -> None:
+        flight.first_token(self._now_s)
+        self._after(_ITL_S * (flight.profile.max_tokens or 2) / 2, self._end, flight)
+
+    def _end(self, flight: Flight) -> None:
+        profile = flight.profile
+        osl = (profile.max_tokens or 2) // 2 + 1
+        flight.finish(Outcome.COMPLETED, self._now_s, profile.isl_tokens, osl)
+        self._ended += 1
+
+    def _after(self, seconds: float, step: _Step, flight: Flight) -> None:
+        heappush(self._heap, (self._now_s + seconds, next(self._order), step, flight))
 
 
 def _plan(fleet: Fleet) -> RoutingPlan:
