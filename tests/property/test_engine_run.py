@@ -3,7 +3,7 @@
 from random import Random
 
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from tests.unit.engine.virtual import Story, jumped, stepped
@@ -39,15 +39,15 @@ def stories(draw: st.DrawFn) -> Story:
     lengths = st.tuples(
         st.integers(1, 60), st.integers(1, 80), st.booleans(), st.booleans(), st.integers(0, 2)
     )
-    # Times that meet no end of an iteration: whoever comes at that very moment may be taken for
-    # early or for late.
+    # Times that meet no end of an iteration by chance: whoever comes at that very moment may be
+    # taken for early or for late. But some come in groups.
     random, now_s = Random(draw(st.integers(0, 10_000))), 0.0
     mean_s = draw(st.sampled_from([0.02, 0.1, 0.4]))
     arrivals, aborts = [], []
     for id, (prompt, output, prefilled, hold, family) in enumerate(
         draw(st.lists(lengths, min_size=1, max_size=20))
     ):
-        now_s += random.expovariate(1.0 / mean_s)
+        now_s += random.expovariate(1.0 / mean_s) if random.random() < 0.8 else 0.0
         hashes = tuple(1000 * family + block for block in range(prompt // BLOCK))
         arrivals.append((now_s, Request(id, prompt, output, hashes, prefilled, hold)))
         if draw(st.integers(0, 3)) == 0:
@@ -55,7 +55,6 @@ def stories(draw: st.DrawFn) -> Story:
     return Story(profile=profile, arrivals=arrivals, aborts=aborts, fetch_s=random.random())
 
 
-@settings(max_examples=200, deadline=None)
 @given(stories())
 def test_jumps_make_the_very_same_iterations_as_steps(story: Story) -> None:
     expected, got = stepped(story), jumped(story)

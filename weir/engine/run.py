@@ -3,11 +3,12 @@
 Iterations between two changes are not stepped: `Stretch` knows when each ends. The result is
 that of an `EngineModel` whose `begin` and `finish` are called for every iteration, to the bit.
 
-Invariants: the model has an iteration in progress exactly while `due_s` is finite; the next
-`_steady` iterations after it change nothing, and the last of them ends at `due_s`.
+Invariants: `due_s` is infinite, or something is to begin at that moment, or the model has an
+iteration in progress; the next `_steady` iterations after it change nothing, and the last of
+them ends at `due_s`.
 
-What is asked at the very moment at which an iteration ends comes before its end, so that a
-request which arrives then joins the next iteration.
+What is asked at the very moment at which an iteration ends, or at which an idle engine is to
+begin one, comes before that, so that a request which arrives then is in the iteration to come.
 """
 
 from collections.abc import Callable, Hashable
@@ -38,8 +39,9 @@ class Totals(NamedTuple):
 class EngineRun:
     """One engine. The caller calls `advance` whenever `due_s` has come, and not before.
 
-    `due_s` is the end of the next iteration that may change something, and infinite while the
-    engine is idle. Every call may move it. Times given must never go back, nor exceed `due_s`.
+    `due_s` is the end of the next iteration that may change something; if none is in progress,
+    the moment at which one begins, or infinite. Every call may move it. Times given must never
+    go back, nor exceed `due_s`.
     """
 
     __slots__ = (
@@ -60,7 +62,7 @@ class EngineRun:
         self._busy_from_s = inf
 
     def submit(self, request: Request, now_s: float) -> Refusal | None:
-        """Queue a request; it joins the iteration that begins next, which is now if idle.
+        """Queue a request; it joins the iteration that begins next, which is due now if idle.
 
         Raises `ValueError` if a request of this id is here.
         """
@@ -69,7 +71,8 @@ class EngineRun:
         if refusal is not None:
             return refusal
         if model.iteration is None:
-            self._start(now_s)
+            if self.due_s == inf:
+                self.due_s = now_s
         elif self._steady and model.waiting == 1 and model.has_place:
             self._steady = model.steady_before(now_s, self._steady)
             self.due_s = model.steady_end_s(self._steady)
@@ -92,13 +95,13 @@ class EngineRun:
         return released
 
     def advance(self) -> Outcome:
-        """End the iteration that ends at `due_s` and begin what follows.
+        """End the iteration that ends at `due_s`, if one does, and begin what follows.
 
         Raises `RuntimeError` when nothing is due.
         """
         model, iteration = self.model, self.model.iteration
         if iteration is None:
-            raise RuntimeError("nothing is due in an engine that is idle")
+            return self._start()
         if self._steady:
             self._skip(self._steady)
         if self._observer is not None:
@@ -129,11 +132,15 @@ class EngineRun:
         busy_s = self._busy_s + max(0.0, now_s - self._busy_from_s)
         return Totals(model.iterations, busy_s, model.prefill_tokens, model.decode_tokens)
 
-    def _start(self, now_s: float) -> None:
+    def _start(self) -> Outcome:
+        now_s, self.due_s = self.due_s, inf
+        if now_s == inf:
+            raise RuntimeError("nothing is due in an engine that is idle")
         iteration = self.model.begin(now_s)
         if iteration is not None:
             self._busy_from_s = now_s
             self._plan(iteration)
+        return Outcome(0, [], [])
 
     def _plan(self, iteration: Iteration) -> None:
         """Find out how long what has just begun goes on."""
@@ -146,8 +153,8 @@ class EngineRun:
         if iteration is not None:
             self._steady = 0
             self.due_s = iteration.end_s
-        elif self.model.waiting:
-            self._start(now_s)
+        elif self.model.waiting and self.due_s == inf:
+            self.due_s = now_s
 
     def _skip(self, iterations: int) -> None:
         if self._observer is not None:

@@ -48,10 +48,9 @@ class Trail:
     decode_tokens: int = 0
     busy_s: float = 0.0
     wakes: int = 0
-    """How often the engine was looked at."""
+    """How many ends of iterations the engine was called for."""
 
     def note(self, outcome: Outcome, end_s: float) -> None:
-        self.wakes += 1
         self.first_s |= {sequence.id: end_s for sequence in outcome.first}
         self.finished_s |= {sequence.id: end_s for sequence in outcome.finished}
 
@@ -113,6 +112,7 @@ def stepped(story: Story) -> Trail:
         trail.prefill_tokens += work[0]
         trail.decode_tokens += work[1]
         trail.busy_s += iteration.duration_s
+        trail.wakes += 1
         trail.note(outcome, end_s)
         for sequence in outcome.finished:
             if sequence.request.hold:
@@ -145,6 +145,7 @@ def jumped(story: Story) -> Trail:
     def advance(due_s: float) -> None:
         if due_s != run.due_s:
             return
+        trail.wakes += run.model.iteration is not None
         outcome = run.advance()
         trail.note(outcome, due_s)
         for sequence in outcome.finished:
