@@ -8,29 +8,28 @@ waits at the router, from where it can still go to a worker that appears later.
 
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass
-from itertools import chain
 
 from router.core.admit import Sized
 from router.core.pool import Pool
 from router.core.pools import Pools, Shares
 from router.core.request import Leg, Route, RouteReason, Wait, WaitReason
-from router.core.shares import SmoothShares
 from router.core.workers import Worker
-from weir.domain.fleet import Role, Stage
+from weir.domain.fleet import Stage
 from weir.domain.ids import WorkerId
 
 __all__ = ["Chooser"]
 
 _NOBODY: frozenset[WorkerId] = frozenset()
 _SEVERITY = {reason: i for i, reason in enumerate(RouteReason)}
+_PREFILL, _DECODE = Stage.PREFILL, Stage.DECODE
+_SHARE, _SPILL = RouteReason.SHARE, RouteReason.SPILL
 
 
 class Chooser:
-    """Stateless but for the turns, which move only when `sent` says so."""
+    """Stateless; the turns move only when `sent` says so."""
 
-    def __init__(self, pools: Pools, turns: SmoothShares) -> None:
+    def __init__(self, pools: Pools) -> None:
         self._pools = pools
-        self._turns = turns
 
     def choose(
         self,
@@ -43,7 +42,7 @@ class Chooser:
 
         With `prefilled` only a decode worker is chosen.
         """
-        search = _Search(self, sized, now_s, exclude)
+        search = _Search(self._pools, sized, now_s, exclude)
         if prefilled is None:
             found = search.head()
         else:
@@ -62,28 +61,13 @@ class Chooser:
 
     def sent(self, sized: Sized, route: Route, *, prefilled: bool) -> None:
         """The request was sent there: the turns move on."""
+        name, model, shares = sized.request_class.name, sized.model, self._pools.shares
         if route.prefill is None:
-            self._count(sized, Stage.PREFILL, route.decode)
+            shares(name, model, _PREFILL).sent(route.decode.pool_id)
             return
         if not prefilled:
-            self._count(sized, Stage.PREFILL, route.prefill)
-        self._count(sized, Stage.DECODE, route.decode)
-
-    def shares(self, sized: Sized, stage: Stage) -> Shares:
-        return self._pools.shares(sized.request_class.name, sized.model, stage)
-
-    def in_turn(self, sized: Sized, stage: Stage) -> Iterable[Pool]:
-        """Pools by turn, then by spill order; one may come twice."""
-        shares = self.shares(sized, stage)
-        key = (sized.request_class.name, sized.model.name, stage)
-        turns = self._turns.order(key, shares.weights)
-        if not shares.planned:
-            return map(self._pools.__getitem__, turns)
-        return chain(map(self._pools.__getitem__, turns[:1]), shares.spill)
-
-    def _count(self, sized: Sized, stage: Stage, leg: Leg) -> None:
-        key = (sized.request_class.name, sized.model.name, stage)
-        self._turns.sent(key, self.shares(sized, stage).weights, leg.pool_id)
+            shares(name, model, _PREFILL).sent(route.prefill.pool_id)
+        shares(name, model, _DECODE).sent(route.decode.pool_id)
 
 
 @dataclass(slots=True)
@@ -94,7 +78,7 @@ class _Choice:
     worker: Worker
     kept: int
     decode: "_Choice | None" = None
-    reason: RouteReason = RouteReason.SHARE
+    reason: RouteReason = _SHARE
 
 
 @dataclass(frozen=True, slots=True)
@@ -107,118 +91,150 @@ class _Lack:
 
 _FULL = {stage: _Lack(WaitReason.NO_ROOM, stage) for stage in Stage}
 _EMPTY = {stage: _Lack(WaitReason.NO_WORKER, stage) for stage in Stage}
+_NO_PREFILL_ROOM, _NO_DECODE_ROOM = _FULL[_PREFILL], _FULL[_DECODE]
+_NO_PREFILL_WORKER, _NO_DECODE_WORKER = _EMPTY[_PREFILL], _EMPTY[_DECODE]
 _Found = _Choice | _Lack
 
 
 class _Search:
     """The candidates for one request at one instant."""
 
+    __slots__ = ("_decodes", "_dialect", "_exclude", "_now_s", "_pools", "_sized")
+
     def __init__(
-        self, chooser: Chooser, sized: Sized, now_s: float, exclude: frozenset[WorkerId]
+        self, pools: Pools, sized: Sized, now_s: float, exclude: frozenset[WorkerId]
     ) -> None:
-        self._chooser = chooser
+        self._pools = pools
         self._sized = sized
         self._now_s = now_s
         self._exclude = exclude
         self._decodes: dict[str, _Found] = {}
+        self._dialect = ""
 
     def head(self) -> _Found:
         """An agg pool, or a prefill pool with the decode pool that goes with it."""
-        return self._stage(Stage.PREFILL, self._head_in, marks=2)
+        return self._stage(_PREFILL, self._head_in, 2)
 
     def decode(self, dialect: str) -> _Found:
         """The decode pool for a prefill leg in `dialect`."""
-        if dialect not in self._decodes:
-
-            def decode_in(pool: Pool) -> _Found:
-                if pool.spec.dialect != dialect:
-                    return _EMPTY[Stage.DECODE]
-                return self._decode_in(pool)
-
-            self._decodes[dialect] = self._stage(Stage.DECODE, decode_in, marks=1)
-        return self._decodes[dialect]
+        found = self._decodes.get(dialect)
+        if found is None:
+            self._dialect = dialect
+            found = self._decodes[dialect] = self._stage(_DECODE, self._decode_in, 1)
+        return found
 
     def _stage(self, stage: Stage, choice_in: Callable[[Pool], _Found], marks: int) -> _Found:
-        found = self._best(stage, self._chooser.in_turn(self._sized, stage), choice_in, marks)
+        sized = self._sized
+        shares = self._pools.shares(sized.request_class.name, sized.model, stage)
+        found = self._in_turn(stage, shares, choice_in, marks)
         if isinstance(found, _Lack) and found.reason is WaitReason.NO_WORKER:
-            others = self._chooser.shares(self._sized, stage).others
-            last_resort = self._best(stage, others, choice_in, marks)
+            last_resort = self._best(shares.others, choice_in, marks, found)
             if isinstance(last_resort, _Choice):
                 last_resort.reason = RouteReason.LAST_RESORT
                 return last_resort
         return found
 
+    def _in_turn(
+        self, stage: Stage, shares: Shares, choice_in: Callable[[Pool], _Found], marks: int
+    ) -> _Found:
+        """The best pool by turn, then by spill order; by turn alone without a plan."""
+        weights = shares.weights
+        if not shares.planned:
+            pools = [self._pools[pool_id] for pool_id in shares.turns.order(weights)]
+            return self._best(pools, choice_in, marks, _EMPTY[stage])
+        first = self._pools[shares.turns.next(weights)]
+        found: _Found = _EMPTY[stage]
+        if first.id not in self._sized.too_short:
+            found = choice_in(first)
+            if isinstance(found, _Choice) and found.kept == marks:
+                return found
+        spill = [pool for pool in shares.spill if pool is not first]
+        return self._best(spill, choice_in, marks, found, _SPILL)
+
     def _best(
         self,
-        stage: Stage,
         pools: Iterable[Pool],
         choice_in: Callable[[Pool], _Found],
         marks: int,
+        found: _Found,
+        reason: RouteReason = _SHARE,
     ) -> _Found:
-        best: _Choice | None = None
-        lack = _EMPTY[stage]
-        reason = RouteReason.SHARE
+        """The first that keeps all targets, else who keeps most; `found` comes before them."""
+        too_short = self._sized.too_short
         for pool in pools:
-            choice = choice_in(pool) if pool.id not in self._sized.too_short else lack
-            if isinstance(choice, _Lack):
-                if lack.reason is WaitReason.NO_WORKER:
-                    lack = choice
-            elif choice.kept == marks:
-                choice.reason = reason
-                return choice
-            elif best is None or choice.kept > best.kept:
-                choice.reason = RouteReason.OVERLOAD
-                best = choice
-            reason = RouteReason.SPILL
-        return best or lack
+            if pool.id not in too_short:
+                choice = choice_in(pool)
+                if isinstance(choice, _Choice):
+                    if choice.kept == marks:
+                        choice.reason = reason
+                        return choice
+                    if isinstance(found, _Lack) or choice.kept > found.kept:
+                        found = choice
+                elif isinstance(found, _Lack) and found.reason is WaitReason.NO_WORKER:
+                    found = choice
+            reason = _SPILL
+        if isinstance(found, _Choice):
+            found.reason = RouteReason.OVERLOAD
+        return found
 
     def _head_in(self, pool: Pool) -> _Found:
         sized = self._sized
-        kv_tokens = sized.kv_tokens if pool.spec.role is Role.AGG else 0
-        worker = pool.least_loaded(self._now_s, self._exclude, kv_tokens)
+        if pool.mixes:
+            return self._agg_in(pool)
+        worker = pool.least_loaded(self._now_s, self._exclude)
         if worker is None:
-            return _EMPTY[Stage.PREFILL]
-        room = pool.has_prefill_room(worker, sized.isl_tokens)
-        if pool.spec.role is Role.AGG:
-            if not (room and pool.has_decode_room(worker, kv_tokens, sized.itl_s)):
-                return _FULL[Stage.PREFILL]
-            itl_s = pool.itl_s(worker, kv_tokens)
-            ttft_s = pool.prefill_s(worker, sized.isl_tokens)
-            return _Choice(pool, worker, (ttft_s <= sized.ttft_s) + (itl_s <= sized.itl_s))
+            return _NO_PREFILL_WORKER
         decode = self.decode(pool.spec.dialect)
         if not isinstance(decode, _Choice):
             return decode
-        if not room:
-            return _FULL[Stage.PREFILL]
+        if not pool.has_prefill_room(worker, sized.isl_tokens):
+            return _NO_PREFILL_ROOM
         ttft_s = pool.prefill_s(worker, sized.isl_tokens)
         ttft_s += decode.pool.transfer_s(sized.isl_tokens)
         return _Choice(pool, worker, (ttft_s <= sized.ttft_s) + decode.kept, decode)
 
-    def _decode_in(self, pool: Pool) -> _Found:
+    def _agg_in(self, pool: Pool) -> _Found:
         sized = self._sized
         worker = pool.least_loaded(self._now_s, self._exclude, sized.kv_tokens)
         if worker is None:
-            return _EMPTY[Stage.DECODE]
+            return _NO_PREFILL_WORKER
+        if not (
+            pool.has_prefill_room(worker, sized.isl_tokens)
+            and pool.has_decode_room(worker, sized.kv_tokens, sized.itl_s)
+        ):
+            return _NO_PREFILL_ROOM
+        itl_s = pool.itl_s(worker, sized.kv_tokens)
+        ttft_s = pool.prefill_s(worker, sized.isl_tokens)
+        return _Choice(pool, worker, (ttft_s <= sized.ttft_s) + (itl_s <= sized.itl_s))
+
+    def _decode_in(self, pool: Pool) -> _Found:
+        """In a pool that speaks the dialect of the prefill leg."""
+        if pool.spec.dialect != self._dialect:
+            return _NO_DECODE_WORKER
+        sized = self._sized
+        worker = pool.least_loaded(self._now_s, self._exclude, sized.kv_tokens)
+        if worker is None:
+            return _NO_DECODE_WORKER
         if not pool.has_decode_room(worker, sized.kv_tokens, sized.itl_s):
-            return _FULL[Stage.DECODE]
+            return _NO_DECODE_ROOM
         itl_s = pool.itl_s(worker, sized.kv_tokens)
         return _Choice(pool, worker, int(itl_s <= sized.itl_s))
 
 
 def _route(sized: Sized, found: _Choice, prefilled: Leg | None) -> Route:
-    decode = found.decode or found
-    head = prefilled
-    if found.decode is not None:
-        head = _leg(found)
+    decode = found.decode
+    reason = found.reason
+    if decode is None:
+        head, decode = prefilled, found
+    else:
+        head = Leg(pool_id=found.pool.id, worker=found.worker.endpoint)
+        if decode.reason is not reason:
+            reason = max(reason, decode.reason, key=_SEVERITY.__getitem__)
     return Route(
         request_class=sized.request_class,
         isl_tokens=sized.isl_tokens,
         osl_tokens=sized.osl_tokens,
         prefill=head,
-        decode=_leg(decode),
-        reason=max(found.reason, decode.reason, key=_SEVERITY.__getitem__),
+        decode=Leg(pool_id=decode.pool.id, worker=decode.worker.endpoint),
+        reason=reason,
     )
-
-
-def _leg(choice: _Choice) -> Leg:
-    return Leg(pool_id=choice.pool.id, worker=choice.worker.endpoint)

@@ -14,7 +14,6 @@ from router.core.flight import Books, Flight
 from router.core.lengths import OutputLengths, PromptLengths
 from router.core.pools import ModelPools, Pools
 from router.core.request import Leg, RequestProfile, Route, Shed, ShedReason, Wait, WaitReason
-from router.core.shares import SmoothShares
 from router.core.traffic import Traffic
 from router.core.waiting import Place, Waiting
 from weir.domain.fleet import Fleet, Stage
@@ -63,7 +62,7 @@ class Dispatch:
             PromptLengths(settings.bytes_per_token),
             OutputLengths(settings.osl_prior_tokens),
         )
-        self._chooser = Chooser(self.pools, SmoothShares())
+        self._chooser = Chooser(self.pools)
         self._books = Books(
             pools=self.pools,
             chooser=self._chooser,

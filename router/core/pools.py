@@ -4,6 +4,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 
 from router.core.pool import Pool
+from router.core.shares import Turns
 from weir.domain.errors import RequestError
 from weir.domain.fleet import Model, PoolSpec, Role, Stage
 from weir.domain.ids import ClassName, ModelName, PoolId
@@ -16,24 +17,35 @@ __all__ = ["ModelPools", "Pools", "Shares"]
 class Shares:
     """Pools for one class, model and stage.
 
-    `weights` are above 0 and sum to 1. `spill` are the pools to try when it is not the turn
-    of one that can take the request. `others` are left out by the plan: a last resort.
+    `weights` are above 0 and sum to 1; `turns` follow them. `spill` are the pools to try when it
+    is not the turn of one that can take the request. `others` are left out by the plan: a last
+    resort.
     """
 
     weights: Mapping[PoolId, float]
+    turns: Turns
     spill: tuple[Pool, ...]
     others: tuple[Pool, ...]
     planned: bool
 
+    def sent(self, pool_id: PoolId) -> None:
+        """A request went there: the turns move on."""
+        self.turns.sent(self.weights, pool_id)
+
 
 class ModelPools:
-    """The pools that serve one model; `heads` start a request (prefill or agg)."""
+    """The pools that serve one model; `heads` start a request (prefill or agg).
+
+    `shares` are remembered until members or the plan change, `turns` for ever.
+    """
 
     def __init__(self, name: ModelName, pools: Sequence[Pool]) -> None:
         self.name = name
         self.pools = tuple(pools)
         self.heads = tuple(p for p in pools if p.spec.role is not Role.DECODE)
         self.decodes = tuple(p for p in pools if p.spec.role is Role.DECODE)
+        self.shares: dict[Stage, dict[ClassName, Shares]] = {stage: {} for stage in Stage}
+        self.turns: dict[Stage, dict[ClassName, Turns]] = {stage: {} for stage in Stage}
         self.shortest_context = min(p.spec.context_limit_tokens for p in pools)
 
     def of(self, stage: Stage) -> tuple[Pool, ...]:
@@ -72,8 +84,12 @@ class Pools:
             pools = [p for p in self._pools.values() if p.spec.model == model.name]
             if pools:
                 self._models[model.name] = ModelPools(model.name, pools)
+        self._by_name = {
+            name: self._models[model]
+            for name, model in self._names.items()
+            if model in self._models
+        }
         self.plan: RoutingPlan | None = None
-        self._shares: dict[tuple[ClassName, ModelName, Stage], Shares] = {}
 
     def __iter__(self) -> Iterator[Pool]:
         return iter(self._pools.values())
@@ -84,7 +100,7 @@ class Pools:
     @property
     def names(self) -> tuple[str, ...]:
         """Names and aliases of the models that some pool serves."""
-        return tuple(name for name, model in self._names.items() if model in self._models)
+        return tuple(self._by_name)
 
     @property
     def models(self) -> tuple[ModelPools, ...]:
@@ -96,7 +112,7 @@ class Pools:
 
     def model(self, name: str) -> ModelPools:
         """The pools of a model by name or alias. Raises `RequestError` if there are none."""
-        pools = self._models.get(self.resolve(name))
+        pools = self._by_name.get(name)
         if pools is None:
             raise RequestError(
                 f"the model {name[:200]!r} does not exist; GET /v1/models lists those that do",
@@ -111,7 +127,7 @@ class Pools:
         pool = self._pools.get(members.pool_id)
         if pool is None or not pool.apply(members):
             return False
-        self._shares.clear()
+        self._forget_shares()
         return True
 
     def apply_plan(self, plan: RoutingPlan) -> bool:
@@ -120,19 +136,27 @@ class Pools:
         if known is not None and (plan.term, plan.version) <= (known.term, known.version):
             return False
         self.plan = plan
-        self._shares.clear()
+        self._forget_shares()
         return True
+
+    def _forget_shares(self) -> None:
+        for model in self._models.values():
+            for shares in model.shares.values():
+                shares.clear()
 
     def shares(self, class_name: ClassName, model: ModelPools, stage: Stage) -> Shares:
         """Where requests of the class should go; by capacity as long as no plan says."""
-        key = (class_name, model.name, stage)
-        shares = self._shares.get(key)
+        known = model.shares[stage]
+        shares = known.get(class_name)
         if shares is None:
-            shares = self._planned(class_name, model, stage) or _by_capacity(model.of(stage))
-            self._shares[key] = shares
+            turns = model.turns[stage].setdefault(class_name, Turns())
+            shares = self._planned(class_name, model, stage, turns)
+            shares = known[class_name] = shares or _by_capacity(model.of(stage), turns)
         return shares
 
-    def _planned(self, class_name: ClassName, model: ModelPools, stage: Stage) -> Shares | None:
+    def _planned(
+        self, class_name: ClassName, model: ModelPools, stage: Stage, turns: Turns
+    ) -> Shares | None:
         if self.plan is None:
             return None
         pools = {p.id: p for p in model.of(stage)}
@@ -144,15 +168,16 @@ class Pools:
         spill = dict.fromkeys(pool_id for pool_id in order if pool_id in pools)
         return Shares(
             weights=weights,
+            turns=turns,
             spill=tuple(pools[pool_id] for pool_id in spill),
             others=tuple(p for p in pools.values() if p.id not in spill),
             planned=True,
         )
 
 
-def _by_capacity(pools: Sequence[Pool]) -> Shares:
+def _by_capacity(pools: Sequence[Pool], turns: Turns) -> Shares:
     weights = _normal({p.id: p.capacity() for p in pools})
-    return Shares(weights=weights, spill=tuple(pools), others=(), planned=False)
+    return Shares(weights=weights, turns=turns, spill=tuple(pools), others=(), planned=False)
 
 
 def _normal(weights: Mapping[PoolId, float]) -> dict[PoolId, float]:

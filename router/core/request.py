@@ -1,4 +1,8 @@
-"""What the router knows of one request, and what it decides about it."""
+"""What the router knows of one request, and what it decides about it.
+
+What is made for every request is not frozen, since that would cost more than all else about it.
+Nobody changes it all the same.
+"""
 
 from dataclasses import dataclass
 from enum import StrEnum
@@ -22,7 +26,7 @@ __all__ = [
 ]
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@dataclass(slots=True, kw_only=True)
 class RequestProfile:
     """A request as its envelope tells it.
 
@@ -44,7 +48,7 @@ class RequestProfile:
     isl_exact: bool = False
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@dataclass(slots=True, kw_only=True)
 class Leg:
     """One hop of a request: the worker that does one stage of it (or both, if aggregated)."""
 
@@ -81,7 +85,7 @@ class ShedReason(StrEnum):
     QUEUE_TIMEOUT = "queue_timeout"
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@dataclass(slots=True, kw_only=True)
 class Route:
     """Send it there. `prefill` is None when the decode leg's worker does both stages."""
 
@@ -93,7 +97,7 @@ class Route:
     reason: RouteReason
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@dataclass(slots=True, kw_only=True)
 class Wait:
     """No worker can take it now; it queues until something changes. `stage` is what lacks."""
 

@@ -7,33 +7,42 @@ bounded, so a pool that was away is not flooded when it is back.
 
 from collections.abc import Mapping
 
-from weir.domain.fleet import Stage
-from weir.domain.ids import ClassName, ModelName, PoolId
+from weir.domain.ids import PoolId
 
-__all__ = ["ShareKey", "SmoothShares"]
-
-ShareKey = tuple[ClassName, ModelName, Stage]
-"""Shares of a class hold within one model and stage."""
+__all__ = ["Turns"]
 
 _BOUND = 2.0
 
 
-class SmoothShares:
-    def __init__(self) -> None:
-        self._credits: dict[ShareKey, dict[PoolId, float]] = {}
+class Turns:
+    """Those of one class, model and stage. `weights` sum to 1 and may be others every time."""
 
-    def order(self, key: ShareKey, weights: Mapping[PoolId, float]) -> list[PoolId]:
+    def __init__(self) -> None:
+        self._credits: dict[PoolId, float] = {}
+
+    def order(self, weights: Mapping[PoolId, float]) -> list[PoolId]:
         """Pools by whose turn it is, next one first. Changes nothing."""
-        credits = self._credits.get(key)
-        if credits is None:
-            return sorted(weights, key=weights.__getitem__, reverse=True)
+        credits = self._credits
         turn = {pool: credits.get(pool, 0.0) + weight for pool, weight in weights.items()}
         return sorted(turn, key=turn.__getitem__, reverse=True)
 
-    def sent(self, key: ShareKey, weights: Mapping[PoolId, float], chosen: PoolId) -> None:
-        """A request went to `chosen`; `weights` (summing to 1) are what `order` was given."""
-        credits = self._credits.setdefault(key, {})
+    def next(self, weights: Mapping[PoolId, float]) -> PoolId:
+        """The first in `order`. Raises `ValueError` without any pool."""
+        credits = self._credits
+        best, most = None, -_BOUND
+        for pool, weight in weights.items():
+            credit = credits.get(pool, 0.0) + weight
+            if credit > most:
+                best, most = pool, credit
+        if best is None:
+            raise ValueError("nobody has a turn without a share")
+        return best
+
+    def sent(self, weights: Mapping[PoolId, float], chosen: PoolId) -> None:
+        """A request went to `chosen`."""
+        credits = self._credits
         for pool, weight in weights.items():
             credit = credits.get(pool, 0.0) + weight
             credits[pool] = credit if credit < _BOUND else _BOUND
-        credits[chosen] = max(-_BOUND, credits.get(chosen, 0.0) - 1.0)
+        credit = credits.get(chosen, 0.0) - 1.0
+        credits[chosen] = credit if credit > -_BOUND else -_BOUND

@@ -14,7 +14,9 @@ def classify(classes: Sequence[RequestClass], isl_tokens: float, osl_tokens: flo
     Raises `ValueError` if there are no classes.
     """
     for request_class in classes:
-        if isl_tokens in request_class.isl_tokens and osl_tokens in request_class.osl_tokens:
+        if not request_class.isl_tokens.holds(isl_tokens):
+            continue
+        if request_class.osl_tokens.holds(osl_tokens):
             return request_class
     if not classes:
         raise ValueError("a fleet has at least one request class")

@@ -54,8 +54,9 @@ class TokenRange:
             raise ValueError(f"empty token range {self.low}..{self.high}")
 
     def __contains__(self, tokens: object) -> bool:
-        if not isinstance(tokens, int | float):
-            return False
+        return isinstance(tokens, int | float) and self.holds(tokens)
+
+    def holds(self, tokens: float) -> bool:
         return self.low <= tokens and (self.high is None or tokens < self.high)
 
 

@@ -186,6 +186,8 @@ class EngineProfile:
         """Seconds from arrival to first token on an idle replica for a prompt of this length."""
         tokens = max(1, isl_tokens)
         chunk = self.max_batched_tokens if self.chunked_prefill else tokens
+        if tokens <= chunk:
+            return self._prefill_only_s(tokens)
         whole, rest = divmod(tokens, chunk)
         total_s = whole * self._prefill_only_s(chunk)
         return total_s + self._prefill_only_s(rest) if rest else total_s
@@ -195,7 +197,7 @@ class EngineProfile:
         return isl_tokens / (self.kv_transfer_tokens_per_s * self.speed)
 
     def _prefill_only_s(self, tokens: int) -> float:
-        return self.iteration_s(prefill_tokens=tokens, sequences=0, kv_used_tokens=0)
+        return self.timing.prefill_time_s(tokens) / self.speed
 
 
 def profile_from_mapping(data: Mapping[str, Any]) -> EngineProfile:
