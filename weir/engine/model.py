@@ -10,7 +10,9 @@ Invariants, after every call:
 * blocks in use = blocks of running and held sequences (shared ones once), never above the total;
 * a request ends once: refused, finished after exactly its `output_tokens`, or aborted;
 * at most one sequence is between two chunks of its prefill, and it is the newest that runs;
-* every decoding sequence is in every iteration, so that `DecodeBatch` need not count for each.
+* every decoding sequence is in every iteration, so that `DecodeBatch` need not count for each;
+* iterations in a row that only decode, for the same sequences, end when their `Stretch` says,
+  whether each is begun and finished or many are skipped.
 
 Two simplifications: a sequence takes the blocks of all its tokens when admitted, not chunk by
 chunk, and only prompts enter the prefix cache, not what was generated.
