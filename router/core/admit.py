@@ -21,7 +21,7 @@ _DOUBT = 0.75
 _NONE: frozenset[PoolId] = frozenset()
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@dataclass(slots=True)
 class Sized:
     """A request ready to be placed.
 
@@ -55,15 +55,15 @@ class Admission:
     def size(self, profile: RequestProfile) -> Sized:
         """Raises `RequestError`: 404 model_not_found, 400 context_length_exceeded."""
         model = self._pools.model(profile.model)
-        isl = max(1, profile.isl_tokens)
+        isl = profile.isl_tokens if profile.isl_tokens > 0 else 1
         osl = self.outputs.estimate(
             model.name, profile.tenant, isl_tokens=isl, max_tokens=profile.max_tokens
         )
         request_class = classify(self._classes, isl, osl)
         slo = request_class.slo
         return Sized(
-            model=model,
-            request_class=request_class,
+            model,
+            request_class,
             isl_tokens=isl,
             osl_tokens=osl,
             kv_tokens=isl + osl // 2,

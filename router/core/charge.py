@@ -17,7 +17,7 @@ class Charge:
     """On the worker from its making to `release`. A call out of turn changes nothing.
 
     In turn: `depart` once the leg is sent, `first_token` if it is seen, `completed` if the leg
-    ends well, `release`.
+    ends well, `release`. A prefill leg has only `depart` and `prefilled`, or `release`.
     """
 
     __slots__ = (
@@ -52,7 +52,8 @@ class Charge:
         if self._probe:
             worker.probing = True
             pool.touch()
-        pool.reload(worker)
+        if not worker.stale:
+            pool.reload(worker)
 
     def depart(self, isl_tokens: int, now_s: float, *, streamed: bool = True) -> None:
         """The leg is sent: its prompt joins the worker's queue.
@@ -69,32 +70,48 @@ class Charge:
         worker.coming -= 1
         pool.log.sent(isl_tokens)
         if not streamed:
-            worker.ideal.prompts_s += pool.prompt_s(isl_tokens)
+            if pool.mixes:
+                worker.ideal.prompts_s += pool.prompt_s(isl_tokens)
             self._decode(now_s)
+            if not worker.stale:
+                pool.reload(worker)
             return
         if not worker.queued_tokens:
             worker.prompts.begin(now_s)
         self._queued_tokens = isl_tokens
         worker.queued_tokens += isl_tokens
         pool.log.queued_tokens += isl_tokens
-        pool.reload(worker)
+        if not worker.stale:
+            pool.reload(worker)
 
     def first_token(self, now_s: float) -> None:
-        """The prompt is prefilled; if the leg goes on, it decodes."""
+        """The prompt is prefilled, and the leg decodes."""
         if not self._queued_tokens:
             return
         pool, worker = self._pool, self._worker
-        pool.log.first_token(max(0.0, now_s - self._sent_s))
-        prompt_s = pool.prompt_s(self._isl_tokens)
+        pool.log.first_token(now_s - self._sent_s)
         self._dequeue()
-        if pool.decodes:
-            worker.ideal.prompts_s += prompt_s
-            self._decode(now_s)
-        else:
-            seen = worker.prompts.done(prompt_s, now_s, last=not worker.queued_tokens)
-            if seen is not None:
-                pool.observe(worker, *seen)
-        self.succeeded()
+        if pool.mixes:
+            worker.ideal.prompts_s += pool.prompt_s(self._isl_tokens)
+        self._decode(now_s)
+        if worker.failures:
+            self.succeeded()
+
+    def prefilled(self, now_s: float) -> None:
+        """The prompt is prefilled, and that is all that the leg was for: it has ended well."""
+        if not self._queued_tokens:
+            return
+        pool, worker = self._pool, self._worker
+        pool.log.first_token(now_s - self._sent_s)
+        pool.log.completed(0, None)
+        last = worker.queued_tokens == self._queued_tokens
+        seen = worker.prompts.done(pool.prompt_s(self._isl_tokens), now_s, last=last)
+        if seen is not None:
+            pool.observe(worker, *seen)
+        self._dequeue()
+        if worker.failures:
+            self.succeeded()
+        self.release(now_s)
 
     def succeeded(self) -> None:
         """It has answered."""
@@ -104,9 +121,12 @@ class Charge:
 
     def completed(self, osl_tokens: int, itl_s: float | None, now_s: float) -> None:
         """The leg has ended well; `itl_s` is the mean gap between its tokens, if it was seen."""
-        self.succeeded()
-        self._pool.log.completed(osl_tokens, itl_s)
-        self._pool.served(self._isl_tokens, osl_tokens)
+        pool, worker = self._pool, self._worker
+        if worker.failures:
+            self.succeeded()
+        pool.log.completed(osl_tokens, itl_s)
+        if pool.mixes:
+            pool.served(self._isl_tokens, osl_tokens)
         if itl_s is not None and self._decoding:
             self._tell_pace(osl_tokens - 1, now_s)
 
@@ -127,23 +147,26 @@ class Charge:
         worker.in_flight -= 1
         if self._queued_tokens:
             worker.prompts.begin(now_s)  # Nobody knows how much of this one was done.
-        self._dequeue()
+            self._dequeue()
+        elif not worker.stale:
+            pool.reload(worker)
         if self._probe:
             worker.probing = False
             pool.touch()
 
     def _dequeue(self) -> None:
-        self._worker.queued_tokens -= self._queued_tokens
-        self._pool.log.queued_tokens -= self._queued_tokens
+        pool, worker, tokens = self._pool, self._worker, self._queued_tokens
+        worker.queued_tokens -= tokens
+        pool.log.queued_tokens -= tokens
         self._queued_tokens = 0
-        self._pool.reload(self._worker)
+        if not worker.stale:
+            pool.reload(worker)
 
     def _decode(self, now_s: float) -> None:
         ideal = self._worker.ideal
-        ideal.join(self._kv_tokens, now_s)
+        self._steps = ideal.join(self._kv_tokens, now_s)
         self._decoding = True
         self._since_s = now_s
-        self._steps = ideal.steps(now_s)
         self._prompts_s = ideal.prompts_s
 
     def _tell_pace(self, tokens: int, now_s: float) -> None:
@@ -153,6 +176,6 @@ class Charge:
         steps = ideal.steps(now_s) - self._steps
         if taken_s <= 0.0 or steps <= 0.0:
             return
-        prompts_s = ideal.prompts_s - self._prompts_s
-        expected_s = prompts_s + tokens * taken_s / steps
-        self._pool.observe(self._worker, taken_s / expected_s, min(1.0, tokens / _TELLING_TOKENS))
+        expected_s = ideal.prompts_s - self._prompts_s + tokens * taken_s / steps
+        weight = tokens / _TELLING_TOKENS if tokens < _TELLING_TOKENS else 1.0
+        self._pool.observe(self._worker, taken_s / expected_s, weight)

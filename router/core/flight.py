@@ -94,9 +94,7 @@ class Flight:
         if self._head is None or self.route is None:
             return
         self._prefilled = self.route.prefill
-        self._head.first_token(now_s)
-        self._head.completed(0, None, now_s)
-        self._head.release(now_s)
+        self._head.prefilled(now_s)
         self._head = None
         self._send_decode(now_s)
         self._books.changed(now_s)

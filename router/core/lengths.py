@@ -72,7 +72,9 @@ class PromptLengths:
             self._tenants.add((model, tenant), prompt_bytes, prompt_tokens)
 
 
-_Key = tuple[str | int, ...]
+_Shape = tuple[ModelName, int, int]
+_Levels = tuple[FadingQuotient, FadingQuotient, FadingQuotient]
+_MOST_BITS = 32
 
 
 class OutputLengths:
@@ -84,25 +86,25 @@ class OutputLengths:
 
     def __init__(self, prior_tokens: float) -> None:
         self._prior = prior_tokens
-        self._shapes: _Cells[_Key] = _Cells()
-        self._tenants: _Cells[_Key] = _Cells()
+        self._models: dict[ModelName, FadingQuotient] = {}
+        self._limits: dict[tuple[ModelName, int], FadingQuotient] = {}
+        self._shapes: dict[_Shape, _Levels] = {}
+        self._tenants: _Cells[tuple[_Shape, str]] = _Cells()
 
     def estimate(
         self, model: ModelName, tenant: str, *, isl_tokens: int, max_tokens: int | None
     ) -> int:
         """Mean output tokens of such requests, at least 1 and at most `max_tokens`."""
+        shape = _shape(model, isl_tokens, max_tokens)
         mean = self._prior
-        shapes = _shapes(model, isl_tokens, max_tokens)
-        for key in shapes:
-            cell = self._shapes.get(key)
-            if cell is not None:
-                mean = cell.mean(mean, _PRIOR_WEIGHT)
+        for level in self._shapes.get(shape) or self._levels(shape):
+            mean = (level.amount + mean * _PRIOR_WEIGHT) / (level.count + _PRIOR_WEIGHT)
         if tenant:
-            cell = self._tenants.get((*shapes[-1], tenant))
+            cell = self._tenants.get((shape, tenant))
             if cell is not None:
                 mean = cell.mean(mean, _PRIOR_WEIGHT)
-        tokens = max(1, round(mean))
-        return tokens if max_tokens is None else max(1, min(tokens, max_tokens))
+        tokens = round(mean) or 1
+        return tokens if max_tokens is None or tokens <= max_tokens else max(1, max_tokens)
 
     def observe(
         self,
@@ -115,14 +117,24 @@ class OutputLengths:
     ) -> None:
         """Learn from one completed request."""
         tokens = float(max(0, osl_tokens))
-        shapes = _shapes(model, isl_tokens, max_tokens)
-        for key in shapes:
-            self._shapes.add(key, tokens, 1.0)
+        shape = _shape(model, isl_tokens, max_tokens)
+        for level in self._shapes.get(shape) or self._levels(shape):
+            level.add(tokens, 1.0)
         if tenant:
-            self._tenants.add((*shapes[-1], tenant), tokens, 1.0)
+            self._tenants.add((shape, tenant), tokens, 1.0)
+
+    def _levels(self, shape: _Shape) -> _Levels:
+        """From the widest to the narrowest."""
+        model, limit, _ = shape
+        levels = self._shapes[shape] = (
+            self._models.setdefault(model, FadingQuotient()),
+            self._limits.setdefault((model, limit), FadingQuotient()),
+            FadingQuotient(),
+        )
+        return levels
 
 
-def _shapes(model: ModelName, isl_tokens: int, max_tokens: int | None) -> tuple[_Key, ...]:
-    """Keys from the widest level to the narrowest."""
-    limit = -1 if max_tokens is None else max_tokens.bit_length()
-    return (model,), (model, limit), (model, limit, isl_tokens.bit_length())
+def _shape(model: ModelName, isl_tokens: int, max_tokens: int | None) -> _Shape:
+    """Few enough to remember all, whatever clients ask for."""
+    limit = -1 if max_tokens is None else min(max_tokens.bit_length(), _MOST_BITS)
+    return model, limit, min(isl_tokens.bit_length(), _MOST_BITS)

@@ -29,12 +29,18 @@ class Pace:
 
     def observe(self, ratio: float, weight: float, prior: float) -> None:
         """`ratio`: time taken over time expected. The first one is measured against `prior`."""
-        if not self._weight:
-            self._mean = prior
-        deviation = max(-_STEP, min(_STEP, ratio / self._mean - 1.0))
-        self._weight = min(self._weight + weight, self._most_weight)
-        mean = self._mean * (1.0 + deviation * weight / self._weight)
-        self._mean = max(_LEAST, min(_MOST, mean))
+        mean = self._mean if self._weight else prior
+        deviation = ratio / mean - 1.0
+        if deviation > _STEP:
+            deviation = _STEP
+        elif deviation < -_STEP:
+            deviation = -_STEP
+        total = self._weight + weight
+        if total > self._most_weight:
+            total = self._most_weight
+        mean *= 1.0 + deviation * weight / total
+        self._mean = _LEAST if mean < _LEAST else _MOST if mean > _MOST else mean
+        self._weight = total
 
     def fade(self, keep: float) -> None:
         """Let what was seen so far count only this much (0..1)."""
@@ -76,19 +82,23 @@ class Ideal:
         """Iterations so far, had it only decoded."""
         return self._steps + (now_s - self._at_s) / self.step_s if self.step_s else self._steps
 
-    def join(self, kv_tokens: int, now_s: float) -> None:
-        """A sequence decodes from now on."""
-        self._load(self.sequences + 1, self.kv_tokens + kv_tokens, now_s)
+    def join(self, kv_tokens: int, now_s: float) -> float:
+        """A sequence decodes from now on. Returns the `steps` so far."""
+        return self._load(self.sequences + 1, self.kv_tokens + kv_tokens, now_s)
 
     def leave(self, kv_tokens: int, now_s: float) -> None:
         self._load(self.sequences - 1, self.kv_tokens - kv_tokens, now_s)
 
-    def _load(self, sequences: int, kv_tokens: int, now_s: float) -> None:
-        self._steps = self.steps(now_s)
+    def _load(self, sequences: int, kv_tokens: int, now_s: float) -> float:
+        steps = self._steps
+        if self.step_s:
+            steps += (now_s - self._at_s) / self.step_s
+        self._steps = steps
         self._at_s = now_s
         self.sequences = sequences
         self.kv_tokens = kv_tokens
         self.step_s = self._decode_s(sequences, kv_tokens) if sequences else 0.0
+        return steps
 
 
 class Prompts:
@@ -115,11 +125,12 @@ class Prompts:
 
         Returns a ratio and its weight for `Pace.observe` when it is time to.
         """
-        self._taken_s += now_s - self._since_s
+        taken_s = self._taken_s + now_s - self._since_s
+        expected_s += self._expected_s
         self._since_s = now_s
-        self._expected_s += expected_s
-        expected_s, taken_s = self._expected_s, self._taken_s
-        if expected_s <= 0.0 or (expected_s < _TELLING_PROMPTS_S and not last):
+        enough = expected_s >= _TELLING_PROMPTS_S
+        if expected_s <= 0.0 or not (enough or last):
+            self._taken_s, self._expected_s = taken_s, expected_s
             return None
         self._taken_s = self._expected_s = 0.0
-        return taken_s / expected_s, min(1.0, expected_s / _TELLING_PROMPTS_S)
+        return taken_s / expected_s, 1.0 if enough else expected_s / _TELLING_PROMPTS_S

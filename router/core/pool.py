@@ -59,6 +59,7 @@ class Pool:
         self._faded_at_s = -inf
         self._best: Worker | None = None
         self._fresh = False
+        self._stale: list[Worker] = []
         self._observed = Pace(_PACE_MEMORY)
         self._prompt_share = FadingQuotient()
         self._prompt_s_per_token = 0.0
@@ -129,6 +130,8 @@ class Pool:
         It holds `kv_tokens` more, if there is one that does.
         """
         usable = self.usable(now_s)
+        if self._stale:
+            self._rank_anew()
         if exclude:
             usable = [w for w in usable if w.endpoint.id not in exclude]
             best = min(usable, key=_by_rank, default=None)
@@ -137,28 +140,37 @@ class Pool:
                 self._best = min(usable, key=_by_rank, default=None)
                 self._fresh = True
             best = self._best
-        if best is not None and not self._holds(best, kv_tokens):
+        if kv_tokens and best is not None and not self._holds(best, kv_tokens):
             return min((w for w in usable if self._holds(w, kv_tokens)), key=_by_rank, default=best)
         return best
 
     def reload(self, worker: Worker) -> None:
-        """The worker's load has changed."""
-        rank = self._rank(worker)
-        if self._fresh and self._best is not None:
-            # The best stays the best if it gets even less, or any other more than it has.
-            best = self._best
-            if rank > worker.rank if worker is best else rank < best.rank:
+        """The worker's load has changed. Nothing to do for one that is `stale` already."""
+        if not worker.stale:
+            worker.stale = True
+            self._stale.append(worker)
+
+    def _rank_anew(self) -> None:
+        """The best stays the best while it only gets less, and nobody else less than it has."""
+        best, rank_of = self._best, self._rank
+        for worker in self._stale:
+            worker.stale = False
+            before, rank = worker.rank, rank_of(worker)
+            worker.rank = rank
+            if worker is best:
+                if rank > before:
+                    self._fresh = False
+            elif best is None or rank < best.rank:
                 self._fresh = False
-        worker.rank = rank
+        self._stale.clear()
 
     def _prefill_rank(self, worker: Worker) -> Rank:
         return worker.pace * worker.queued_tokens, worker.in_flight, worker.served, 0
 
     def _decode_rank(self, worker: Worker) -> Rank:
-        load = 0.0
-        if worker.in_flight:
-            load = worker.pace * self._iteration_length(worker)
-        return load, worker.kv_tokens, worker.in_flight, worker.served
+        in_flight, kv_tokens = worker.in_flight, worker.kv_tokens
+        load = worker.pace * self._iteration_length(worker) if in_flight else 0.0
+        return load, kv_tokens, in_flight, worker.served
 
     def _agg_rank(self, worker: Worker) -> Rank:
         load = 0.0
@@ -171,11 +183,12 @@ class Pool:
     def _iteration_length(self, worker: Worker) -> float:
         """Seconds, infinite where the engine has all the sequences that it can run."""
         predictor, sequences = self.predictor, worker.in_flight
-        if sequences >= predictor.max_sequences + self._others_end(worker):
+        most = predictor.max_sequences
+        if sequences >= most and sequences - self._others_end(worker) >= most:
             return inf
         return (
-            predictor.first_s
-            + predictor.per_sequence_s * (sequences - 1)
+            predictor.no_sequence_s
+            + predictor.per_sequence_s * sequences
             + predictor.per_kv_token_s * worker.kv_tokens
         )
 

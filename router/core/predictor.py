@@ -12,8 +12,8 @@ _TYPICAL_SEQUENCE_TOKENS = 2048
 class Predictor:
     """Seconds on an engine as fast as its profile, and how much keeps one busy.
 
-    An iteration that only decodes is taken to last `per_sequence_s` longer for each sequence and
-    `per_kv_token_s` longer for each token of KV: good for telling which of two is longer.
+    An iteration that only decodes is taken to last `no_sequence_s`, `per_sequence_s` longer for
+    each sequence and `per_kv_token_s` for each token of KV: good for telling which is longer.
     """
 
     def __init__(self, profile: EngineProfile) -> None:
@@ -27,12 +27,13 @@ class Predictor:
             prefill_tokens=self.batch_tokens, sequences=0, kv_used_tokens=0
         )
         self.most_kv_tokens = self._kv_tokens + self._kv_tokens // _MORE
-        self.first_s = self.decode_s(1, 0)
+        alone_s = self.decode_s(1, 0)
         self.per_sequence_s = 0.0
         if self.max_sequences > 1:
             full_s = self.decode_s(self.max_sequences, 0)
-            self.per_sequence_s = (full_s - self.first_s) / (self.max_sequences - 1)
-        self.per_kv_token_s = (self.decode_s(1, self._kv_tokens) - self.first_s) / self._kv_tokens
+            self.per_sequence_s = (full_s - alone_s) / (self.max_sequences - 1)
+        self.per_kv_token_s = (self.decode_s(1, self._kv_tokens) - alone_s) / self._kv_tokens
+        self.no_sequence_s = alone_s - self.per_sequence_s
         self.transfer_s = profile.kv_transfer_s
         self.prefill_s = profile.idle_prefill_s
 

@@ -39,11 +39,8 @@ class BucketHistogram:
 class _ClassWindow:
     arrivals: int = 0
     isl_tokens: int = 0
-    completed: int = 0
     osl_tokens: int = 0
-    failed: int = 0
-    shed: int = 0
-    cancelled: int = 0
+    outcomes: dict[Outcome, int] = field(default_factory=lambda: dict.fromkeys(Outcome, 0))
     ttft_s: LogHistogram = field(default_factory=LogHistogram)
     itl_s: LogHistogram = field(default_factory=LogHistogram)
 
@@ -76,7 +73,7 @@ class ClassLog:
     ) -> None:
         """`osl_tokens` counts only for completed requests."""
         window = self._window
-        setattr(window, outcome.value, getattr(window, outcome.value) + 1)
+        window.outcomes[outcome] += 1
         self.outcomes[outcome] += 1
         self.open -= 1
         if outcome is Outcome.COMPLETED:
@@ -92,11 +89,11 @@ class ClassLog:
             name=name,
             arrivals=window.arrivals,
             isl_tokens=window.isl_tokens,
-            completed=window.completed,
+            completed=window.outcomes[Outcome.COMPLETED],
             osl_tokens=window.osl_tokens,
-            failed=window.failed,
-            shed=window.shed,
-            cancelled=window.cancelled,
+            failed=window.outcomes[Outcome.FAILED],
+            shed=window.outcomes[Outcome.SHED],
+            cancelled=window.outcomes[Outcome.CANCELLED],
             queued=self.queued,
             ttft_s=window.ttft_s,
             itl_s=window.itl_s,

@@ -23,7 +23,7 @@ class Worker:
 
     `in_flight` includes those that are `coming`, whose prompt is prefilled elsewhere.
     `ideal` has the load of those that decode, `prompts` those that do not yet. `pace` is what to
-    believe of its speed now, `observed` what it showed itself.
+    believe of its speed now, `observed` what it showed itself. `rank` is of before if `stale`.
     """
 
     __slots__ = (
@@ -41,6 +41,7 @@ class Worker:
         "queued_tokens",
         "rank",
         "served",
+        "stale",
     )
 
     def __init__(self, endpoint: WorkerEndpoint, ideal: Ideal, pace: float) -> None:
@@ -51,6 +52,7 @@ class Worker:
         self.kv_tokens = 0
         self.served = 0
         self.rank: Rank = (0.0, 0, 0, 0)
+        self.stale = False
         self.ideal = ideal
         self.prompts = Prompts()
         self.observed = Pace(_PACE_MEMORY)

@@ -1,14 +1,14 @@
 """A mergeable histogram of durations: 4 % wide logarithmic buckets, sparse."""
 
-import math
 from collections.abc import Mapping
 from dataclasses import dataclass, field
+from math import ceil, log
 
 __all__ = ["LogHistogram"]
 
 _GROWTH = 1.04
 _SMALLEST_S = 1e-4
-_LOG_GROWTH = math.log(_GROWTH)
+_LOG_GROWTH = log(_GROWTH)
 
 
 @dataclass(slots=True)
@@ -28,8 +28,9 @@ class LogHistogram:
     def add(self, value_s: float, count: int = 1) -> None:
         bucket = 0
         if value_s > _SMALLEST_S:
-            bucket = math.ceil(math.log(value_s / _SMALLEST_S) / _LOG_GROWTH)
-        self.counts[bucket] = self.counts.get(bucket, 0) + count
+            bucket = ceil(log(value_s / _SMALLEST_S) / _LOG_GROWTH)
+        counts = self.counts
+        counts[bucket] = counts.get(bucket, 0) + count
         self.total += count
 
     def merge(self, other: "LogHistogram") -> None:

@@ -220,4 +220,5 @@ async def test_samples_are_published_also_when_nothing_happens() -> None:
         await enough.wait()
     publishing.cancel()
     assert [s.sequence for s in samples[:3]] == [1, 2, 3]
-    assert all(s.classes[0].arrivals == 0 and s.window_s >= 0.009 for s in samples)
+    assert all(s.classes[0].arrivals == 0 and s.window_s > 0.0 for s in samples)
+    assert sum(s.window_s for s in samples) >= 0.029
