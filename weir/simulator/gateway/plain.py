@@ -2,8 +2,8 @@
 
 Each class has its home pools (`weir.simulator.homes`); which class a call belongs to is taken
 as known. Within a pool the replica with the least load gets the next call: prompt tokens not
-yet prefilled, or calls. A replica takes no more calls at once than its `cap`; who finds none
-waits here, first come, first served. Calls lost before their first token are tried again.
+yet prefilled, or calls. A replica takes no more at once than its `cap`; who finds none waits
+here, first come, first served. Calls lost before their first token are tried again.
 """
 
 from collections import deque
@@ -23,25 +23,30 @@ if TYPE_CHECKING:
     from weir.simulator.homes import Homes
     from weir.simulator.world import World
 
-__all__ = ["Cap", "PlainGateway"]
+__all__ = ["Cap", "Front", "PlainGateway"]
 
 Cap = Callable[[Replica], float]
-"""Most calls that a replica is given at once."""
+"""Most load that a replica is given at once: of prefill tokens not yet prefilled, else calls."""
 
 _TRIES = 3
 _LOAD = attrgetter("load")
 
 
-class _Front:
-    """One pool as the gateway sees it."""
+class Front:
+    """One pool as the gateway sees it.
 
-    __slots__ = ("pending", "pool", "pool_id", "role")
+    `waiting` calls have it as their `state`; `pending` has them in order, and perhaps others
+    that wait no longer.
+    """
+
+    __slots__ = ("pending", "pool", "pool_id", "role", "waiting")
 
     def __init__(self, pool_id: PoolId, role: Role) -> None:
         self.pool_id = pool_id
         self.role = role
         self.pool: PoolOfReplicas | None = None
         self.pending: deque[Call] = deque()
+        self.waiting = 0
 
     def choose(self) -> Replica | None:
         """The least loaded replica with room."""
@@ -56,34 +61,33 @@ class _Front:
 
 
 class PlainGateway:
-    """`cap`: what a replica takes at once besides prefill; without it the engine's queue takes all."""
+    """`cap`: what a replica takes at once; without it its queue takes all."""
 
     def __init__(self, world: "World", homes: "Homes", cap: Cap | None = None) -> None:
         self._world = world
         self._events = world.events
         self._cap = cap
-        self._fronts = {spec.id: _Front(spec.id, spec.role) for spec in world.fleet.pools}
+        self.fronts = {spec.id: Front(spec.id, spec.role) for spec in world.fleet.pools}
         self._heads = self._of(homes.prefill)
-        self._decodes = self._of(homes.decode)
+        self._tails = self._of(homes.decode)
         self._timeout_s = world.router_settings.queue_timeout_s
 
     def listeners(self) -> Mapping[PoolId, Listener]:
-        return {id: self._listener(front) for id, front in self._fronts.items()}
+        return {id: self._listener(front) for id, front in self.fronts.items()}
 
     def attach(self) -> None:
         """The cluster is there: watch it."""
         cluster = self._world.cluster
-        for id, front in self._fronts.items():
+        for id, front in self.fronts.items():
             front.pool = cluster.pools[id]
         cluster.on_change.append(self._changed)
 
     def queued(self, pool_id: PoolId) -> int:
-        return len(self._fronts[pool_id].pending)
+        return self.fronts[pool_id].waiting
 
     def arrive(self, call: Call) -> None:
-        heads = self._heads[call.class_index]
-        front = heads[0] if len(heads) == 1 else heads[call.id % len(heads)]
-        replica = front.choose() if not front.pending else None
+        front = self.head(call)
+        replica = front.choose() if not front.waiting else None
         if replica is None:
             self._wait(front, call)
         else:
@@ -93,9 +97,21 @@ class PlainGateway:
         self._take_off(call)
         self._world.end(call, End.CANCELLED)
 
+    # --- which pool ----------------------------------------------------------------------
+
+    def head(self, call: Call) -> Front:
+        """The pool that prefills the call, or does all of it."""
+        heads = self._heads[call.class_index]
+        return heads[0] if len(heads) == 1 else heads[call.id % len(heads)]
+
+    def tail(self, call: Call) -> Front:
+        """The pool that decodes what another has prefilled."""
+        tails = self._tails[call.class_index]
+        return tails[0] if len(tails) == 1 else tails[call.id % len(tails)]
+
     # --- legs ----------------------------------------------------------------------------
 
-    def _send(self, front: _Front, call: Call, replica: Replica) -> None:
+    def _send(self, front: Front, call: Call, replica: Replica) -> None:
         if front.role is Role.PREFILL:
             self._prefill(call, replica)
         elif front.role is Role.DECODE:
@@ -114,9 +130,8 @@ class PlainGateway:
     def _prefilled(self, call: Call, replica: Replica) -> None:
         replica.load -= call.isl_tokens
         call.state = None
-        decodes = self._decodes[call.class_index]
-        front = decodes[0] if len(decodes) == 1 else decodes[call.id % len(decodes)]
-        decode = front.choose() if not front.pending else None
+        front = self.tail(call)
+        decode = front.choose() if not front.waiting else None
         if decode is None:
             self._wait(front, call)
         else:
@@ -164,8 +179,8 @@ class PlainGateway:
         replica.load -= 1.0
         call.state = None
         self._world.end(call, End.COMPLETED)
-        front = self._fronts[replica.pool_id]
-        if front.pending:
+        front = self.fronts[replica.pool_id]
+        if front.waiting:
             self._admit(front)
 
     # --- trouble -------------------------------------------------------------------------
@@ -178,9 +193,6 @@ class PlainGateway:
             self._fail(call)
             return
         self._take_off(call)
-        for front in self._fronts.values():
-            if call in front.pending:
-                front.pending.remove(call)
         call.prefill = call.decode = None
         call.attempts += 1
         self.arrive(call)
@@ -190,55 +202,66 @@ class PlainGateway:
         self._world.end(call, End.FAILED)
 
     def _take_off(self, call: Call) -> None:
-        """Off whatever replicas it is on, and its load with it."""
-        loaded: Replica | None = call.state
-        if loaded is not None:
-            loaded.load -= call.isl_tokens if loaded is call.prefill is not call.decode else 1.0
-            call.state = None
+        """Out of the line it waits in, or off whatever replicas it is on, and its load with it."""
+        place, call.state = call.state, None
+        if isinstance(place, Front):
+            place.waiting -= 1
+        elif place is not None:
+            place.load -= call.isl_tokens if place is call.prefill is not call.decode else 1.0
         for replica in (call.prefill, call.decode):
             if replica is not None:
                 replica.abort(call)
+        if isinstance(place, Replica):
+            front = self.fronts[place.pool_id]
+            if front.waiting:
+                self._admit(front)
 
     # --- waiting -------------------------------------------------------------------------
 
-    def _wait(self, front: _Front, call: Call) -> None:
+    def _wait(self, front: Front, call: Call) -> None:
         front.pending.append(call)
-        call.state = None
+        front.waiting += 1
+        call.state = front
         self._events.after(self._timeout_s, self._timed_out, (front, call, call.attempts))
 
-    def _timed_out(self, wait: tuple[_Front, Call, int]) -> None:
+    def _timed_out(self, wait: tuple[Front, Call, int]) -> None:
         front, call, attempt = wait
-        if call.ended or call.attempts != attempt or call not in front.pending:
-            return
-        front.pending.remove(call)
-        self._take_off(call)
-        self._world.end(call, End.SHED)
+        if call.state is front and call.attempts == attempt:
+            self._take_off(call)
+            self._world.end(call, End.SHED)
+            _tidy(front)
 
     def _changed(self, pool: PoolOfReplicas) -> None:
         for replica in pool.ready:
-            if replica.cap == inf and self._cap is not None and pool.spec.role is not Role.PREFILL:
+            if replica.cap == inf and self._cap is not None:
                 replica.cap = self._cap(replica)
-        front = self._fronts[pool.spec.id]
-        if front.pending:
+        front = self.fronts[pool.spec.id]
+        if front.waiting:
             self._admit(front)
 
-    def _admit(self, front: _Front) -> None:
-        pending = front.pending
-        while pending:
-            if pending[0].ended:
-                pending.popleft()
-                continue
+    def _admit(self, front: Front) -> None:
+        """Let in who waits, in order, while there is room."""
+        while front.waiting:
+            _tidy(front)
             replica = front.choose()
             if replica is None:
                 return
-            self._send(front, pending.popleft(), replica)
+            front.waiting -= 1
+            self._send(front, front.pending.popleft(), replica)
 
     # --- set-up --------------------------------------------------------------------------
 
-    def _of(self, homes: Sequence[Sequence[PoolId]]) -> list[tuple[_Front, ...]]:
-        return [tuple(self._fronts[id] for id in ids) for ids in homes]
+    def _of(self, homes: Sequence[Sequence[PoolId]]) -> list[tuple[Front, ...]]:
+        return [tuple(self.fronts[id] for id in ids) for ids in homes]
 
-    def _listener(self, front: _Front) -> Listener:
+    def _listener(self, front: Front) -> Listener:
         if front.role is Role.PREFILL:
             return Listener(finished=self._prefilled, lost=self._lost)
         return Listener(first=self._first, finished=self._finished, lost=self._lost)
+
+
+def _tidy(front: Front) -> None:
+    """Drop those from the head of the line that wait no longer."""
+    pending = front.pending
+    while pending and pending[0].state is not front:
+        pending.popleft()

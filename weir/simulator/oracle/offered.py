@@ -30,3 +30,11 @@ class Offered:
             osl_tokens=self.osl_tokens[which],
             class_index=self.class_index[which],
         )
+
+    def plus(self, other: "Offered") -> "Offered":
+        return Offered(
+            arrival_s=np.concatenate((self.arrival_s, other.arrival_s)),
+            isl_tokens=np.concatenate((self.isl_tokens, other.isl_tokens)),
+            osl_tokens=np.concatenate((self.osl_tokens, other.osl_tokens)),
+            class_index=np.concatenate((self.class_index, other.class_index)),
+        )

@@ -75,9 +75,12 @@ def oracle_of(
     end_s: float,
     bin_s: float = 10.0,
     margin: float = 1.0,
+    besides: Offered | None = None,
 ) -> OraclePlan:
     """Plan for requests that arrive from `start_s` to `end_s`, with the true `profiles`.
 
+    `besides` come too, but nobody could serve them in time: they are work for the schedule, as
+    they take capacity from others, and none for the bound, as a policy might put them last.
     GPU-hours count from `count_from_s` on. Raises `FleetError` if a class has no home and
     `ValueError` if the times are out of order.
     """
@@ -88,7 +91,8 @@ def oracle_of(
         start_s=count_from_s, bin_s=bin_s, count=math.floor((end_s - count_from_s) / bin_s + 1e-9)
     )
     homes = homes_of(fleet, fleet.models[0].name)
-    need = home_needs(fleet, homes, profiles, offered, whole)
+    coming = offered if besides is None else offered.plus(besides)
+    need = home_needs(fleet, homes, profiles, coming, whole)
     bound = gpu_hours_bound(fleet, profiles, offered, counted, cover=COVER)
     plan = _planned(fleet, whole, need, 1.0, first_size=None, bound=bound)
     return plan if margin == 1.0 else plan.at_margin(margin)
