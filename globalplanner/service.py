@@ -105,6 +105,11 @@ class GlobalPlanner:
         """The highest term that a pool has named."""
 
     @property
+    def ledger(self) -> Ledger | None:
+        """What this leader has granted, to be read only; None while it does not lead."""
+        return self._ledger
+
+    @property
     def term(self) -> int:
         """This leader's number, 0 if it does not lead."""
         return self._ledger.term if self._ledger is not None else 0

@@ -70,7 +70,7 @@ class PoolOfReplicas:
 
 
 class Cluster:
-    """`counted`: from when to when GPU time counts. `on_change` hears of every pool that changed."""
+    """`counted`: from when to when GPU time counts. `on_change` hears of every changed pool."""
 
     def __init__(
         self,
@@ -93,10 +93,12 @@ class Cluster:
         self.held_gpus = 0
         self.peak_gpus = 0
         self.on_change: list[Callable[[PoolOfReplicas], None]] = []
-        self.on_start: Callable[[PoolSpec, StartPlan], None] | None = None
+        self.on_remove: list[Callable[[Replica], None]] = []
+        """Hears of replicas that end as planned, before the calls on them are lost."""
+        self.on_start: list[Callable[[PoolSpec, StartPlan], None]] = []
         """A fault's chance to make a start slow or fail."""
-        self.on_stop: Callable[[Replica, float], float | None] | None = None
-        """A fault's chance to keep a pod: seconds that it stays after its drain."""
+        self.on_stop: list[Callable[[Replica, float], float | None]] = []
+        """A fault's chance to keep a pod: seconds until it goes, whatever is on it."""
         self._settings = settings
         self._events = events
         self._rng = rng
@@ -122,8 +124,8 @@ class Cluster:
         spread = self._settings.start_up_spread
         delay_s = pool.spec.start_up_s * self._rng.uniform(1.0 - spread, 1.0 + spread)
         plan = StartPlan(delay_s=delay_s)
-        if self.on_start is not None:
-            self.on_start(pool.spec, plan)
+        for spoil in self.on_start:
+            spoil(pool.spec, plan)
         replica = self._add(pool)
         pool.started += 1
         self._events.after(plan.delay_s, self._failed if plan.fails else self._started, replica)
@@ -138,21 +140,29 @@ class Cluster:
         self._account(pool)
         serving = replica.phase is Phase.READY
         replica.phase = Phase.TERMINATING
+        replica.drained_by_s = self._events.now_s + drain_s
         pool.stopped += 1
         if serving:
             pool.ready.remove(replica)
         self._changed(pool)
-        stuck_s = self.on_stop(replica, drain_s) if self.on_stop is not None else None
-        if stuck_s is not None:
+        stays_s = [stay_s for keep in self.on_stop if (stay_s := keep(replica, drain_s))]
+        if stays_s:
             self._stuck.add(replica.id)
-            self._events.after(stuck_s, self.remove, replica)
+            self._events.after(max(stays_s), self.remove, replica)
         elif replica.in_flight == 0:
             self.remove(replica)
         else:
             self._events.after(drain_s, self.remove, replica)
 
     def remove(self, replica: Replica) -> None:
-        """End it now; calls on it are lost. Doing it twice changes nothing."""
+        """End it as planned; calls on it are lost. Doing it twice changes nothing."""
+        if replica.phase is not Phase.GONE:
+            for hear in self.on_remove:
+                hear(replica)
+            self.kill(replica)
+
+    def kill(self, replica: Replica) -> None:
+        """It dies, planned or not, and the calls on it are lost."""
         if replica.phase is Phase.GONE:
             return
         pool = self.pools[replica.pool_id]

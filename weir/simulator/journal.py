@@ -25,6 +25,7 @@ class Journal:
 
     def __init__(self, sink: Callable[[dict[str, Any]], None] | None = None) -> None:
         self.steps: list[Step] = []
+        self.on_step: list[Callable[[Step], None]] = []
         self._sink = sink
 
     @property
@@ -34,6 +35,8 @@ class Journal:
 
     def step(self, step: Step) -> None:
         self.steps.append(step)
+        for hear in self.on_step:
+            hear(step)
         self.note(
             step.at_s,
             "step",

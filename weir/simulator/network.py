@@ -28,7 +28,8 @@ Kind = str
 class Weather:
     """Probabilities per message; faults change them. `cut` and `silent` are absolute.
 
-    `cut`: pairs of process names between which nothing passes; `silent`: kinds that are lost.
+    `cut`: pairs of process names between which nothing passes, and how often each has been cut
+    off; `silent`: kinds that are lost; `late_s`: by how much messages of a kind are late.
     """
 
     loss: float = 0.0
@@ -36,8 +37,20 @@ class Weather:
     slow: float = 0.0
     """Share of messages that take up to `slow_s`, and so are overtaken."""
     slow_s: float = 8.0
-    cut: set[frozenset[str]] = field(default_factory=set)
+    cut: dict[frozenset[str], int] = field(default_factory=dict)
     silent: set[Kind] = field(default_factory=set)
+    late_s: dict[Kind, float] = field(default_factory=dict)
+
+    def cut_off(self, one: str, other: str) -> None:
+        """Doing it twice takes as many `rejoin`."""
+        pair = frozenset((one, other))
+        self.cut[pair] = self.cut.get(pair, 0) + 1
+
+    def rejoin(self, one: str, other: str) -> None:
+        pair = frozenset((one, other))
+        times = self.cut.pop(pair, 0)
+        if times > 1:
+            self.cut[pair] = times - 1
 
 
 class Network:
@@ -136,8 +149,9 @@ class Network:
             self.lost += 1
         elif weather.duplication and rng.random() < weather.duplication:
             copies = 2
+        late_s = weather.late_s.get(kind, 0.0) if weather.late_s else 0.0
         for _ in range(copies):
-            delay_s = self._delay_s * rng.uniform(0.5, 1.5)
+            delay_s = self._delay_s * rng.uniform(0.5, 1.5) + late_s
             if weather.slow and rng.random() < weather.slow:
                 delay_s += rng.uniform(0.0, weather.slow_s)
             self._events.after(delay_s, arrive)

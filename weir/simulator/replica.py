@@ -48,6 +48,7 @@ class Replica:
         "_events",
         "_listener",
         "cap",
+        "drained_by_s",
         "gpus",
         "id",
         "load",
@@ -75,6 +76,8 @@ class Replica:
         self.phase = Phase.STARTING
         self.started_at_s = events.now_s
         self.ready_at_s: float | None = None
+        self.drained_by_s = inf
+        """Told to leave, it has so long for the calls that are on it."""
         self.load = 0.0
         """Free for the gateway's use, as is `cap`: the most load it wants to give."""
         self.cap = inf

@@ -43,7 +43,10 @@ class Store:
         return self.put(key, value)
 
     def watch(self, process: Process, key: str, kind: Kind, take: Callable[[_Value], None]) -> None:
-        """Push the value, now and whenever it changes, for as long as `process` lives on."""
+        """Push the value, now and whenever it changes, for as long as `process` lives on.
+
+        While the store is dead there is nothing to hear, as with a client that reconnects.
+        """
         life = process.life
 
         def take_in_this_life(value: _Value) -> None:
@@ -62,4 +65,5 @@ class Store:
     def _push(
         self, process: Process, kind: Kind, take: Callable[[_Value], None], value: _Value
     ) -> None:
-        self._network.send(self.process, process, kind, lambda: take(value))
+        if self.process.alive:
+            self._network.send(self.process, process, kind, lambda: take(value))

@@ -8,8 +8,10 @@ change another's.
 from collections.abc import Callable, Iterator
 from math import inf
 from random import Random
+from typing import TYPE_CHECKING
 
 from weir.domain.errors import WeirError
+from weir.domain.fleet import Fleet
 from weir.simulator.call import Call, End
 from weir.simulator.cluster import Cluster
 from weir.simulator.events import EventHeap
@@ -21,6 +23,9 @@ from weir.simulator.recorder import Recorder
 from weir.simulator.scenario import Scenario
 from weir.workload.clients import ClientBehaviour
 
+if TYPE_CHECKING:
+    from weir.simulator.roles.together import Roles
+
 __all__ = ["World"]
 
 LEAD_IN_S = 10.0
@@ -30,7 +35,7 @@ _LONGEST_DRAIN_S = 3600.0
 
 
 class World:
-    """`run` once. `open` calls have arrived and not ended."""
+    """`run` once. `open` calls have arrived and not ended; `fleet` is the document in force."""
 
     def __init__(self, scenario: Scenario, policy: Policy, journal: Journal | None = None) -> None:
         loaded = scenario.loaded
@@ -41,8 +46,13 @@ class World:
         self.planner_settings = loaded.planner
         self.events = EventHeap(scenario.start_s - LEAD_IN_S)
         self.arrived = 0
+        self.open = 0
+        self.returning: set[int] = set()
+        """Open calls that were shed and whose clients will try again."""
         self.ends = [0] * len(End)
         self.journal = journal or Journal()
+        self.roles: Roles | None = None
+        """Weir's processes, where the policy has them."""
         self.over = False
         """All calls have ended: nobody need plan any more."""
         counted = (scenario.count_from_s, scenario.end_s)
@@ -70,10 +80,6 @@ class World:
     def now_s(self) -> float:
         return self.events.now_s
 
-    @property
-    def open(self) -> int:
-        return self.arrived - sum(self.ends)
-
     def random(self, name: str) -> Random:
         """A stream of random numbers for one part of the world."""
         return Random(f"{self.scenario.seed}:{name}")
@@ -90,23 +96,36 @@ class World:
 
     def end(self, call: Call, end: End, retry_after_s: float = 1.0) -> None:
         """A call has come to its end, unless its client tries again."""
+        invariants = self.invariants
+        invariants.calls_changed = True
         if call.ended:
+            invariants.calls.ended_again(call, end)
             return
         if end is End.SHED:
             delay_s = self._clients.retry_after_s(call.attempts, retry_after_s, self._client_rng)
             if delay_s is not None:
                 call.attempts += 1
+                self.returning.add(call.id)
                 self.events.after(delay_s, self._again, call)
                 return
         call.ended = True
+        self.open -= 1
         self.ends[end] += 1
+        if self.returning:
+            self.returning.discard(call.id)
         self.recorder.ended(call, end, self.events.now_s)
         for hear in self.on_end:
             hear(call, end)
 
+    def change_document(self, fleet: Fleet) -> None:
+        """Somebody has changed the budget; whoever reads it at every look finds it changed."""
+        self.fleet = self.cluster.fleet = fleet
+        self.invariants.budget.document_changed()
+
     def run(self, progress: Callable[[float], None] | None = None) -> None:
         """Until all calls have ended. `progress` is told the share that is done."""
-        events, check, arrive = self.events, self.invariants.check, self.gateway.arrive
+        invariants = self.invariants
+        events, check, arrive = self.events, invariants.check, self.gateway.arrive
         patient = self._patient
         for count, call in enumerate(self._calls()):
             arrived_s = call.arrived_s
@@ -115,6 +134,8 @@ class World:
                 check()
             events.now_s = arrived_s
             self.arrived += 1
+            self.open += 1
+            invariants.calls_changed = True
             if not patient:
                 self._limit_patience(call)
             arrive(call)
@@ -168,6 +189,8 @@ class World:
 
     def _again(self, call: Call) -> None:
         if not call.ended:
+            self.returning.discard(call.id)
+            self.invariants.calls_changed = True
             self.gateway.arrive(call)
 
     def _limit_patience(self, call: Call) -> None:

@@ -1,8 +1,9 @@
 """Ours: the very routers, pool planners and GlobalPlanner, as processes of the simulated world."""
 
+from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
-from globalplanner.service import GlobalPlanner
+from globalplanner.standing import Change
 from weir.simulator.gateway.weir import WeirGateway
 from weir.simulator.journal import Step
 from weir.simulator.policies.first_size import place_first
@@ -11,11 +12,12 @@ from weir.simulator.roles.global_planner import GlobalPlannerRole
 from weir.simulator.roles.plane import Plane
 from weir.simulator.roles.pool_planner import PoolPlannerRole
 from weir.simulator.roles.router import RouterRole
+from weir.simulator.roles.together import Roles
 
 if TYPE_CHECKING:
     from weir.simulator.world import World
 
-__all__ = ["Weir"]
+__all__ = ["Weir", "make"]
 
 
 class Weir:
@@ -23,7 +25,6 @@ class Weir:
 
     def __init__(self, routers: int = 1) -> None:
         self._count = routers
-        self._noted: tuple[GlobalPlanner | None, int] = (None, 0)
 
     def gateway(self, world: "World") -> WeirGateway:
         self.front = WeirGateway(world)
@@ -43,10 +44,16 @@ class Weir:
         self.pool_planners = [
             PoolPlannerRole(plane, spec, self.leader) for spec in world.fleet.pools
         ]
-        self.meters = [ForwardPasses(plane, pool) for pool in world.cluster.pools.values()]
-        for role in (*self.routers, *self.global_planners, *self.pool_planners):
-            role.process.start()
+        world.roles = Roles(
+            plane=plane,
+            routers=self.routers,
+            global_planners=self.global_planners,
+            pool_planners=self.pool_planners,
+        )
         self.global_planners[0].on_decision = self._note
+        self.meters = [ForwardPasses(plane, pool) for pool in world.cluster.pools.values()]
+        for process in world.roles.own_processes:
+            process.start()
         for meter in self.meters:
             meter.publish()
 
@@ -57,11 +64,9 @@ class Weir:
             return self.plane.rng.choice(alive)
         return alive[0] if alive else None
 
-    def _note(self, planner: GlobalPlanner) -> None:
-        """Enter the planner's newest changes."""
-        noted, count = self._noted
-        changes = planner.changes_after(count if noted is planner else 0)
-        self._noted = (planner, (count if noted is planner else 0) + len(changes))
+    def _note(self, role: GlobalPlannerRole, changes: Sequence[Change]) -> None:
+        """A planner has decided: enter what it changed."""
+        self.world.invariants.decisions.decided(role, changes)
         for change in changes:
             self.world.journal.step(
                 Step(
@@ -72,3 +77,7 @@ class Weir:
                     reason=change.reason,
                 )
             )
+
+
+def make(argument: str) -> Weir:
+    return Weir()

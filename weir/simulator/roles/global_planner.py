@@ -1,6 +1,6 @@
 """A GlobalPlanner: its own service, leadership and publisher, on the simulated store."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import cast
 
 from globalplanner.leadership import Leadership
@@ -8,9 +8,11 @@ from globalplanner.metrics import Metrics
 from globalplanner.parts import patience_of, rules_of
 from globalplanner.publisher import Publisher
 from globalplanner.service import SETTLE_WALL_S, GlobalPlanner
+from globalplanner.standing import Change
 from poolplanner.ports import RefusedError
 from weir.domain.errors import UnavailableError
 from weir.domain.fleet import Fleet
+from weir.domain.ids import RouterId
 from weir.domain.planning import Grant, PoolReport, RoutingPlan
 from weir.domain.telemetry import TrafficSample
 from weir.runtime.bus import StaleRevisionError
@@ -35,7 +37,13 @@ class GlobalPlannerRole:
         self.fleet: Fleet = plane.world.fleet
         self.planner: GlobalPlanner | None = None
         self.process = Process(name, begin=self._begin, forget=self._forget)
-        self.on_decision: Callable[[GlobalPlanner], None] = lambda planner: None
+        self.on_decision: Callable[[GlobalPlannerRole, Sequence[Change]], None] = _nobody
+        """Told what each decision has changed."""
+        self.heard_s: dict[RouterId, float] = {}
+        """When a sample of each router came last, in this life."""
+        self.newest_term = 0
+        """The highest that it has led with, in all of its lives."""
+        self._noted = 0
         self._plane = plane
         self._tasks: list[Task] = []
         self._woken = False
@@ -58,7 +66,7 @@ class GlobalPlannerRole:
         plane = self._plane
         events, settings = plane.world.events, plane.world.planner_settings
         clock = plane.clock()
-        terms = _Terms(plane, self.process)
+        terms = _Terms(plane, self)
         leadership = Leadership(
             terms,
             clock,
@@ -77,6 +85,8 @@ class GlobalPlannerRole:
         publisher = Publisher(_Plans(plane, self.process), clock, refresh_s=_REFRESH_S)
         stop = VirtualStop(events)
         self._woken = False
+        self._noted = 0
+        self.heard_s = {}
         self._tasks = [
             Task(events, leadership.run(planner, stop)),
             Task(events, publisher.run(planner, stop)),
@@ -107,11 +117,18 @@ class GlobalPlannerRole:
             self._woken = False
             planner.wake.clear()
             planner.decide()
-            self.on_decision(planner)
+            changes = planner.changes_after(self._noted)
+            self._noted += len(changes)
+            self.on_decision(self, changes)
 
     def _on_traffic(self, sample: TrafficSample) -> None:
         if self.planner is not None:
+            self.heard_s[sample.router_id] = self._plane.world.now_s
             self.planner.on_traffic(sample)
+
+
+def _nobody(role: GlobalPlannerRole, changes: Sequence[Change]) -> None:
+    pass
 
 
 async def _announce(leading: bool) -> None:
@@ -121,9 +138,10 @@ async def _announce(leading: bool) -> None:
 class _Terms:
     """The leaders' number in the simulated store; a `TermStore`."""
 
-    def __init__(self, plane: Plane, process: Process) -> None:
+    def __init__(self, plane: Plane, role: GlobalPlannerRole) -> None:
         self._plane = plane
-        self._process = process
+        self._role = role
+        self._process = role.process
 
     @property
     def connected(self) -> bool:
@@ -143,6 +161,7 @@ class _Terms:
         newest, revision = await self._read()
         term = max(newest, above) + 1
         await self._write(term, revision)
+        self._role.newest_term = max(self._role.newest_term, term)
         return term
 
     async def _read(self) -> tuple[int, int]:

@@ -1,6 +1,7 @@
 """One pool's planner: its own service, on a simulated actuator, GlobalPlanner and store."""
 
 from collections.abc import Callable, Sequence
+from math import inf
 
 from poolplanner.core.pace import Pace
 from poolplanner.core.replicas import Replica, ReplicaState
@@ -11,7 +12,7 @@ from poolplanner.ports import RefusedError
 from poolplanner.service import Origin, PoolPlanner
 from weir.domain.errors import UnavailableError
 from weir.domain.fleet import PoolSpec
-from weir.domain.ids import WorkerId
+from weir.domain.ids import RouterId, WorkerId
 from weir.domain.planning import Grant, PoolMembers, PoolReport
 from weir.domain.telemetry import ForwardPassSample, TrafficSample
 from weir.simulator.process import Process
@@ -50,7 +51,13 @@ class PoolPlannerRole:
         self.process = Process(f"pool-planner-{spec.id}", begin=self._begin, forget=self._forget)
         self._plane = plane
         self._find = find
-        self._clock = plane.clock()
+        self.clock = plane.clock()
+        self.began_s = 0.0
+        self.heard_s: dict[RouterId, float] = {}
+        """When a sample of each router came last, in this life."""
+        self.expires_at_s = -inf
+        """When the newest grant does, as its own clock tells it."""
+        self._newest = (0, 0)
         self._task: Task | None = None
         plane.on_traffic.append((self.process, self._on_traffic))
         plane.on_forward_pass[spec.id] = (self.process, self._on_forward_pass)
@@ -58,17 +65,20 @@ class PoolPlannerRole:
     def _begin(self) -> None:
         plane, spec, process = self._plane, self.spec, self.process
         loaded, events = plane.world.scenario.loaded, plane.world.events
-        self._clock = plane.clock()
+        self.clock = plane.clock()
+        self.began_s = plane.world.now_s
+        self.heard_s = {}
+        self._newest, self.expires_at_s = (0, 0), -inf
         started_ms = plane.started_ms()
         self.reporter = reporter_of(spec, loaded, speed=1.0)
         self.pace = pace_of(spec, settle_s=_SETTLE_S, unsettled_s=_UNSETTLED_S)
         self.planner = PoolPlanner(
             reporter=self.reporter,
             pace=self.pace,
-            actuator=_Actuator(plane, process, spec),
-            planner=_Grants(plane, process, self._find),
+            actuator=_Actuator(plane, self),
+            planner=_Grants(plane, self, self._find),
             members=_Members(plane, process, spec),
-            clock=self._clock,
+            clock=self.clock,
             metrics=Metrics(spec.id),
             schedule=schedule_of(loaded.planner),
             origin=Origin(sequence=started_ms, version=started_ms),
@@ -82,21 +92,31 @@ class PoolPlannerRole:
 
     def _on_traffic(self, sample: TrafficSample) -> None:
         if self.reporter is not None:
-            self.reporter.telemetry.on_traffic(sample, self._clock.now_s())
+            self.heard_s[sample.router_id] = self._plane.world.now_s
+            self.reporter.telemetry.on_traffic(sample, self.clock.now_s())
 
     def _on_forward_pass(self, sample: ForwardPassSample) -> None:
         if self.reporter is not None:
-            self.reporter.telemetry.on_forward_pass(sample, self._clock.now_s())
+            self.reporter.telemetry.on_forward_pass(sample, self.clock.now_s())
+
+    def answered(self, grant: Grant, sent_at_s: float) -> None:
+        """A report that was sent at `sent_at_s`, by its own clock, has this answer."""
+        pair, expires_at_s = (grant.term, grant.epoch), sent_at_s + grant.valid_s
+        if pair > self._newest:
+            self._newest, self.expires_at_s = pair, expires_at_s
+        elif pair == self._newest:
+            self.expires_at_s = max(self.expires_at_s, expires_at_s)
+        self._plane.world.invariants.budget.answered(self.spec.id)
 
 
 class _Actuator:
     """Replicas through the cluster's API; an `Actuator`."""
 
-    def __init__(self, plane: Plane, process: Process, spec: PoolSpec) -> None:
+    def __init__(self, plane: Plane, role: PoolPlannerRole) -> None:
         self._plane = plane
-        self._process = process
-        self._spec = spec
-        self._newest = (0, 0)
+        self._role = role
+        self._process = role.process
+        self._spec = role.spec
 
     async def list(self) -> Sequence[Replica]:
         pool = self._plane.world.cluster.pools[self._spec.id]
@@ -119,6 +139,7 @@ class _Actuator:
 
     async def start(self, grant: Grant) -> WorkerId:
         cluster = self._plane.world.cluster
+        self._plane.world.invariants.budget.start_ordered(self._role, grant)
 
         def started() -> WorkerId:
             replica = cluster.start(self._spec.id)
@@ -137,6 +158,7 @@ class _Actuator:
 
     async def stop(self, worker_id: WorkerId, *, drain_s: float) -> None:
         cluster = self._plane.world.cluster
+        self._plane.world.invariants.drains.stop_ordered(self._spec.id, worker_id)
 
         def stopped() -> None:
             replica = cluster.pools[self._spec.id].replicas.get(worker_id)
@@ -151,22 +173,26 @@ class _Actuator:
 class _Grants:
     """The GlobalPlanner by RPC; a `GrantSource`."""
 
-    def __init__(self, plane: Plane, process: Process, find: Find) -> None:
+    def __init__(self, plane: Plane, role: PoolPlannerRole, find: Find) -> None:
         self._plane = plane
-        self._process = process
+        self._role = role
         self._find = find
 
     async def report(self, report: PoolReport) -> Grant | None:
         target = self._find()
         if target is None:
             raise UnavailableError("no GlobalPlanner is there")
-        return await self._plane.network.ask(
-            self._process,
+        sent_at_s = self._role.clock.now_s()
+        grant = await self._plane.network.ask(
+            self._role.process,
             target.process,
             "report",
             lambda: target.report(report),
             timeout_s=_RPC_TIMEOUT_S,
         )
+        if grant is not None:
+            self._role.answered(grant, sent_at_s)
+        return grant
 
 
 class _Members:
@@ -190,11 +216,12 @@ class _Members:
         )
 
     async def put(self, members: PoolMembers) -> None:
-        store = self._plane.store
-        await self._plane.network.ask(
-            self._process,
-            store.process,
-            "members",
-            lambda: store.put(self._key, members),
-            timeout_s=_STORE_TIMEOUT_S,
+        plane = self._plane
+
+        def put() -> None:
+            plane.world.invariants.drains.announced(members)
+            plane.store.put(self._key, members)
+
+        await plane.network.ask(
+            self._process, plane.store.process, "members", put, timeout_s=_STORE_TIMEOUT_S
         )

@@ -64,6 +64,8 @@ class RouterRole:
         self._classes = world.fleet.classes
         self._model = world.fleet.models[0].name
         self._tenants = tenants
+        self._calls = world.invariants.calls
+        self._drains = world.invariants.drains
         self._timeout_s = world.router_settings.queue_timeout_s
         self._clock = plane.clock()
         self._sampled_s = 0.0
@@ -88,7 +90,7 @@ class RouterRole:
             for replica in (call.prefill, call.decode):
                 if replica is not None:
                     replica.abort(call)
-            call.state = None
+            call.state = journey.place = None
             self._world.end(call, End.FAILED)
 
     def _dispatch(self) -> Dispatch:
@@ -139,6 +141,7 @@ class RouterRole:
     # --- calls ---------------------------------------------------------------------------
 
     def arrive(self, call: Call) -> None:
+        self._calls.router = self
         slo = self._classes[call.class_index].slo
         profile = RequestProfile(
             model=self._model,
@@ -195,6 +198,7 @@ class RouterRole:
     # --- legs ----------------------------------------------------------------------------
 
     def _go(self, journey: Journey, route: Route) -> None:
+        self._drains.chosen(route)
         head = route.prefill
         if head is None:
             self._serve(journey, route.decode)
@@ -237,7 +241,7 @@ class RouterRole:
         journey, leg, route = fetch
         call = journey.call
         replica = call.decode
-        if journey.flight.route is not route or journey.flight.finished or replica is None:
+        if journey.flight.route is not route or call.ended or replica is None:
             return
         if call.prefill is not None:
             call.prefill.release(call)
@@ -272,6 +276,7 @@ class RouterRole:
 
     def finished(self, call: Call, replica: Replica) -> None:
         journey: Journey = call.state
+        self._calls.router = self
         del self.journeys[call.id]
         call.state = None
         journey.flight.finish(
@@ -310,7 +315,7 @@ class RouterRole:
         route = journey.flight.route
 
         def told(_: object) -> None:
-            if journey.flight.route is route and not journey.flight.finished:
+            if journey.flight.route is route and not journey.call.ended:
                 self._retry(journey, leg, reason, kv_intact=True)
 
         self._events.after(_CONNECT_S, told)
@@ -341,6 +346,7 @@ class RouterRole:
         call = journey.call
         if self.journeys.pop(call.id, None) is None:
             return
+        self._calls.router = self
         call.state = None
         for replica in (call.prefill, call.decode):
             if replica is not None:

@@ -1,0 +1,99 @@
+"""Faults by name, each a small class in a module here.
+
+A new one: a module with a class that is a `Fault`, and a line in the table below.
+"""
+
+from collections.abc import Callable, Sequence
+from typing import TYPE_CHECKING
+
+from weir.domain.errors import WeirError
+from weir.simulator.faults.budget import ChangedBudget
+from weir.simulator.faults.crash import Crash, CrashedStore
+from weir.simulator.faults.dead_replicas import DeadReplicas
+from weir.simulator.faults.delay import Delay
+from weir.simulator.faults.duplication import Duplication
+from weir.simulator.faults.failed_starts import FailedStarts
+from weir.simulator.faults.loss import Loss
+from weir.simulator.faults.manual_edits import ManualEdits
+from weir.simulator.faults.partition import Partition
+from weir.simulator.faults.port import Fault, Stage, calm_s
+from weir.simulator.faults.silence import Silence
+from weir.simulator.faults.skew import SkewedClocks
+from weir.simulator.faults.slow_starts import SlowStarts
+from weir.simulator.faults.stale import Stale
+from weir.simulator.faults.stuck_pods import StuckPods
+from weir.simulator.faults.two_leaders import TwoLeaders
+
+if TYPE_CHECKING:
+    from weir.simulator.world import World
+
+__all__ = ["FAULTS", "Fault", "install", "named"]
+
+
+def _crash_router() -> Fault:
+    return Crash(
+        "crash-router",
+        "a router dies with the calls that are on it, and comes back",
+        lambda roles: [role.process for role in roles.routers],
+    )
+
+
+def _crash_pool_planner() -> Fault:
+    return Crash(
+        "crash-pool-planner",
+        "a pool planner dies and comes back",
+        lambda roles: [role.process for role in roles.pool_planners],
+    )
+
+
+def _crash_global_planner() -> Fault:
+    return Crash(
+        "crash-global-planner",
+        "the GlobalPlanner dies and comes back with an empty ledger",
+        lambda roles: [role.process for role in roles.global_planners],
+    )
+
+
+_MAKERS: Sequence[Callable[[], Fault]] = (
+    Loss,
+    Delay,
+    Duplication,
+    Partition,
+    Silence,
+    Stale,
+    SkewedClocks,
+    SlowStarts,
+    FailedStarts,
+    StuckPods,
+    DeadReplicas,
+    ManualEdits,
+    ChangedBudget,
+    _crash_router,
+    _crash_pool_planner,
+    _crash_global_planner,
+    CrashedStore,
+    TwoLeaders,
+)
+FAULTS = {make().name: make for make in _MAKERS}
+"""By name; they begin in this order."""
+
+
+def named(names: Sequence[str]) -> tuple[str, ...]:
+    """These faults in the table's order; `all` are all, `none` is none.
+
+    Raises `WeirError` for a name that is not known.
+    """
+    for name in names:
+        if name not in FAULTS and name not in ("all", "none"):
+            raise WeirError(f"there is no fault {name!r}; there are {', '.join(FAULTS)}, all, none")
+    return tuple(name for name in FAULTS if "all" in names or name in names)
+
+
+def install(world: "World", names: Sequence[str]) -> None:
+    """Let these faults befall the world, which has not run yet."""
+    chosen = [FAULTS[name]() for name in named(names)]
+    if chosen:
+        world.invariants.calm_from_s = calm_s(world)
+    for fault in chosen:
+        if world.roles is not None or not fault.of_roles:
+            fault.start(Stage(world, fault))

@@ -1,0 +1,101 @@
+"""What a fault is, and the stage on which it happens."""
+
+from collections.abc import Callable
+from random import Random
+from typing import TYPE_CHECKING, Any, Protocol
+
+from weir.simulator.roles.together import Roles
+
+if TYPE_CHECKING:
+    from weir.simulator.world import World
+
+__all__ = ["Fault", "Heal", "Stage"]
+
+Heal = Callable[[], None]
+
+_FIRST_S = 10.0
+_CALM_SHARE = 1.0 / 3.0
+
+
+class Fault(Protocol):
+    """Made anew for each run."""
+
+    @property
+    def name(self) -> str: ...
+
+    @property
+    def help(self) -> str:
+        """One line, for `--help` and the manual."""
+        ...
+
+    @property
+    def of_roles(self) -> bool:
+        """It befalls weir's own processes or messages; under other policies nothing happens."""
+        ...
+
+    def start(self, stage: "Stage") -> None:
+        """Enter into the world's events what is to happen, until `stage.calm_s`."""
+        ...
+
+
+class Stage:
+    """One fault's world, chance and time.
+
+    It may break things from a little after the start until `calm_s`, by when all is mended: in
+    the last third of the arrivals recovery is to be seen.
+    """
+
+    def __init__(self, world: "World", fault: Fault) -> None:
+        scenario = world.scenario
+        self.world = world
+        self.rng: Random = world.random(f"fault:{fault.name}")
+        self.calm_s = calm_s(world)
+        self._begin_s = min(scenario.start_s + _FIRST_S, self.calm_s)
+        self._name = fault.name
+
+    @property
+    def roles(self) -> Roles:
+        """Weir's processes. Raises `RuntimeError` under another policy."""
+        if self.world.roles is None:
+            raise RuntimeError(f"fault {self._name} needs weir's roles, which this policy lacks")
+        return self.world.roles
+
+    def note(self, what: str, **more: Any) -> None:
+        """Enter into the journal what has happened."""
+        self.world.journal.note(self.world.now_s, "fault", fault=self._name, what=what, **more)
+
+    def moments(self, gap_s: float, happen: Callable[[], None]) -> None:
+        """Let it happen at chance moments, `gap_s` apart in the mean."""
+        at_s = self._begin_s + self.rng.expovariate(1.0 / gap_s) / 2.0
+        while at_s < self.calm_s:
+            self.world.events.at(at_s, _call, happen)
+            at_s += self.rng.expovariate(1.0 / gap_s)
+
+    def episodes(
+        self, gap_s: float, length_s: tuple[float, float], begin: Callable[[], Heal | None]
+    ) -> None:
+        """Break something for a while, again and again, `gap_s` between two in the mean.
+
+        `begin` returns what mends it, or None if there was nothing to break.
+        """
+
+        def breaks(end_s: float) -> None:
+            heal = begin()
+            if heal is not None:
+                self.world.events.at(end_s, _call, heal)
+
+        at_s = self._begin_s + self.rng.expovariate(1.0 / gap_s) / 2.0
+        while at_s < self.calm_s:
+            end_s = min(at_s + self.rng.uniform(*length_s), self.calm_s)
+            self.world.events.at(at_s, breaks, end_s)
+            at_s = end_s + self.rng.expovariate(1.0 / gap_s)
+
+
+def calm_s(world: "World") -> float:
+    """From when on nothing is broken any more."""
+    scenario = world.scenario
+    return scenario.end_s - _CALM_SHARE * (scenario.end_s - scenario.start_s)
+
+
+def _call(happen: Callable[[], None]) -> None:
+    happen()
