@@ -1,10 +1,11 @@
 """What to assume of pools that have not reported to this leader."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 
 from globalplanner.core.limits import Limit
 from globalplanner.core.snapshot import PoolView
 from weir.domain.fleet import PoolSpec
+from weir.domain.ids import PoolId
 
 __all__ = ["with_unheard"]
 
@@ -14,22 +15,29 @@ def with_unheard(
 ) -> tuple[PoolView, ...]:
     """`views` and one for each unheard pool: it may run its maximum, as far as there is room.
 
-    So nobody grows into what it may hold, and nobody has to give up anything for it either.
+    So nobody grows into what it may hold, and nobody has to give up anything for it either:
+    only the minimum of each is set aside in any case.
     """
+    specs = {spec.id: spec for spec in (*(view.spec for view in views), *unheard)}
+    replicas = {view.spec.id: view.replicas for view in views}
+    replicas |= {spec.id: spec.min_replicas for spec in unheard}
     seen = list(views)
     for spec in sorted(unheard, key=lambda spec: spec.id):
-        replicas = spec.max_replicas
-        while replicas > spec.min_replicas and not _fit(seen, spec, replicas, limits):
-            replicas -= 1
+        while replicas[spec.id] < spec.max_replicas:
+            more = {**replicas, spec.id: replicas[spec.id] + 1}
+            if not _fit(specs, more, limits):
+                break
+            replicas = more
         held = "has not reported to this leader"
-        seen.append(PoolView(spec=spec, replicas=replicas, held=held))
+        seen.append(PoolView(spec=spec, replicas=replicas[spec.id], held=held))
     return tuple(seen)
 
 
-def _fit(views: Sequence[PoolView], spec: PoolSpec, replicas: int, limits: Sequence[Limit]) -> bool:
+def _fit(
+    specs: Mapping[PoolId, PoolSpec], replicas: Mapping[PoolId, int], limits: Sequence[Limit]
+) -> bool:
     gpus = {
-        view.spec.id: max(view.replicas, view.spec.floor_replicas) * view.spec.gpus_per_replica
-        for view in views
+        id: max(count, specs[id].floor_replicas) * specs[id].gpus_per_replica
+        for id, count in replicas.items()
     }
-    gpus[spec.id] = max(replicas, spec.floor_replicas) * spec.gpus_per_replica
     return all(limit.holds(gpus) for limit in limits)
