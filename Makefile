@@ -11,7 +11,7 @@ PYTEST := $(BIN)/python -m pytest
 CHECKS := check-tests check-types check-lint check-format check-imports check-stubs
 
 .DEFAULT_GOAL := help
-.PHONY: up install check test bench soak format stubs lock clean help $(CHECKS)
+.PHONY: up simulate install check test bench results soak format stubs lock clean help $(CHECKS)
 ifndef PARALLEL
 .NOTPARALLEL:
 endif
@@ -20,6 +20,9 @@ endif
 
 up: setup-run  ## A whole fleet on this machine; ARGS="--for 60 --json" passes arguments
 	@exec $(BIN)/weir up $(ARGS)
+
+simulate: setup-run  ## A fleet and a trace in virtual time; ARGS="FLEET --trace FILE" passes arguments
+	@exec $(BIN)/weir simulate $(ARGS)
 
 install: setup-run  ## Only set up .venv; afterwards .venv/bin/weir exists
 
@@ -36,6 +39,9 @@ test: setup-test  ## The whole suite, real processes included; ARGS="-k nats" pa
 bench: setup-test  ## Measure: each module of tests/benchmarks; BENCH="choose" picks some
 	@for name in $(or $(BENCH),$(patsubst tests/benchmarks/bench_%.py,%,$(wildcard tests/benchmarks/bench_*.py))); do \
 		echo "== bench_$$name" >&2; $(BIN)/python -m tests.benchmarks.bench_$$name $(ARGS) || exit 1; done
+
+results: setup-test  ## Simulate all policies and write docs/results.md anew; under 20 CPU-minutes
+	@$(BIN)/python -m tests.benchmarks.results --write docs/results.md $(ARGS)
 
 soak: setup-test  ## What takes long: the tests marked slow, and properties on many examples
 	@WEIR_TEST_EXAMPLES=search $(PYTEST) -m "not slow" tests/property --timeout 1200 $(ARGS)

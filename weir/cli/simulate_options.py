@@ -26,12 +26,24 @@ docs/reference/simulate.md says what is simulated and what every figure means.""
 
 def configure(parser: argparse.ArgumentParser) -> None:
     """All options, as attributes of the parsed arguments."""
-    parser.epilog = _EXAMPLES
+    parser.epilog = f"{_EXAMPLES}\n\n{_names()}"
     parser.formatter_class = argparse.RawDescriptionHelpFormatter
     parser.add_argument("fleet", type=Path, metavar="FLEET", help="Fleet document")
     _world_options(parser.add_argument_group("what happens"))
     _run_options(parser.add_argument_group("what is run"))
     _output_options(parser.add_argument_group("what comes out"))
+
+
+def _names() -> str:
+    """All policies and faults with what they are."""
+    groups = {
+        "policies": [(name, entry.help) for name, entry in policies.POLICIES.items()],
+        "faults": [(name, make().help) for name, make in faults.FAULTS.items()],
+    }
+    lines = []
+    for title, named in groups.items():
+        lines += [f"{title}:", *(f"  {name:<22}{text}" for name, text in named), ""]
+    return "\n".join(lines).rstrip()
 
 
 def _world_options(group: argparse._ArgumentGroup) -> None:

@@ -30,8 +30,9 @@ class Outputs(AbstractContextManager["Outputs"]):
         self._recording = None if report is None else Recording()
 
     @property
-    def journal(self) -> Journal:
-        return Journal(self._heard if self._events or self._recording else None)
+    def journal(self) -> Journal | None:
+        """None if nobody wants to hear of anything."""
+        return Journal(self._heard) if self._events or self._recording else None
 
     @property
     def watch(self) -> list[Watcher]:

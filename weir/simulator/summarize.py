@@ -42,7 +42,7 @@ def summarize(outcome: Outcome, *, wall_s: float, cpu_s: float) -> SimulationSum
     ends, met = tally.ends.sum(axis=0), int(tally.met.sum())
     violations = world.invariants.violations
     steps = [abs(step.after - step.before) for step in _counted(outcome)]
-    bound = outcome.gpu_hours_bound
+    bound = scenario.oracle.gpu_hours_bound
     return SimulationSummary(
         fleet=world.fleet.name,
         policy=outcome.policy_name,

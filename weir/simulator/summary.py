@@ -75,10 +75,10 @@ class SimulationSummary(RunSummary):
     ttft_p95_s: NonNegative | None
     itl_p95_s: NonNegative | None
     replica_hours: NonNegative
-    gpu_hours_bound: NonNegative | None
-    """Fewest GPU-hours that cover the demand; null if it was not worked out."""
+    gpu_hours_bound: NonNegative
+    """Fewest GPU-hours that cover the demand of every pool, whoever plans."""
     ratio_to_oracle: Ratio | None
-    """`gpu_hours / gpu_hours_bound`."""
+    """`gpu_hours / gpu_hours_bound`; null if nothing was demanded."""
     margin: NonNegative | None
     """The oracle's margin over the bound's schedule; null for other policies."""
     scaling_steps: Tally

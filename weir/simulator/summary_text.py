@@ -69,8 +69,6 @@ def _what(summary: SimulationSummary) -> str:
 
 
 def _against(summary: SimulationSummary) -> str:
-    if summary.gpu_hours_bound is None:
-        return "bound unknown"
     margin = "" if summary.margin is None else f", margin {summary.margin:.2f}"
     ratio = number(summary.ratio_to_oracle)
     return f"{ratio} of the oracle's bound of {summary.gpu_hours_bound:.2f}{margin}"
