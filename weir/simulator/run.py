@@ -10,6 +10,7 @@ from weir.simulator.meter import Meter
 from weir.simulator.policies.oracle import Oracle
 from weir.simulator.policies.oracle_run import run_oracle
 from weir.simulator.policies.port import Policy
+from weir.simulator.role_errors import role_errors
 from weir.simulator.scenario import Scenario
 from weir.simulator.world import World
 
@@ -58,7 +59,8 @@ def simulate(
         return _searched(scenario, tuple(faults), journal, progress, watch)
     policy = policies.make(policy_name)
     world, meter = _made(scenario, policy, faults, journal, watch)
-    world.run(progress)
+    with role_errors(world):
+        world.run(progress)
     return Outcome(
         world=world,
         policy_name=policy_name,

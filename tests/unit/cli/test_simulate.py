@@ -9,7 +9,7 @@ from typing import Any
 
 import pytest
 
-from tests.unit.simulator.worlds import DOCUMENT, Scripted, found
+from tests.unit.simulator.worlds import DOCUMENT, Scripted
 from weir.cli import main, simulate_options
 from weir.simulator import policies
 from weir.simulator.summary import SimulationSummary, without_costs
@@ -178,7 +178,7 @@ def test_seeds_that_hold_say_how_much_was_looked_at(fleet: str, capsys: Output) 
 def break_at(monkeypatch: pytest.MonkeyPatch, seed: int) -> None:
     def act(world: World) -> None:
         if world.scenario.seed == seed:
-            found(world, "B5", "a call is lost")
+            world.invariants.found("B5", "a call is lost")
 
     monkeypatch.setattr(policies, "make", lambda name: Scripted((5.0, act)))
 

@@ -4,7 +4,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.unit.simulator.worlds import Scripted, found, scenario
+from tests.unit.simulator.worlds import Scripted, scenario
 from weir.simulator import policies
 from weir.simulator.scenario import Scenario
 from weir.simulator.seeds import first_failure
@@ -38,7 +38,7 @@ def test_seeds_that_hold_say_how_much_was_looked_at(scenario_of) -> None:
 def test_the_first_seed_with_a_violation_ends_the_search(
     scenario_of, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    fail_at(monkeypatch, 2, lambda world: found(world, "B1", "too many"))
+    fail_at(monkeypatch, 2, lambda world: world.invariants.found("B1", "too many"))
     result = first_failure(range(9), scenario_of, "scripted")
     assert result.held == 2
     assert result.failure is not None

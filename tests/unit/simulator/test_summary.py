@@ -1,11 +1,12 @@
 """What a run comes to: every figure of the summary on worlds small enough to count by hand."""
 
+import logging
 from collections.abc import Callable
 from pathlib import Path
 
 import pytest
 
-from tests.unit.simulator.worlds import Rows, Scripted, found, scenario
+from tests.unit.simulator.worlds import Rows, Scripted, scenario
 from weir.domain.ids import PoolId
 from weir.simulator import policies
 from weir.simulator.journal import Step
@@ -163,13 +164,30 @@ def test_what_nobody_has_worked_out_is_unknown(summarized: Summarized) -> None:
 def test_violations_are_counted_and_the_first_ones_shown(summarized: Summarized) -> None:
     def breaks(world: World) -> None:
         for number in range(9):
-            found(world, "B1", f"{number} GPUs")
+            world.invariants.found("B1", f"{number} GPUs")
 
     summary = summarized([(1.0, 500, 11)], script=((5.0, breaks),), to_s=100.0)
     assert (summary.invariant_violations, summary.budget_violations) == (9, 9)
     assert summary.violations[0] == "B1 at 5.000 s: 0 GPUs"
     assert len(summary.violations) == 5
     assert "9 VIOLATIONS" in summary_text(summary)
+
+
+def test_an_error_that_a_role_logs_and_survives_is_a_violation(
+    summarized: Summarized, capsys: pytest.CaptureFixture[str]
+) -> None:
+    def fails(world: World) -> None:
+        logging.getLogger("role").warning("a peer does not answer")
+        logging.getLogger("role").error("a round failed")
+
+    summary = summarized([(1.0, 500, 11)], script=((5.0, fails),), to_s=100.0)
+    assert summary.violations == ("error at 5.000 s: a round failed",)
+    assert capsys.readouterr().err == ""
+    assert logging.getLogger().handlers == [
+        handler
+        for handler in logging.getLogger().handlers
+        if "role_errors" not in type(handler).__module__
+    ]
 
 
 def test_the_text_names_every_class_and_pool_and_says_what_is_unknown(

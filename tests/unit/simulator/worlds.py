@@ -11,7 +11,7 @@ from weir.simulator.inputs import Inputs
 from weir.simulator.scenario import Scenario
 from weir.simulator.world import World
 
-__all__ = ["DOCUMENT", "Scripted", "exact_fleet", "found", "scenario"]
+__all__ = ["DOCUMENT", "Scripted", "exact_fleet", "scenario"]
 
 DOCUMENT = """\
 apiVersion: weir.dev/v1alpha1
@@ -57,11 +57,6 @@ def scenario(
     loaded = exact_fleet(folder, *sets)
     inputs = Inputs(loaded=loaded, trace=trace, from_s=0.0, to_s=to_s, warmup_s=warmup_s)
     return inputs.scenario(seed)
-
-
-def found(world: World, rule: str, text: str) -> None:
-    """As if one of the invariants' watchers had seen it."""
-    world.invariants._log.found(rule, text)
 
 
 class Scripted:
