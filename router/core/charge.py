@@ -26,7 +26,6 @@ class Charge:
         "_isl_tokens",
         "_kv_tokens",
         "_live",
-        "_pool",
         "_probe",
         "_prompts_s",
         "_queued_tokens",
@@ -34,10 +33,11 @@ class Charge:
         "_since_s",
         "_steps",
         "_worker",
+        "pool",
     )
 
     def __init__(self, pool: "Pool", worker: Worker, kv_tokens: int) -> None:
-        self._pool = pool
+        self.pool = pool
         self._worker = worker
         self._kv_tokens = kv_tokens
         self._queued_tokens = 0
@@ -66,7 +66,7 @@ class Charge:
         self._departed = True
         self._isl_tokens = isl_tokens
         self._sent_s = now_s
-        pool, worker = self._pool, self._worker
+        pool, worker = self.pool, self._worker
         worker.coming -= 1
         pool.log.sent(isl_tokens)
         if not streamed:
@@ -84,24 +84,23 @@ class Charge:
         if not worker.stale:
             pool.reload(worker)
 
-    def first_token(self, now_s: float) -> None:
-        """The prompt is prefilled, and the leg decodes."""
+    def first_token(self, now_s: float) -> bool:
+        """The prompt is prefilled, and the leg decodes. Returns whether that may make room."""
         if not self._queued_tokens:
-            return
-        pool, worker = self._pool, self._worker
+            return False
+        pool, worker = self.pool, self._worker
         pool.log.first_token(now_s - self._sent_s)
         self._dequeue()
         if pool.mixes:
             worker.ideal.prompts_s += pool.prompt_s(self._isl_tokens)
         self._decode(now_s)
-        if worker.failures:
-            self.succeeded()
+        return self.succeeded() or pool.mixes
 
     def prefilled(self, now_s: float) -> None:
         """The prompt is prefilled, and that is all that the leg was for: it has ended well."""
         if not self._queued_tokens:
             return
-        pool, worker = self._pool, self._worker
+        pool, worker = self.pool, self._worker
         pool.log.first_token(now_s - self._sent_s)
         pool.log.completed(0, None)
         last = worker.queued_tokens == self._queued_tokens
@@ -113,15 +112,17 @@ class Charge:
             self.succeeded()
         self.release(now_s)
 
-    def succeeded(self) -> None:
-        """It has answered."""
-        if self._worker.failures:
-            self._worker.succeed()
-            self._pool.touch()
+    def succeeded(self) -> bool:
+        """It has answered. Returns whether that closed the worker's breaker."""
+        if not self._worker.failures:
+            return False
+        self._worker.succeed()
+        self.pool.touch()
+        return True
 
     def completed(self, osl_tokens: int, itl_s: float | None, now_s: float) -> None:
         """The leg has ended well; `itl_s` is the mean gap between its tokens, if it was seen."""
-        pool, worker = self._pool, self._worker
+        pool, worker = self.pool, self._worker
         if worker.failures:
             self.succeeded()
         pool.log.completed(osl_tokens, itl_s)
@@ -135,7 +136,7 @@ class Charge:
         if not self._live:
             return
         self._live = False
-        pool, worker = self._pool, self._worker
+        pool, worker = self.pool, self._worker
         if self._departed:
             pool.log.in_flight -= 1
         else:
@@ -155,7 +156,7 @@ class Charge:
             pool.touch()
 
     def _dequeue(self) -> None:
-        pool, worker, tokens = self._pool, self._worker, self._queued_tokens
+        pool, worker, tokens = self.pool, self._worker, self._queued_tokens
         worker.queued_tokens -= tokens
         pool.log.queued_tokens -= tokens
         self._queued_tokens = 0
@@ -178,4 +179,4 @@ class Charge:
             return
         expected_s = ideal.prompts_s - self._prompts_s + tokens * taken_s / steps
         weight = tokens / _TELLING_TOKENS if tokens < _TELLING_TOKENS else 1.0
-        self._pool.observe(self._worker, taken_s / expected_s, weight)
+        self.pool.observe(self._worker, taken_s / expected_s, weight)

@@ -14,7 +14,7 @@ from router.core.pool import Pool
 from router.core.pools import Pools, Shares
 from router.core.request import Leg, Route, RouteReason, Wait, WaitReason
 from router.core.workers import Worker
-from weir.domain.fleet import Stage
+from weir.domain.fleet import Role, Stage
 from weir.domain.ids import WorkerId
 
 __all__ = ["Chooser"]
@@ -58,6 +58,27 @@ class Chooser:
             reason=found.reason,
             stage=found.stage,
         )
+
+    def may_help(
+        self, pool: Pool, sized: Sized, now_s: float, lacking: Stage, *, prefilled: bool
+    ) -> bool:
+        """Whether a request that had to wait may go now that there is more room in `pool`.
+
+        `lacking`: the stage that its `Wait` named. No is certain, yes is not.
+        """
+        model, role = sized.model, pool.spec.role
+        if pool.spec.model != model.name or pool.id in sized.too_short:
+            return False
+        decodes = role is not Role.PREFILL
+        # In pairs, what lacks is lacking with whatever pool of the other stage.
+        if (prefilled or model.pairs_only) and decodes is (lacking is _PREFILL):
+            return False
+        worker = pool.least_loaded(now_s, _NOBODY, sized.kv_tokens if decodes else 0)
+        if worker is None:
+            return False
+        if decodes and not pool.has_decode_room(worker, sized.kv_tokens, sized.itl_s):
+            return False
+        return role is Role.DECODE or pool.has_prefill_room(worker, sized.isl_tokens)
 
     def sent(self, sized: Sized, route: Route, *, prefilled: bool) -> None:
         """The request was sent there: the turns move on."""

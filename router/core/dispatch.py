@@ -12,6 +12,7 @@ from router.core.admit import Admission
 from router.core.choose import Chooser
 from router.core.flight import Books, Flight
 from router.core.lengths import OutputLengths, PromptLengths
+from router.core.pool import Pool
 from router.core.pools import ModelPools, Pools
 from router.core.request import Leg, RequestProfile, Route, Shed, ShedReason, Wait, WaitReason
 from router.core.traffic import Traffic
@@ -25,6 +26,10 @@ __all__ = ["Dispatch", "DispatchSettings"]
 
 _NOBODY: frozenset[WorkerId] = frozenset()
 _RETRY_SOON_S = 1.0
+
+
+def _helps_nobody(_: Place) -> bool:
+    return False
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -68,7 +73,7 @@ class Dispatch:
             chooser=self._chooser,
             admission=self._admission,
             traffic=self.traffic,
-            changed=self.admit,
+            eased=self._eased,
         )
         self._router_id = router_id
         self._wake = wake
@@ -120,17 +125,22 @@ class Dispatch:
         with `give_up` or `leave`, unless `resume` is called before. Shed: the queue is full;
         `finish(Outcome.SHED, ...)` is left to the caller.
         """
-        waited_for = WaitReason.NO_ROOM
+        wait: Wait | None = None
         if not self.waiting.is_behind(flight):
             decision = self._chooser.choose(flight.sized, now_s, exclude, prefilled)
             if isinstance(decision, Route):
                 flight.sent(decision, now_s)
                 return decision
-            waited_for = decision.reason
+            wait = decision
         place = self.waiting.join(flight, exclude, prefilled)
         if place is None:
+            waited_for = WaitReason.NO_ROOM if wait is None else wait.reason
             return self._shed(flight, ShedReason.QUEUE_FULL, waited_for)
-        self.admit(now_s)  # It may be the first in its line.
+        if wait is not None:
+            self.waiting.judged(place, wait)
+            self._tell_when_due(now_s)
+            return place
+        self._admit(now_s, _helps_nobody)  # It may have become the first in its line.
         return place if place.route is None else place.route
 
     def give_up(self, place: Place) -> Shed:
@@ -174,16 +184,34 @@ class Dispatch:
         if not self.waiting:
             self._due_s = inf
             return
+        self._admit(now_s)
+        self._tell_when_due(now_s)
 
+    def _eased(self, now_s: float, pool: Pool | None) -> None:
+        """There may be more room, or a worker more to use, in this pool; None: in any."""
+        if pool is None or not self.waiting:
+            self.admit(now_s)
+            return
+
+        def helps(place: Place) -> bool:
+            if place.exclude:
+                return True
+            prefilled = place.prefilled is not None
+            return self._chooser.may_help(
+                pool, place.flight.sized, now_s, place.stage, prefilled=prefilled
+            )
+
+        self._admit(now_s, helps)
+
+    def _admit(self, now_s: float, helps: Callable[[Place], bool] | None = None) -> None:
         def decide(place: Place) -> Route | Wait:
             return self._chooser.choose(place.flight.sized, now_s, place.exclude, place.prefilled)
 
         placed = []
-        for place, route in self.waiting.admit(decide, now_s):
+        for place, route in self.waiting.admit(decide, now_s, helps):
             place.flight.sent(route, now_s)
             place.route = route
             placed.append((place, route))
-        self._tell_when_due(now_s)
         for place, route in placed:
             if place.resume is not None:
                 place.resume(route)
@@ -192,7 +220,7 @@ class Dispatch:
         """Nothing else may happen until an ejected worker may be tried again."""
         due_s = inf
         if self.waiting:
-            due_s = min((pool.next_probe_s(now_s) for pool in self.pools), default=inf)
+            due_s = min([pool.next_probe_s(now_s) for pool in self.pools], default=inf)
         if due_s != self._due_s:
             self._due_s = due_s
             self._wake(due_s)

@@ -6,6 +6,7 @@ from dataclasses import dataclass
 from router.core.admit import Admission, Sized
 from router.core.charge import Charge
 from router.core.choose import Chooser
+from router.core.pool import Pool
 from router.core.pools import Pools
 from router.core.request import Leg, Outcome, RequestProfile, RetryReason, Route
 from router.core.traffic import Traffic
@@ -16,13 +17,17 @@ __all__ = ["Books", "Flight"]
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Books:
-    """Where flights are entered. `changed` is called when room or a breaker may have changed."""
+    """Where flights are entered.
+
+    `eased` is called when there may be more room in a pool or one more worker to use, with None
+    where it may be any.
+    """
 
     pools: Pools
     chooser: Chooser
     admission: Admission
     traffic: Traffic
-    changed: Callable[[float], None]
+    eased: Callable[[float, Pool | None], None]
 
 
 class Flight:
@@ -91,13 +96,14 @@ class Flight:
 
     def prefill_done(self, now_s: float) -> None:
         """The prefill leg has answered; its worker's queue is shorter."""
-        if self._head is None or self.route is None:
+        head = self._head
+        if head is None or self.route is None:
             return
         self._prefilled = self.route.prefill
-        self._head.prefilled(now_s)
+        head.prefilled(now_s)
         self._head = None
         self._send_decode(now_s)
-        self._books.changed(now_s)
+        self._books.eased(now_s, head.pool)
 
     def first_token(self, now_s: float) -> None:
         """The first token is on its way to the client. Only the first call counts.
@@ -109,14 +115,15 @@ class Flight:
             return
         self.prefill_done(now_s)
         self._first_token_s = now_s
-        if self._decode is not None:
-            if self.profile.streaming:
-                self._decode.first_token(now_s)
-            else:
-                self._decode.succeeded()
+        decode = self._decode
+        eased = False
         if self.profile.streaming:
             self._log.first_token(max(0.0, now_s - self.arrived_s))
-        self._books.changed(now_s)
+            eased = decode is not None and decode.first_token(now_s)
+        elif decode is not None:
+            eased = decode.succeeded()
+        if eased and decode is not None:
+            self._books.eased(now_s, decode.pool)
 
     def retry(self, leg: Leg, reason: RetryReason, now_s: float) -> None:
         """The worker of `leg` failed before any byte reached the client: release the route."""
@@ -124,7 +131,7 @@ class Flight:
         self._blame(leg, now_s)
         if self.route is not None:
             self._land(now_s)
-        self._books.changed(now_s)
+        self._books.eased(now_s, None)
 
     def finish(
         self,
@@ -147,8 +154,10 @@ class Flight:
             self._count_failed_leg()
         osl = self.sized.osl_tokens if output_tokens is None else output_tokens
         itl_s = self._itl_s(outcome, now_s, output_tokens)
+        eased = None
         if outcome is Outcome.COMPLETED and self._decode is not None:
             self._decode.completed(osl, itl_s, now_s)
+            eased = self._decode.pool
         if self.route is not None:
             self._land(now_s)
         self._log.queued -= 1
@@ -157,7 +166,7 @@ class Flight:
         )
         self.finished = True
         self._learn(outcome, prompt_tokens, output_tokens)
-        self._books.changed(now_s)
+        self._books.eased(now_s, eased)
 
     def _charge(self, leg: Leg, *, kv_tokens: int = 0) -> Charge:
         return self._books.pools[leg.pool_id].charge(leg.worker, kv_tokens=kv_tokens)

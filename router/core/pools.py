@@ -44,6 +44,9 @@ class ModelPools:
         self.pools = tuple(pools)
         self.heads = tuple(p for p in pools if p.spec.role is not Role.DECODE)
         self.decodes = tuple(p for p in pools if p.spec.role is Role.DECODE)
+        dialects = {p.spec.dialect for p in pools}
+        self.pairs_only = len(dialects) == 1 and all(not p.mixes for p in pools)
+        """Every prefill pool goes with every decode pool, and nothing else is there."""
         self.shares: dict[Stage, dict[ClassName, Shares]] = {stage: {} for stage in Stage}
         self.turns: dict[Stage, dict[ClassName, Turns]] = {stage: {} for stage in Stage}
         self.shortest_context = min(p.spec.context_limit_tokens for p in pools)

@@ -48,11 +48,15 @@ class Place:
 
 
 class _Line:
-    """Those of one key; `hopeful` and `late` are in order."""
+    """Those of one key; `hopeful` and `late` are in order.
 
-    __slots__ = ("hopeful", "late", "turn")
+    `judged`: who was first and could not go when somebody last looked.
+    """
+
+    __slots__ = ("hopeful", "judged", "late", "turn")
 
     def __init__(self) -> None:
+        self.judged: Place | None = None
         self.hopeful: list[Place] = []
         self.late: list[Place] = []
         self.turn = 0
@@ -134,17 +138,33 @@ class Waiting:
         self._requests -= 1
         self._bytes -= place.flight.profile.prompt_bytes
 
+    def judged(self, place: Place, decision: Wait) -> None:
+        """It is the first in its line, and this is what it waits for."""
+        place.stage, place.reason = decision.stage, decision.reason
+        self._lines[_key(place.flight)].judged = place
+
     def admit(
-        self, decide: Callable[[Place], Route | Wait], now_s: float
+        self,
+        decide: Callable[[Place], Route | Wait],
+        now_s: float,
+        helps: Callable[[Place], bool] | None = None,
     ) -> Iterator[tuple[Place, Route]]:
-        """Those who can go now, each taken from the queue before the next one is decided."""
-        heads = {key: head for key, line in self._lines.items() if (head := line.next(now_s))}
+        """Those who can go now, each taken from the queue before the next one is decided.
+
+        `helps`: whether what has happened since the last look may have made room for who could
+        not go then. All that happens must be asked about; None: it may for everybody.
+        """
+        heads = {}
+        for key, line in self._lines.items():
+            head = line.next(now_s)
+            if head is not None and (helps is None or head is not line.judged or helps(head)):
+                heads[key] = head
         for key in sorted(heads, key=lambda key: heads[key].order):
             line = self._lines[key]
             while (place := line.next(now_s)) is not None:
                 decision = decide(place)
                 if isinstance(decision, Wait):
-                    place.stage, place.reason = decision.stage, decision.reason
+                    self.judged(place, decision)
                     break
                 line.turn += 1
                 self.leave(place)
