@@ -84,6 +84,11 @@ def _plan(
     )
 
 
+def _nearly(gpu_hours: float, plan: OraclePlan) -> bool:
+    """Whether the bound is below, but only by what little work may be lost or stop early."""
+    return 0.965 * gpu_hours < plan.gpu_hours_bound <= gpu_hours
+
+
 def test_a_steady_load_needs_its_work_over_a_replicas_rate() -> None:
     # 12 requests/s: 2,400 prompt tokens/s are 2.4 replicas, 240 output tokens/s 0.48.
     plan = _plan(_fleet(_pair()), _steady(12.0, 600.0))
@@ -92,7 +97,7 @@ def test_a_steady_load_needs_its_work_over_a_replicas_rate() -> None:
     assert plan.pools[PoolId("p")].replicas.tolist() == [3] * 60
     assert plan.pools[PoolId("d")].replicas.tolist() == [1] * 60
     assert plan.first_size == peak_need(plan) == {"p": 3, "d": 1}
-    assert plan.gpu_hours_bound == pytest.approx(4.0 / 6.0, rel=0.01)
+    assert _nearly(4.0 / 6.0, plan)
 
 
 def test_need_is_at_true_speed() -> None:
@@ -107,7 +112,7 @@ def test_the_bound_sends_work_to_whichever_pool_is_fastest() -> None:
     offered = _joined(_steady(12.0, 600.0), _steady(12.0, 600.0, class_index=1))
     plan = _plan(whole, offered, speeds={"p1": 2.0})
     assert [plan.first_size[PoolId(name)] for name in ("p0", "p1")] == [3, 2]
-    assert plan.gpu_hours_bound == pytest.approx((3 + 1) / 6.0, rel=0.01)
+    assert _nearly((3 + 1) / 6.0, plan)
 
 
 def test_the_bound_takes_no_more_of_the_fastest_pool_than_there_is() -> None:
@@ -115,7 +120,7 @@ def test_the_bound_takes_no_more_of_the_fastest_pool_than_there_is() -> None:
     fast = _pool("p1", Role.PREFILL, max_replicas=1)
     whole = _fleet([*_pair("0"), fast], classes=1)
     plan = _plan(whole, _steady(24.0, 600.0), speeds={"p1": 2.0})
-    assert plan.gpu_hours_bound == pytest.approx((4 + 1) / 6.0, rel=0.01)
+    assert _nearly((4 + 1) / 6.0, plan)
 
 
 def test_the_bound_holds_every_pools_minimum() -> None:
@@ -123,7 +128,7 @@ def test_the_bound_holds_every_pools_minimum() -> None:
     slow = _pool("p1", Role.PREFILL, min_replicas=1)
     other = pool("other", model=ModelName("n"), min_replicas=2, profile=ENGINE)
     plan = _plan(_fleet([*_pair("0"), slow]), _steady(12.0, 600.0), speeds={"p1": 0.5})
-    assert plan.gpu_hours_bound == pytest.approx((1 + 2 + 1) / 6.0, rel=0.01)
+    assert _nearly((1 + 2 + 1) / 6.0, plan)
     more = _plan(_fleet([*_pair("0"), slow, other]), _steady(12.0, 600.0), speeds={"p1": 0.5})
     assert more.gpu_hours_bound == pytest.approx(plan.gpu_hours_bound + 2 / 6.0)
 
@@ -133,14 +138,13 @@ def test_the_bound_counts_in_the_gpus_that_all_replicas_consist_of() -> None:
     big = _pool("p1", Role.PREFILL, gpus_per_replica=4)
     whole = _fleet([_pool("p0", Role.PREFILL, gpus_per_replica=2), big, _pool("d", Role.DECODE)])
     plan = _plan(whole, _steady(12.0, 600.0), speeds={"p1": 2.0})
-    assert plan.gpu_hours_bound == pytest.approx((6 + 1) / 6.0, rel=0.01)
+    assert _nearly((6 + 1) / 6.0, plan)
 
 
 def test_the_bound_counts_only_from_where_hours_count() -> None:
-    whole, offered = _fleet(_pair()), _steady(12.0, 600.0)
-    plan = _plan(whole, offered, count_from_s=300.0)
-    assert plan.gpu_hours_bound == pytest.approx(4.0 / 12.0, rel=0.02)
-    assert len(plan.pools[PoolId("p")].replicas) == 60
+    plan = _plan(_fleet(_pair()), _steady(12.0, 900.0), 900.0, count_from_s=300.0)
+    assert _nearly(4.0 / 6.0, plan)
+    assert len(plan.pools[PoolId("p")].replicas) == 90
 
 
 def test_aggregated_pools_carry_both_stages() -> None:
@@ -149,7 +153,7 @@ def test_aggregated_pools_carry_both_stages() -> None:
     need = plan.need[PoolId("a")].mean()
     assert need == pytest.approx(2.4 + 12.0 * 19 * 0.011, rel=2e-3)
     assert plan.first_size == {"a": 5}
-    assert plan.gpu_hours_bound == pytest.approx(5.0 / 6.0, rel=0.01)
+    assert _nearly(5.0 / 6.0, plan)
 
 
 def test_quantiles_leave_rare_peaks_out() -> None:

@@ -18,6 +18,7 @@ ENGINE = EngineProfile(
 )
 PREFILL = pool("p", Role.PREFILL, profile=ENGINE)
 DECODE = pool("d", Role.DECODE, profile=ENGINE)
+LONG = pool("d", Role.DECODE, profile=ENGINE, context_limit_tokens=10**6)
 AGG = pool("a", Role.AGG, profile=ENGINE)
 
 
@@ -83,11 +84,17 @@ def test_an_itl_that_no_batch_keeps_does_not_make_work_vanish() -> None:
 
 
 def test_long_contexts_leave_room_for_fewer_sequences() -> None:
-    # 25,000 tokens of KV each: 4 sequences at 14 ms (near the grid's lengths).
-    assert _work(DECODE, (24_990, 20), stage=None).replica_s[0] > 20 * 0.0030
-    assert _work(pool("d", Role.DECODE, context_limit_tokens=25_000), (24_990, 20)).replica_s == [
-        np.inf
-    ]
+    # 4 of 25,000 tokens fit, at 14 ms: 3.5 ms a token (less between two lengths of the grid).
+    assert _work(DECODE, (24_990, 20)).replica_s[0] == pytest.approx(20 * 0.0035, rel=0.1)
+    # Alone 11 ms.
+    assert _work(LONG, (99_900, 20)).replica_s == pytest.approx([20 * 0.011], rel=0.01)
+
+
+def test_what_a_pool_cannot_hold_is_no_work_for_it() -> None:
+    assert _work(LONG, (99_990, 20)).replica_s == [np.inf]
+    assert _work(pool("d", Role.DECODE, context_limit_tokens=999), (980, 20)).replica_s == [np.inf]
+    short = pool("p", Role.PREFILL, context_limit_tokens=999)
+    assert np.isfinite(_work(short, (980, 20)).replica_s).all()
 
 
 @pytest.mark.parametrize("spec", [PREFILL, DECODE, AGG])

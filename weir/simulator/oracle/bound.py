@@ -6,9 +6,8 @@ fewest GPU seconds that any of its pools would need; a pool's GPUs are worth as 
 ever are against that. The minimum of every pool is held; beyond it the group takes the GPUs of
 the best pools first, in steps that any combination of its replicas consists of.
 
-Work may wait as long as its targets allow: the need is the least demanding way to do it in time
-(`smooth`). At the beginning of the window all is done that could have been, at its end what
-must be.
+A request's work begins at its arrival or later, goes on no faster than on an idle replica, and
+ends in time for its targets. That is the corridor in which the group has to work (`backlog`).
 """
 
 import math
@@ -22,11 +21,9 @@ from numpy.typing import NDArray
 from weir.domain.fleet import Fleet, PoolSpec, RequestClass, Role, Stage
 from weir.domain.ids import PoolId
 from weir.domain.profile import EngineProfile
-from weir.simulator.oracle.cheapest import cheapest, start_bins
+from weir.simulator.oracle.backlog import Corridor, least_by_backlog, least_by_work
 from weir.simulator.oracle.curves import Bins, done_by
-from weir.simulator.oracle.levels import Levels
 from weir.simulator.oracle.offered import Offered
-from weir.simulator.oracle.smooth import tight_string
 from weir.simulator.oracle.work import Work, work_of
 
 __all__ = ["gpu_hours_bound"]
@@ -68,22 +65,29 @@ def _group_bound(
     bins: Bins,
     cover: float,
 ) -> float:
-    unit_gpus = reduce(math.gcd, (pool.gpus_per_replica for pool in group))
     demand = _demand(group, classes, profiles, offered, bins)
-    need = demand.gpu_s / (unit_gpus * bins.bin_s)
-    held = [(demand.worth[p.id], _units(p, p.min_replicas, unit_gpus)) for p in group]
-    more = [
-        (demand.worth[p.id], _units(p, p.max_replicas - p.min_replicas, unit_gpus)) for p in group
+    unit_gpus = reduce(math.gcd, (pool.gpus_per_replica for pool in group))
+    unit_s = unit_gpus * bins.bin_s
+    corridor = Corridor(least=demand.least / unit_s, most=demand.most / unit_s)
+    capacity = _capacity(group, demand.worth, unit_gpus)
+    start_up = min(pool.start_up_s for pool in group) / bins.bin_s
+    more = max(
+        least_by_work(corridor, capacity, cover),
+        least_by_backlog(corridor, capacity, start_up=start_up, cover=cover),
+    )
+    held = sum(_units(pool, pool.min_replicas, unit_gpus) for pool in group)
+    return (more + bins.count * held) * unit_s / 3600.0
+
+
+def _capacity(group: _Group, worth: Mapping[PoolId, float], unit_gpus: int) -> _Floats:
+    """What the minimums and n units more do, by n: those of the best pools first."""
+    base = sum(worth[pool.id] * _units(pool, pool.min_replicas, unit_gpus) for pool in group)
+    widths = [
+        np.full(_units(pool, pool.max_replicas - pool.min_replicas, unit_gpus), worth[pool.id])
+        for pool in sorted(group, key=lambda pool: -worth[pool.id])
+        if worth[pool.id] > 0.0
     ]
-    base = sum(worth * count for worth, count in held)
-    widths = np.concatenate([np.full(count, worth) for worth, count in sorted(more, reverse=True)])
-    start_up_s = min(pool.start_up_s for pool in group)
-    start = start_bins(bins.count, bin_s=bins.bin_s, start_up_s=start_up_s)
-    levels = Levels.above(need, base, widths, start)
-    target = min(cover * need.sum() - np.minimum(need, base).sum(), levels.work)
-    _, least = cheapest(levels, float(target))
-    units = least + bins.count * sum(count for _, count in held)
-    return units * unit_gpus * bins.bin_s / 3600.0
+    return base + np.cumsum(np.concatenate([[0.0], *widths]))
 
 
 def _units(pool: PoolSpec, replicas: int, unit_gpus: int) -> int:
@@ -92,9 +96,13 @@ def _units(pool: PoolSpec, replicas: int, unit_gpus: int) -> int:
 
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)
 class _Demand:
-    """`gpu_s` by bin, of the best pool's GPUs; `worth` of a pool's GPU against them, 0..1."""
+    """GPU seconds of the best pools, by edge of the bins: what must and what can be done by then.
 
-    gpu_s: _Floats
+    `worth` of a pool's GPU against the best: 0..1.
+    """
+
+    least: _Floats
+    most: _Floats
     worth: Mapping[PoolId, float]
 
 
@@ -115,29 +123,19 @@ def _demand(
         }
         if not works or not len(offered):
             continue
-        best = _best([work for _, work in works.values()])
         gpu_s = np.min([_gpu_s(*each) for each in works.values()], axis=0)
         for pool_id, each in works.items():
             worth[pool_id] = max(worth[pool_id], _worth(gpu_s, _gpu_s(*each)))
         gpu_s[~np.isfinite(gpu_s)] = 0.0
-        most += done_by(bins, offered.arrival_s, best.quickest_s, gpu_s)
-        least += done_by(bins, offered.arrival_s + best.slack_s, best.quickest_s, gpu_s)
-    rate = np.diff(tight_string(np.minimum(least, most), most))
-    return _Demand(gpu_s=np.maximum(0.0, rate), worth=worth)
+        quickest_s = np.min([work.quickest_s for _, work in works.values()], axis=0)
+        slack_s = np.max([work.slack_s for _, work in works.values()], axis=0)
+        most += done_by(bins, offered.arrival_s, quickest_s, gpu_s)
+        least += done_by(bins, offered.arrival_s + slack_s, quickest_s, gpu_s)
+    return _Demand(least=np.minimum(least, most), most=most, worth=worth)
 
 
 def _gpu_s(pool: PoolSpec, work: Work) -> _Floats:
     return pool.gpus_per_replica * work.replica_s
-
-
-def _best(works: Sequence[Work]) -> Work:
-    """What the quickest pool for each request would do."""
-    return Work(
-        replica_s=np.min([work.replica_s for work in works], axis=0),
-        quickest_s=np.min([work.quickest_s for work in works], axis=0),
-        usual_s=np.min([work.usual_s for work in works], axis=0),
-        slack_s=np.max([work.slack_s for work in works], axis=0),
-    )
 
 
 def _worth(best_s: _Floats, own_s: _Floats) -> float:

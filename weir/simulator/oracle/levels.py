@@ -1,15 +1,15 @@
 """When each replica of a pool should run, if covered work were paid a price.
 
-Replica by replica (level by level): level j of width w_j covers what of a bin's need lies
-between the widths below it and its own, clip(need - w_1 - ... - w_(j-1), 0, w_j), whatever the
-levels above do. So with a price on covered work the levels separate, and each is a two-state
-problem: off or on, one bin of holding for each bin on, and a start's bins for each change from
-off to on. Its dynamic programme runs over all levels and prices at once; all it has to remember
-of the past is how much dearer it is to be on than to be off.
+The j-th replica (level j) covers what of a bin's need lies between j - 1 and j replicas,
+clip(need - (j - 1), 0, 1), whatever the others do. So with a price on covered work the levels
+separate, and each is a two-state problem: off or on, one bin of holding for each bin on, and a
+start's bins for each change from off to on. Its dynamic programme runs over all levels and
+prices at once; all it has to remember of the past is how much dearer it is to be on than off.
 
-Costs are in replica-bins; work is in bins of a replica of width 1.
+Costs and work are in replica-bins.
 """
 
+import math
 from dataclasses import dataclass
 
 import numpy as np
@@ -42,12 +42,11 @@ class Levels:
         self.start = start
 
     @classmethod
-    def above(cls, need: _Floats, base: float, widths: _Floats, start: _Floats) -> "Levels":
-        """Levels of these widths for what of `need` lies above `base`, as far as any bin does."""
-        below = base + np.cumsum(widths) - widths
-        wanted = below < need.max(initial=0.0)
-        below, widths = below[wanted], widths[wanted]
-        return cls(np.clip(need[:, None] - below, 0.0, widths), start)
+    def between(cls, need: _Floats, low: int, high: int, start: _Floats) -> "Levels":
+        """Levels low + 1 .. high of this need (in replicas), as far as any bin needs them."""
+        top = min(high, math.ceil(need.max(initial=0.0)))
+        below = np.arange(low, max(low, top), dtype=np.float64)
+        return cls(np.clip(need[:, None] - below, 0.0, 1.0), start)
 
     @property
     def work(self) -> float:

@@ -100,8 +100,7 @@ def _check(need: _Floats, *, bin_s: float, cover: float, margin: float) -> None:
 
 
 def _plan(need: _Floats, start: _Floats, low: int, high: int, cover: float) -> _Solution:
-    count = min(high, math.ceil(need.max(initial=0.0))) - low
-    levels = Levels.above(need, float(low), np.ones(max(0, count)), start)
+    levels = Levels.between(need, low, high, start)
     always = float(np.minimum(need, low).sum())
     target = min(cover * float(need.sum()) - always, levels.work)
     runs, bound = cheapest(levels, target)

@@ -5,8 +5,9 @@ request is charged only its part. Nothing queues, nothing is rounded to whole it
 """
 
 import math
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
+from functools import partial
 
 import numpy as np
 from numpy.typing import NDArray
@@ -21,7 +22,7 @@ __all__ = ["Work", "work_of"]
 _Floats = NDArray[np.float64]
 
 _PER_OCTAVE = 4
-"""KV lengths at which a replica is evaluated for each doubling; between them, linear."""
+"""KV lengths at which a replica is evaluated for each doubling."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)
@@ -79,12 +80,12 @@ def _decode(
     """
     ttft_s = np.array([item.slo.ttft_s for item in classes])[offered.class_index]
     itl_s = np.array([item.slo.itl_s for item in classes])[offered.class_index]
-    kv = offered.isl_tokens + 0.5 * offered.osl_tokens
+    kv = offered.isl_tokens + offered.osl_tokens // 2
     tokens = offered.osl_tokens - (1 if spec.role is Role.AGG else 0)
     gaps = offered.osl_tokens - 1
-    grid = _kv_grid(kv, profile)
-    alone_s = tokens * np.interp(kv, grid, [_iteration_s(profile, 1, int(at)) for at in grid])
-    fullest_s = np.interp(kv, grid, [_fullest_s(spec, profile, int(at)) for at in grid])
+    grid = _Grid.around(kv, profile)
+    alone_s = tokens * grid.look_up(kv, lambda at: _iteration_s(profile, 1, at))
+    fullest_s = grid.look_up(kv, lambda at: _fullest_s(spec, profile, at))
     token_s = np.empty(len(offered))
     for index, item in enumerate(classes):
         mine = offered.class_index == index
@@ -93,8 +94,8 @@ def _decode(
         if spec.role is Role.AGG:
             token_s[mine] = _agg_token_s(profile, item.slo, offered)
         else:
-            at_grid = [_decode_token_s(profile, item.slo, int(at)) for at in grid]
-            token_s[mine] = np.interp(kv[mine], grid, at_grid)
+            cost_s = partial(_decode_token_s, profile, item.slo)
+            token_s[mine] = grid.look_up(kv[mine], cost_s)
     return Work(
         replica_s=tokens * token_s,
         quickest_s=alone_s,
@@ -103,15 +104,32 @@ def _decode(
     )
 
 
-def _kv_grid(kv: _Floats, profile: EngineProfile) -> _Floats:
-    """Lengths around those that occur, ascending, none longer than fits."""
-    low, high = float(kv.min(initial=math.inf)), float(kv.max(initial=0.0))
-    if not low < math.inf:
-        return np.ones(1)
-    first = math.floor(_PER_OCTAVE * math.log2(max(1.0, low)))
-    last = math.ceil(_PER_OCTAVE * math.log2(max(1.0, high)))
-    lengths = np.rint(np.exp2(np.arange(first, last + 1) / _PER_OCTAVE))
-    return np.unique(np.minimum(lengths, profile.kv_tokens - profile.block_tokens))
+@dataclass(frozen=True, slots=True, kw_only=True, eq=False)
+class _Grid:
+    """KV lengths at which a replica is evaluated, ascending; between them, linear."""
+
+    lengths: _Floats
+
+    @classmethod
+    def around(cls, kv: NDArray[np.int64], profile: EngineProfile) -> "_Grid":
+        """Around those that occur and fit."""
+        if not len(kv):
+            return cls(lengths=np.ones(1))
+        low, high = math.log2(max(1, int(kv.min()))), math.log2(max(1, int(kv.max())))
+        steps = np.arange(math.floor(_PER_OCTAVE * low), math.ceil(_PER_OCTAVE * high) + 1)
+        lengths = np.rint(np.exp2(steps / _PER_OCTAVE))
+        return cls(lengths=np.unique(np.minimum(lengths, _longest(profile))))
+
+    def look_up(self, kv: NDArray[np.int64], of_length: Callable[[int], float]) -> _Floats:
+        low, high = int(self.lengths[0]), int(self.lengths[-1])
+        values = [of_length(int(length)) for length in self.lengths]
+        table = np.interp(np.arange(low, high + 1), self.lengths, values)
+        return table[np.clip(kv, low, high) - low]
+
+
+def _longest(profile: EngineProfile) -> int:
+    """Prompt that fits with one token of output, in whole blocks."""
+    return max(1, profile.kv_tokens // profile.block_tokens * profile.block_tokens - 1)
 
 
 def _prefill_token_s(profile: EngineProfile) -> float:
