@@ -14,6 +14,8 @@ from weir.domain.ids import PoolId
 from weir.domain.profile import EngineProfile
 from weir.fleet import LoadedFleet
 from weir.simulator.feasible import feasible_calls
+from weir.simulator.oracle.offered import Offered
+from weir.simulator.oracle.plan import OraclePlan, oracle_of
 from weir.workload.columns import TraceColumns
 
 __all__ = ["Scenario", "true_profiles"]
@@ -43,9 +45,29 @@ class Scenario:
         return self.loaded.fleet
 
     @cached_property
+    def oracle(self) -> OraclePlan:
+        """What a planner who knows everything would do."""
+        columns = self.columns
+        everything = Offered(
+            arrival_s=columns.timestamp_s,
+            isl_tokens=columns.isl_tokens,
+            osl_tokens=columns.osl_tokens,
+            class_index=self.class_index,
+        )
+        return oracle_of(
+            self.fleet,
+            everything.take(self.feasible),
+            self.profiles,
+            besides=everything.take(~self.feasible),
+            start_s=self.start_s,
+            count_from_s=self.count_from_s,
+            end_s=self.end_s,
+        )
+
+    @property
     def first_size(self) -> Mapping[PoolId, int]:
         """Replicas that every policy starts with."""
-        return {p.id: max(4, p.min_replicas) for p in self.fleet.pools}
+        return self.oracle.first_size
 
     @classmethod
     def of(
