@@ -8,7 +8,7 @@ import asyncio
 import logging
 import time
 from collections import deque
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 
 from globalplanner.core.arbitrate import arbitrate
@@ -23,9 +23,10 @@ from globalplanner.metrics import Metrics
 from globalplanner.standing import Change, Standing, pool_standings
 from weir.domain.errors import StaleTermError, UnavailableError, UnknownPoolError
 from weir.domain.fleet import Fleet
-from weir.domain.ids import PoolId
+from weir.domain.ids import ClassName, PoolId
 from weir.domain.planning import Grant, PoolReport, RoutingPlan
 from weir.domain.telemetry import TrafficSample
+from weir.forecast.trend import Forecast
 from weir.runtime.clock import Clock
 from weir.runtime.lifecycle import Stop
 
@@ -110,6 +111,15 @@ class GlobalPlanner:
         return self._ledger
 
     @property
+    def ahead_s(self) -> float:
+        """How far ahead it forecasts, in model seconds."""
+        return self._overview.ahead_s
+
+    def forecasts(self) -> Mapping[ClassName, Forecast]:
+        """Rates of the classes so far ahead; reading them changes nothing."""
+        return self._offered.forecasts(self._clock.now_s(), ahead_s=self.ahead_s)
+
+    @property
     def term(self) -> int:
         """This leader's number, 0 if it does not lead."""
         return self._ledger.term if self._ledger is not None else 0
@@ -172,6 +182,11 @@ class GlobalPlanner:
             self._metrics.refused("invalid")
             raise
         return grant
+
+    def newest_sequence(self, pool_id: PoolId) -> int:
+        """That of the newest report taken in of the pool, 0 if there is none."""
+        account = self._ledger.accounts.get(pool_id) if self._ledger is not None else None
+        return account.report.sequence if account is not None and account.report else 0
 
     def on_traffic(self, sample: TrafficSample) -> None:
         """Take in one router's sample."""

@@ -13,7 +13,7 @@ from globalplanner.core.burst import BurstFilter
 from weir.domain.ids import ClassName, RouterId
 from weir.domain.planning import ClassLoad
 from weir.domain.telemetry import ClassTraffic, TrafficSample
-from weir.forecast.trend import Trend, observe, predict
+from weir.forecast.trend import Forecast, Trend, observe, predict
 
 __all__ = ["OfferedLoad"]
 
@@ -132,8 +132,13 @@ class OfferedLoad:
         """Forecast for `now_s + ahead_s` by class; None if it is not known."""
         if not self.known(now_s):
             return None
+        forecasts = self.forecasts(now_s, ahead_s=ahead_s)
+        return {name: self._load(name, forecast) for name, forecast in forecasts.items()}
+
+    def forecasts(self, now_s: float, *, ahead_s: float) -> Mapping[ClassName, Forecast]:
+        """Rates at `now_s + ahead_s` of the classes that anything is known of, however old."""
         return {
-            name: self._load(name, trend, now_s + ahead_s)
+            name: predict(trend, max(now_s + ahead_s, trend.at_s))
             for name, trend in self._trends.items()
             if trend is not None
         }
@@ -147,8 +152,7 @@ class OfferedLoad:
     def _of(self, name: ClassName) -> list[_Router]:
         return [router for router in self._routers.values() if name in router.series]
 
-    def _load(self, name: ClassName, trend: Trend, at_s: float) -> ClassLoad:
-        forecast = predict(trend, max(at_s, trend.at_s))
+    def _load(self, name: ClassName, forecast: Forecast) -> ClassLoad:
         high_rps = forecast.quantile(_HIGH_QUANTILE)
         lengths = self._lengths.get(name)
         return ClassLoad(

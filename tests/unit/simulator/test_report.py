@@ -11,7 +11,8 @@ from tests.unit.simulator.worlds import Scripted, scenario
 from weir.domain.ids import PoolId
 from weir.simulator import policies
 from weir.simulator.journal import Journal, Step
-from weir.simulator.report import PlanSample, Recording, plotly_script, report_html
+from weir.simulator.policies.port import PlanSample
+from weir.simulator.report import Recording, plotly_script, report_html
 from weir.simulator.run import simulate
 from weir.simulator.summarize import summarize
 from weir.simulator.world import World

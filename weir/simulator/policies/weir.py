@@ -7,6 +7,7 @@ from globalplanner.standing import Change
 from weir.simulator.gateway.weir import WeirGateway
 from weir.simulator.journal import Step
 from weir.simulator.policies.first_size import place_first
+from weir.simulator.policies.port import PlanSample
 from weir.simulator.roles.engines import ForwardPasses
 from weir.simulator.roles.global_planner import GlobalPlannerRole
 from weir.simulator.roles.plane import Plane
@@ -18,6 +19,9 @@ if TYPE_CHECKING:
     from weir.simulator.world import World
 
 __all__ = ["Weir", "make"]
+
+_BAND = 0.9
+"""Quantile of the forecast at the upper edge of what is shown; the lower one is as far off."""
 
 
 class Weir:
@@ -63,6 +67,22 @@ class Weir:
         if len(alive) > 1:
             return self.plane.rng.choice(alive)
         return alive[0] if alive else None
+
+    def sample(self) -> PlanSample:
+        """What the newest leader expects and plans; it may not be up to date."""
+        planners = [role.planner for role in self.global_planners if role.planner is not None]
+        planner = max(planners, key=lambda planner: planner.term, default=None)
+        if planner is None:
+            return PlanSample()
+        return PlanSample(
+            ahead_s=planner.ahead_s,
+            forecast_rps={
+                name: (forecast.quantile(1.0 - _BAND), forecast.mean, forecast.quantile(_BAND))
+                for name, forecast in planner.forecasts().items()
+            },
+            shares=planner.plan.shares if planner.plan is not None else {},
+            charged_gpus=planner.ledger.charged_gpus if planner.ledger is not None else None,
+        )
 
     def _note(self, role: GlobalPlannerRole, changes: Sequence[Change]) -> None:
         """A planner has decided: enter what it changed."""

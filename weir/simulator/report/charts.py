@@ -6,6 +6,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from weir.domain.fleet import RequestClass
+from weir.domain.ids import ClassName
 from weir.simulator.recorder import SPAN_S, Recorder, quantile_s
 from weir.simulator.report.figures import (
     Figure,
@@ -58,7 +59,7 @@ def _demand(world: World, recording: Recording, shown: Sequence[int]) -> Figure:
     edges = np.arange(scenario.start_s, scenario.end_s, recording.interval_s)
     edges = np.append(edges, edges[-1] + recording.interval_s)
     for index in shown:
-        name, stroke = str(world.fleet.classes[index].name), color(index)
+        name, stroke = world.fleet.classes[index].name, color(index)
         times_s = scenario.columns.timestamp_s[scenario.class_index == index]
         rates = np.histogram(times_s, edges)[0] / recording.interval_s
         traces += _forecast(name, recording, stroke)
@@ -67,7 +68,7 @@ def _demand(world: World, recording: Recording, shown: Sequence[int]) -> Figure:
     return figure("Demand by class", traces, "requests/s")
 
 
-def _forecast(name: str, recording: Recording, stroke: str) -> list[Figure]:
+def _forecast(name: ClassName, recording: Recording, stroke: str) -> list[Figure]:
     known = [
         (at_s + plan.ahead_s, *plan.forecast_rps[name])
         for at_s, plan in zip(recording.at_s, recording.plans, strict=False)
@@ -104,7 +105,7 @@ def _replicas(outcome: Outcome, recording: Recording) -> Figure:
     for index, (name, samples) in enumerate(recording.pools.items()):
         stroke = color(index)
         traces.append(line(name, x, samples.ready, stroke=stroke, step=True, legendgroup=name))
-        steps = [step for step in outcome.world.journal.steps if str(step.pool_id) == name]
+        steps = [step for step in outcome.world.journal.steps if step.pool_id == name]
         texts = [f"{name} {step.before} to {step.after}: {step.reason}" for step in steps]
         at, after = minutes([step.at_s for step in steps]), [step.after for step in steps]
         traces.append({**markers(name, at, after, texts, stroke=stroke), "legendgroup": name})
@@ -115,9 +116,12 @@ def _replicas(outcome: Outcome, recording: Recording) -> Figure:
 
 def _queue(recording: Recording) -> Figure:
     x = minutes(recording.at_s)
+    queues = {str(name): samples.queued for name, samples in recording.pools.items()}
+    if len({tuple(queue) for queue in queues.values()}) == 1:
+        queues = {"all pools": next(iter(queues.values()))}
     traces = [
-        line(name, x, samples.queued, stroke=color(index))
-        for index, (name, samples) in enumerate(recording.pools.items())
+        line(name, x, queue, stroke=color(index))
+        for index, (name, queue) in enumerate(queues.items())
     ]
     return figure("Requests that wait at the gateway", traces, "requests")
 
@@ -162,14 +166,13 @@ def _spans(world: World) -> list[float]:
 
 def _shares(item: RequestClass, recording: Recording) -> Iterator[Figure]:
     """Where the plan sends the class, one chart for each stage."""
-    name, x = str(item.name), minutes(recording.at_s)
-    plans = [plan.shares.get(name, {}) for plan in recording.plans]
+    x, plans = minutes(recording.at_s), [plan.shares.get(item.name, {}) for plan in recording.plans]
     for stage in sorted({stage for plan in plans for stage in plan}):
         traces = [
-            area(pool, x, [plan.get(stage, {}).get(pool, 0.0) for plan in plans],
+            area(str(pool), x, [plan.get(stage, {}).get(pool, 0.0) for plan in plans],
                  stroke=color(index), stack=stage)
             for index, pool in enumerate(recording.pools)
             if any(plan.get(stage, {}).get(pool) for plan in plans)
         ]  # fmt: skip
-        title = f"Routing shares of {name}, {stage}"
+        title = f"Routing shares of {item.name}, {stage}"
         yield figure(title, traces, "share", tickformat=".0%", range=[0, 1])

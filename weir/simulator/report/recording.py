@@ -1,37 +1,17 @@
 """What the report needs of a run and the summary does not have: how things went over time."""
 
-from collections.abc import Mapping
 from dataclasses import dataclass, field
-from typing import Any, Protocol, runtime_checkable
+from typing import Any
 
-from weir.simulator.policies.port import Policy
+from weir.domain.ids import PoolId
+from weir.simulator.policies.port import Planning, PlanSample, Policy
 from weir.simulator.replica import Phase
 from weir.simulator.world import LEAD_IN_S, World
 
-__all__ = ["PlanSample", "Planning", "PoolSamples", "Recording"]
+__all__ = ["PoolSamples", "Recording"]
 
 _INTERVAL_S = 10.0
 _MOST_SAMPLES = 2000
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class PlanSample:
-    """What a policy expects and plans at one moment; what it does not is empty or None."""
-
-    ahead_s: float = 0.0
-    """The forecast is of so much later."""
-    forecast_rps: Mapping[str, tuple[float, float, float]] = field(default_factory=dict)
-    """By class: low, middle and high requests per second."""
-    shares: Mapping[str, Mapping[str, Mapping[str, float]]] = field(default_factory=dict)
-    """By class, stage and pool: the part of the class's requests that the pool is to get."""
-    charged_gpus: int | None = None
-
-
-@runtime_checkable
-class Planning(Protocol):
-    """A policy that has a plan to show."""
-
-    def sample(self) -> PlanSample: ...
 
 
 @dataclass(slots=True)
@@ -51,7 +31,7 @@ class Recording:
     def __init__(self) -> None:
         self.interval_s = _INTERVAL_S
         self.at_s: list[float] = []
-        self.pools: dict[str, PoolSamples] = {}
+        self.pools: dict[PoolId, PoolSamples] = {}
         self.budget_gpus: list[int] = []
         self.plans: list[PlanSample] = []
         """Empty if the policy has none to show."""
@@ -62,7 +42,7 @@ class Recording:
         scenario = world.scenario
         span_s = scenario.end_s - scenario.start_s
         self.interval_s = _INTERVAL_S * max(1.0, -(-span_s // (_INTERVAL_S * _MOST_SAMPLES)))
-        self.pools = {str(id): PoolSamples() for id in world.cluster.pools}
+        self.pools = {id: PoolSamples() for id in world.cluster.pools}
         self._policy = policy
         world.every(self.interval_s, lambda: self._sample(world), first_s=LEAD_IN_S)
 
@@ -77,7 +57,7 @@ class Recording:
         self.at_s.append(world.now_s)
         self.budget_gpus.append(world.fleet.budget.gpus)
         for id, pool in world.cluster.pools.items():
-            samples = self.pools[str(id)]
+            samples = self.pools[id]
             samples.ready.append(len(pool.ready))
             samples.starting.append(pool.phase_count(Phase.STARTING))
             samples.ending.append(pool.phase_count(Phase.TERMINATING))
