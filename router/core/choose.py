@@ -160,17 +160,18 @@ class _Search:
     ) -> _Found:
         """The best pool by turn, then by spill order; by turn alone without a plan."""
         weights = shares.weights
-        if not shares.planned:
-            pools = [self._pools[pool_id] for pool_id in shares.turns.order(weights)]
-            return self._best(pools, choice_in, marks, _EMPTY[stage])
-        first = self._pools[shares.turns.next(weights)]
         found: _Found = _EMPTY[stage]
+        if not weights:
+            return found
+        first = self._pools[shares.turns.next(weights)]
         if first.id not in self._sized.too_short:
             found = choice_in(first)
             if isinstance(found, _Choice) and found.kept == marks:
                 return found
-        spill = [pool for pool in shares.spill if pool is not first]
-        return self._best(spill, choice_in, marks, found, _SPILL)
+        others = shares.spill
+        if not shares.planned:
+            others = tuple(self._pools[pool_id] for pool_id in shares.turns.order(weights))
+        return self._best([p for p in others if p is not first], choice_in, marks, found)
 
     def _best(
         self,
@@ -178,7 +179,6 @@ class _Search:
         choice_in: Callable[[Pool], _Found],
         marks: int,
         found: _Found,
-        reason: RouteReason = _SHARE,
     ) -> _Found:
         """The first that keeps all targets, else who keeps most; `found` comes before them."""
         too_short = self._sized.too_short
@@ -187,13 +187,12 @@ class _Search:
                 choice = choice_in(pool)
                 if isinstance(choice, _Choice):
                     if choice.kept == marks:
-                        choice.reason = reason
+                        choice.reason = _SPILL
                         return choice
                     if isinstance(found, _Lack) or choice.kept > found.kept:
                         found = choice
                 elif isinstance(found, _Lack) and found.reason is WaitReason.NO_WORKER:
                     found = choice
-            reason = _SPILL
         if isinstance(found, _Choice):
             found.reason = RouteReason.OVERLOAD
         return found
