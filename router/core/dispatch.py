@@ -46,7 +46,8 @@ class Dispatch:
     """A request's way: `open`, `place`, then the flight's own methods up to `finish`.
 
     `wake` is called with the time at which `admit` is due although nothing may happen until
-    then (an ejected worker may be tried again); infinity: not at all. Times do not decrease.
+    then (an ejected worker may be tried again), instead of what it was called with before;
+    infinity: not at all. Times do not decrease.
     """
 
     def __init__(
@@ -170,27 +171,31 @@ class Dispatch:
     def apply_members(self, members: PoolMembers, now_s: float) -> bool:
         """A pool's membership, as its planner says; False if it is old news."""
         changed = self.pools.apply_members(members)
-        self.admit(now_s)
+        self._eased(now_s, None)
         return changed
 
     def apply_plan(self, plan: RoutingPlan, now_s: float) -> bool:
         """The GlobalPlanner's plan; False if it is old news."""
         changed = self.pools.apply_plan(plan)
-        self.admit(now_s)
+        self._eased(now_s, None)
         return changed
 
     def admit(self, now_s: float) -> None:
-        """Send those who wait and can go now, then resume them. Done whenever room appears."""
-        if not self.waiting:
-            self._due_s = inf
-            return
-        self._admit(now_s)
-        self._tell_when_due(now_s)
+        """Send those who wait and can go now, then resume them; `wake` has asked for it.
+
+        If it comes too early it is asked for again.
+        """
+        self._due_s = inf
+        self._eased(now_s, None)
 
     def _eased(self, now_s: float, pool: Pool | None) -> None:
         """There may be more room, or a worker more to use, in this pool; None: in any."""
-        if pool is None or not self.waiting:
-            self.admit(now_s)
+        if not self.waiting:
+            self._due_s = inf
+            return
+        if pool is None:
+            self._admit(now_s)
+            self._tell_when_due(now_s)
             return
 
         def helps(place: Place) -> bool:

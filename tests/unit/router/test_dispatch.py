@@ -1,7 +1,5 @@
 """The dispatcher without asyncio: who waits is resumed in the very step in which room appears."""
 
-from math import inf
-
 from router.core.dispatch import Dispatch, DispatchSettings
 from router.core.flight import Flight
 from router.core.request import Outcome, RetryReason, Route, Shed, ShedReason, WaitReason
@@ -95,7 +93,7 @@ def test_a_full_queue_sheds() -> None:
     assert shed.reason is ShedReason.QUEUE_FULL
 
 
-def test_the_driver_is_woken_once_when_an_ejected_worker_may_be_tried() -> None:
+def test_the_driver_is_woken_when_an_ejected_worker_may_be_tried() -> None:
     driver = Driver()
     driver.ready("w")
     flight, route = driver.place()
@@ -105,8 +103,18 @@ def test_the_driver_is_woken_once_when_an_ejected_worker_may_be_tried() -> None:
     again = driver.dispatch.place(flight, 1.0)
     assert isinstance(again, Place)
     again.resume = driver.resumed.append
-    driver.dispatch.admit(1.2)
+    driver.place(1.1)
     assert driver.woken == [1.5]
     driver.dispatch.admit(1.5)
-    assert driver.woken == [1.5, inf]
     assert len(driver.resumed) == 1
+
+
+def test_a_driver_that_wakes_too_early_is_woken_again() -> None:
+    driver = Driver()
+    driver.ready("w")
+    flight, route = driver.place()
+    assert isinstance(route, Route)
+    flight.retry(route.decode, RetryReason.CONNECT, 1.0)
+    driver.dispatch.place(flight, 1.0)
+    driver.dispatch.admit(1.499)
+    assert driver.woken == [1.5, 1.5]
