@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 
 from weir.domain.errors import WeirError
 from weir.domain.ids import PoolId
-from weir.simulator.gateway.plain import PlainGateway
+from weir.simulator.gateway.overflow import OverflowGateway
 from weir.simulator.gateway.port import Gateway
 from weir.simulator.homes import homes_of
 from weir.simulator.oracle.plan import OraclePlan
@@ -32,11 +32,11 @@ class Oracle:
 
     def __init__(self, margin: float = 1.0) -> None:
         self.margin = margin
-        self._gateway: PlainGateway | None = None
+        self._gateway: OverflowGateway | None = None
 
     def gateway(self, world: "World") -> Gateway:
         homes = homes_of(world.fleet, world.fleet.models[0].name)
-        self._gateway = PlainGateway(world, homes, true_caps(world.scenario, homes))
+        self._gateway = OverflowGateway(world, homes, true_caps(world.scenario, homes))
         return self._gateway
 
     def start(self, world: "World") -> None:
