@@ -52,7 +52,8 @@ def _work(
 def test_a_prompt_costs_its_tokens_at_the_engines_best_rate() -> None:
     work = _work(PREFILL, (500, 9), (1500, 9))
     assert work.replica_s == pytest.approx([0.5, 1.5])
-    assert work.slack_s == pytest.approx([1.5, 0.5])
+    assert work.late_s == pytest.approx([1.5, 0.5])
+    assert work.slowest_s == pytest.approx([0.5, 1.5])
 
 
 def test_an_engine_prefills_best_at_the_size_with_the_least_time_a_token() -> None:
@@ -69,7 +70,18 @@ def test_an_output_token_costs_a_batchs_share_of_an_iteration() -> None:
     assert work.replica_s == pytest.approx([50 * 0.002])
     assert work.quickest_s == pytest.approx([50 * 0.011])
     assert work.usual_s == pytest.approx([50 * 0.020])
-    assert work.slack_s == pytest.approx([2.0 + 49 * 0.030 - 50 * 0.011])
+
+
+def test_output_begins_within_ttft_and_is_no_slower_than_the_fullest_batch() -> None:
+    work = _work(DECODE, (100, 50))
+    assert work.late_s == pytest.approx([2.0])
+    assert work.slowest_s == pytest.approx([50 * 0.020])
+
+
+def test_where_the_fullest_batch_is_too_slow_output_may_begin_late_and_go_on_alone() -> None:
+    work = _work(DECODE, (100, 50), itl_s=0.015)
+    assert work.late_s == pytest.approx([2.0 + 49 * 0.015 - 50 * 0.011])
+    assert work.slowest_s == pytest.approx([50 * 0.011])
 
 
 def test_a_tight_itl_makes_output_dearer() -> None:

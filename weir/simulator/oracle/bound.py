@@ -6,8 +6,9 @@ fewest GPU seconds that any of its pools would need; a pool's GPUs are worth as 
 ever are against that. The minimum of every pool is held; beyond it the group takes the GPUs of
 the best pools first, in steps that any combination of its replicas consists of.
 
-A request's work begins at its arrival or later, goes on no faster than on an idle replica, and
-ends in time for its targets. That is the corridor in which the group has to work (`backlog`).
+A request's work begins at its arrival or later, goes on no faster than on an idle replica, is
+not interrupted, and ends in time for its targets. That is the corridor in which the group has
+to work (`backlog`).
 """
 
 import math
@@ -128,9 +129,10 @@ def _demand(
             worth[pool_id] = max(worth[pool_id], _worth(gpu_s, _gpu_s(*each)))
         gpu_s[~np.isfinite(gpu_s)] = 0.0
         quickest_s = np.min([work.quickest_s for _, work in works.values()], axis=0)
-        slack_s = np.max([work.slack_s for _, work in works.values()], axis=0)
+        late_s = np.max([work.late_s for _, work in works.values()], axis=0)
+        slowest_s = np.max([work.slowest_s for _, work in works.values()], axis=0)
         most += done_by(bins, offered.arrival_s, quickest_s, gpu_s)
-        least += done_by(bins, offered.arrival_s + slack_s, quickest_s, gpu_s)
+        least += done_by(bins, offered.arrival_s + late_s, slowest_s, gpu_s)
     return _Demand(least=np.minimum(least, most), most=most, worth=worth)
 
 

@@ -31,14 +31,15 @@ class Work:
 
     `replica_s`: its share of a replica's time; infinite if the pool cannot take it.
     `quickest_s`: how long it takes at least. `usual_s`: over how long it is spread at full
-    load, none for a prompt. `slack_s`: how much later than at arrival it may begin, if it then
-    runs the quickest, and still meet its targets.
+    load, none for a prompt. `late_s`: how long after its arrival it begins at the latest to meet
+    its targets, and `slowest_s`: how long it takes then.
     """
 
     replica_s: _Floats
     quickest_s: _Floats
     usual_s: _Floats
-    slack_s: _Floats
+    late_s: _Floats
+    slowest_s: _Floats
 
 
 def work_of(
@@ -66,7 +67,8 @@ def _prefill(
         replica_s=busy_s,
         quickest_s=busy_s,
         usual_s=np.zeros(len(offered)),
-        slack_s=np.maximum(0.0, ttft_s - busy_s),
+        late_s=np.maximum(0.0, ttft_s - busy_s),
+        slowest_s=busy_s,
     )
 
 
@@ -76,7 +78,9 @@ def _decode(
     """Output tokens at the rate of the best batch within the class's ITL.
 
     Their KV is the request's in the middle of its output. An aggregated replica's first token
-    comes with the prefill.
+    comes with the prefill. Once begun a sequence gets a token from every iteration, so that it
+    is no slower than the fullest batch; where that is beyond the ITL, it might also begin late
+    and go on alone.
     """
     ttft_s = np.array([item.slo.ttft_s for item in classes])[offered.class_index]
     itl_s = np.array([item.slo.itl_s for item in classes])[offered.class_index]
@@ -86,6 +90,7 @@ def _decode(
     grid = _Grid.around(kv, profile)
     alone_s = tokens * grid.look_up(kv, lambda at: _iteration_s(profile, 1, at))
     fullest_s = grid.look_up(kv, lambda at: _fullest_s(spec, profile, at))
+    in_time = fullest_s <= itl_s
     token_s = np.empty(len(offered))
     for index, item in enumerate(classes):
         mine = offered.class_index == index
@@ -100,7 +105,8 @@ def _decode(
         replica_s=tokens * token_s,
         quickest_s=alone_s,
         usual_s=np.maximum(alone_s, tokens * np.minimum(fullest_s, itl_s)),
-        slack_s=np.maximum(0.0, ttft_s + gaps * itl_s - alone_s),
+        late_s=ttft_s + np.where(in_time, 0.0, np.maximum(0.0, gaps * itl_s - alone_s)),
+        slowest_s=np.where(in_time, tokens * fullest_s, alone_s),
     )
 
 
