@@ -12,13 +12,14 @@ from router.core.admit import Admission
 from router.core.choose import Chooser
 from router.core.flight import Books, Flight
 from router.core.lengths import OutputLengths, PromptLengths
+from router.core.news import News
 from router.core.pool import Pool
-from router.core.pools import ModelPools, Pools
+from router.core.pools import Pools
 from router.core.request import Leg, RequestProfile, Route, Shed, ShedReason, Wait, WaitReason
 from router.core.traffic import Traffic
 from router.core.waiting import Place, Waiting
-from weir.domain.fleet import Fleet, Stage
-from weir.domain.ids import ClassName, PoolId, RouterId, WorkerId
+from weir.domain.fleet import Fleet
+from weir.domain.ids import PoolId, RouterId, WorkerId
 from weir.domain.planning import PoolMembers, RoutingPlan
 from weir.domain.telemetry import TrafficSample
 
@@ -26,6 +27,7 @@ __all__ = ["Dispatch", "DispatchSettings"]
 
 _NOBODY: frozenset[WorkerId] = frozenset()
 _RETRY_SOON_S = 1.0
+_PLAN = "plan"
 
 
 def _helps_nobody(_: Place) -> bool:
@@ -68,6 +70,7 @@ class Dispatch:
             PromptLengths(settings.bytes_per_token),
             OutputLengths(settings.osl_prior_tokens),
         )
+        self._news = News()
         self._chooser = Chooser(self.pools)
         self._books = Books(
             pools=self.pools,
@@ -138,7 +141,7 @@ class Dispatch:
             waited_for = WaitReason.NO_ROOM if wait is None else wait.reason
             return self._shed(flight, ShedReason.QUEUE_FULL, waited_for)
         if wait is not None:
-            self.waiting.judged(place, wait)
+            place.line.wait(place, wait)
             self._tell_when_due(now_s)
             return place
         self._admit(now_s, _helps_nobody)  # It may have become the first in its line.
@@ -147,7 +150,7 @@ class Dispatch:
     def give_up(self, place: Place) -> Shed:
         """It has waited too long; `finish(Outcome.SHED, ...)` is left to the caller."""
         self.leave(place)
-        return self._shed(place.flight, ShedReason.QUEUE_TIMEOUT, place.reason)
+        return self._shed(place.flight, ShedReason.QUEUE_TIMEOUT, place.line.reason)
 
     def leave(self, place: Place) -> None:
         """Whoever held the place does not wait any more. Doing it twice changes nothing."""
@@ -170,13 +173,15 @@ class Dispatch:
 
     def apply_members(self, members: PoolMembers, now_s: float) -> bool:
         """A pool's membership, as its planner says; False if it is old news."""
-        changed = self.pools.apply_members(members)
+        told = self._news.takes(members.pool_id, members.version, now_s)
+        changed = told and self.pools.apply_members(members)
         self._eased(now_s, None)
         return changed
 
     def apply_plan(self, plan: RoutingPlan, now_s: float) -> bool:
         """The GlobalPlanner's plan; False if it is old news."""
-        changed = self.pools.apply_plan(plan)
+        told = self._news.takes(_PLAN, (plan.term, plan.version), now_s)
+        changed = told and self.pools.apply_plan(plan)
         self._eased(now_s, None)
         return changed
 
@@ -203,7 +208,7 @@ class Dispatch:
                 return True
             prefilled = place.prefilled is not None
             return self._chooser.may_help(
-                pool, place.flight.sized, now_s, place.stage, prefilled=prefilled
+                pool, place.flight.sized, now_s, place.line.stage, prefilled=prefilled
             )
 
         self._admit(now_s, helps)
@@ -249,13 +254,8 @@ class Dispatch:
 
     def _held_tokens(self) -> dict[PoolId, int]:
         """Prompt tokens waiting here, by the pools that should have taken them."""
-        lines: dict[tuple[ModelPools, ClassName, Stage], int] = {}
-        for place in self.waiting:
-            sized = place.flight.sized
-            line = (sized.model, sized.request_class.name, place.stage)
-            lines[line] = lines.get(line, 0) + sized.isl_tokens
         held: dict[PoolId, float] = {}
-        for (model, class_name, stage), tokens in lines.items():
+        for model, class_name, stage, tokens in self.waiting.held():
             weights = self.pools.shares(class_name, model, stage).weights
             if not weights:
                 pools = model.of(stage)

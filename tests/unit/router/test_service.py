@@ -191,6 +191,14 @@ async def test_waiting_prompts_count_for_the_pools_they_wait_for() -> None:
         task.cancel()
 
 
+async def test_all_in_a_line_count_for_the_stage_that_the_first_one_waits_for() -> None:
+    router = service((pool("p", Role.PREFILL), pool("d", Role.DECODE)), members("p", "w"))
+    tasks = await _queue(router, *(_open(router, 300) for _ in range(4)))
+    assert {p.pool_id: p.queued_tokens for p in router.sample(1.0).pools} == {"p": 0, "d": 1200}
+    for task in tasks:
+        task.cancel()
+
+
 def test_ready_needs_a_prefill_and_a_decode_worker_or_an_aggregated_one() -> None:
     disagg = (pool("p", Role.PREFILL), pool("d", Role.DECODE))
     assert service(disagg).ready() == "tiny: no prefill and no decode worker is ready"
