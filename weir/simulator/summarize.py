@@ -69,7 +69,7 @@ def summarize(outcome: Outcome, *, wall_s: float, cpu_s: float) -> SimulationSum
         ratio_to_oracle=gpu_hours / bound if bound else None,
         margin=outcome.margin,
         budget_gpus=scenario.fleet.budget.gpus,
-        peak_charged_gpus=world.cluster.peak_gpus,
+        peak_charged_gpus=world.invariants.budget.peak_gpus,
         budget_violations=sum(text.startswith(("B1", "B2")) for text in violations),
         scale_ups=scale_ups,
         scale_downs=scale_downs,

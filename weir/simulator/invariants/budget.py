@@ -69,6 +69,8 @@ class BudgetRule:
         self._edits: list[_Edit] = []
         self.dirty: dict[PoolId, None] = dict.fromkeys(self._of)
         """Pools to look at, in the order in which they changed."""
+        self.peak_gpus = 0
+        """The most that may have been running at once."""
         world.cluster.on_change.append(self._changed)
 
     def look(self) -> None:
@@ -78,6 +80,7 @@ class BudgetRule:
             if excess > line.excess and excess > self._unknown(line):
                 self._exceeded(line, excess)
             line.excess = excess
+        self.peak_gpus = max(self.peak_gpus, self._lines[0].used)
 
     def fits(self, spec: PoolSpec) -> bool:
         """Whether there is room for another replica of the pool."""
