@@ -91,7 +91,7 @@ def test_gpu_hours_are_those_of_the_pools_and_count_all_gpus(summarized: Summari
 
 def test_the_peak_is_of_the_whole_run_and_of_all_pools_together(summarized: Summarized) -> None:
     script = ((10.0, starts("prefill")), (50.0, stops("prefill")), (60.0, starts("decode")))
-    summary = summarized([(1.0, 500, 11)], script=script, to_s=200.0, warmup_s=100.0)
+    summary = summarized([(150.0, 500, 11)], script=script, to_s=200.0, warmup_s=100.0)
     assert summary.peak_charged_gpus == 5
 
 
