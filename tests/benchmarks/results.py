@@ -1,9 +1,10 @@
 """All policies on two hours of four days and both kinds of fleet, as Markdown.
 
-    python -m tests.benchmarks.results [--write FILE]
+    python -m tests.benchmarks.results [--quick] [--write FILE]
 
 Each fleet and trace is one `weir simulate --compare`, as many at once as there are cores. The
-same code prints the same tables. `--write` puts them into FILE between its markers.
+same code prints the same tables. `--write` puts them into FILE between its markers, `--quick`
+simulates twenty minutes of each instead.
 """
 
 import argparse
@@ -16,7 +17,7 @@ import sys
 import time
 from collections.abc import Iterator, Mapping
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -30,6 +31,8 @@ _END = "<!-- make results: end -->"
 _OPEN = ("static:N",)
 """Policies that need an argument to be one."""
 _LIMIT_S = 3600.0
+_LENGTH_S = 7200
+_QUICK_S = 1200
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -40,13 +43,16 @@ class Case:
     trace: str
     from_s: int
     more: tuple[str, ...] = ()
+    length_s: int = _LENGTH_S
 
     @property
     def arguments(self) -> list[str]:
         return [
             f"examples/fleets/{self.fleet}.yaml",
-            "--trace", f"examples/traces/{self.trace}_{self.from_s}-{self.from_s + 7200}.csv.gz",
-            "--from", str(self.from_s), "--to", str(self.from_s + 7200), "--warmup", "600",
+            "--trace",
+            f"examples/traces/{self.trace}_{self.from_s}-{self.from_s + _LENGTH_S}.csv.gz",
+            "--from", str(self.from_s), "--to", str(self.from_s + self.length_s),
+            "--warmup", "600",
             "--rate-scale", "10", *self.more,
         ]  # fmt: skip
 
@@ -148,10 +154,13 @@ def written(document: str, results: str) -> str:
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--write", type=Path, metavar="FILE", help="put the tables into FILE")
-    target: Path | None = parser.parse_args().write
+    parser.add_argument("--quick", action="store_true", help="simulate a sixth of it")
+    args = parser.parse_args()
+    target: Path | None = args.write
+    cases = [replace(case, length_s=_QUICK_S) if args.quick else case for case in CASES]
     with ThreadPoolExecutor(os.cpu_count()) as pool:
-        found = list(pool.map(_simulated, CASES))
-    lines = [line for case, summaries in zip(CASES, found, strict=True)
+        found = list(pool.map(_simulated, cases))
+    lines = [line for case, summaries in zip(cases, found, strict=True)
              for line in table(case, summaries)]  # fmt: skip
     results = "\n".join(lines).rstrip()
     print(results)
