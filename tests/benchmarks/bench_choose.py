@@ -24,7 +24,7 @@ from router.core.waiting import Place
 from router.service import RouterService
 from tests.unit.router.builders import members, pool, request, service
 from weir.domain.fleet import Fleet, Role, Stage
-from weir.domain.ids import PoolId, RouterId
+from weir.domain.ids import ClassName, PoolId, RouterId
 from weir.domain.planning import RoutingPlan
 from weir.domain.profile import EngineProfile
 from weir.fleet import load
@@ -190,8 +190,8 @@ class _Traffic:
 def _plan(fleet: Fleet) -> RoutingPlan:
     """Four fifths of a class to its own pools, the rest to the next ones; both may spill."""
     names = [c.name for c in fleet.classes]
-    shares: dict = {}
-    spill: dict = {}
+    shares: dict[ClassName, dict[Stage, dict[PoolId, float]]] = {}
+    spill: dict[ClassName, dict[Stage, tuple[PoolId, ...]]] = {}
     for i, name in enumerate(names):
         for stage in Stage:
             own, other = (PoolId(f"{stage}-{names[(i + k) % 3]}") for k in (0, 1))
