@@ -14,7 +14,7 @@ from tests.unit.globalplanner.fleets import fleet, pool, request_class
 from weir.domain.fleet import Fleet, Role, Slo
 from weir.domain.profile import EngineProfile, PolynomialTiming
 from weir.simulator.oracle.backlog import Corridor, least_by_backlog, least_by_work
-from weir.simulator.oracle.bound import gpu_hours_bound
+from weir.simulator.oracle.floor import gpu_hours_floor
 from weir.simulator.oracle.curves import Bins
 from weir.simulator.oracle.offered import Offered
 from weir.simulator.oracle.schedule import PoolPlan, plan_pool
@@ -156,7 +156,7 @@ _Pair = tuple[tuple[float, ...], tuple[int, ...], tuple[tuple[int, int], ...]]
 
 
 @given(PAIRS, COUNTS, START_UPS, COVERS)
-def test_no_split_of_the_work_between_two_pools_is_below_the_bound(
+def test_no_split_of_the_work_between_two_pools_is_below_the_floor(
     pair: _Pair, counts: list[tuple[int, int]], start_up: int, cover: float
 ) -> None:
     whole = _fleet_of(pair, start_up)
@@ -165,9 +165,9 @@ def test_no_split_of_the_work_between_two_pools_is_below_the_bound(
         spec.id: replace(spec.profile, speed=speed)
         for spec, speed in zip(whole.pools, pair[0], strict=True)
     }
-    bound = gpu_hours_bound(whole, profiles, _offered(counts), bins, cover=cover)
+    floor = gpu_hours_floor(whole, profiles, _offered(counts), bins, cover=cover)
     work = np.array(counts) * [SHORT / 1000.0, LONG / 1000.0]
-    assert bound * 3600.0 <= _least_gpu_s(whole, pair[0], work.T, start_up, cover) + 1e-5
+    assert floor * 3600.0 <= _least_gpu_s(whole, pair[0], work.T, start_up, cover) + 1e-5
 
 
 def _fleet_of(pair: _Pair, start_up: int) -> Fleet:

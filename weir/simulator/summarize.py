@@ -66,6 +66,7 @@ def summarize(outcome: Outcome, *, wall_s: float, cpu_s: float) -> SimulationSum
         gpu_hours=gpu_hours,
         replica_hours=replica_hours,
         gpu_hours_bound=bound,
+        gpu_hours_floor=scenario.oracle.gpu_hours_floor,
         ratio_to_oracle=gpu_hours / bound if bound else None,
         margin=outcome.margin,
         budget_gpus=scenario.fleet.budget.gpus,

@@ -76,7 +76,9 @@ class SimulationSummary(RunSummary):
     itl_p95_s: NonNegative | None
     replica_hours: NonNegative
     gpu_hours_bound: NonNegative
-    """Fewest GPU-hours that cover the demand of every pool, whoever plans."""
+    """Fewest GPU-hours that cover the demand of every pool, with classes at home."""
+    gpu_hours_floor: NonNegative
+    """What no policy can be below, wherever it sends requests and however long they wait."""
     ratio_to_oracle: Ratio | None
     """`gpu_hours / gpu_hours_bound`; null if nothing was demanded."""
     margin: NonNegative | None

@@ -85,8 +85,8 @@ def _plan(
 
 
 def _nearly(gpu_hours: float, plan: OraclePlan) -> bool:
-    """Whether the bound is below, but only by what little work may be lost or stop early."""
-    return 0.965 * gpu_hours < plan.gpu_hours_bound <= gpu_hours
+    """Whether the floor is below, but only by what little work may be lost or stop early."""
+    return 0.965 * gpu_hours < plan.gpu_hours_floor <= gpu_hours + 1e-9
 
 
 def test_a_steady_load_needs_its_work_over_a_replicas_rate() -> None:
@@ -106,16 +106,17 @@ def test_need_is_at_true_speed() -> None:
     assert plan.first_size[PoolId("p")] == 4
 
 
-def test_the_bound_sends_work_to_whichever_pool_is_fastest() -> None:
+def test_the_floor_sends_work_to_whichever_pool_is_fastest() -> None:
     # Each class alone needs 2.4 replicas, so 3; both together 4.8, on the fast pool 2.4.
     whole = _fleet([*_pair("0"), *_pair("1")], classes=2)
     offered = _joined(_steady(12.0, 600.0), _steady(12.0, 600.0, class_index=1))
     plan = _plan(whole, offered, speeds={"p1": 2.0})
     assert [plan.first_size[PoolId(name)] for name in ("p0", "p1")] == [3, 2]
+    assert plan.gpu_hours_bound == pytest.approx((3 + 2 + 1 + 1) / 6.0, rel=0.02)
     assert _nearly((3 + 1) / 6.0, plan)
 
 
-def test_the_bound_takes_no_more_of_the_fastest_pool_than_there_is() -> None:
+def test_the_floor_takes_no_more_of_the_fastest_pool_than_there_is() -> None:
     # 4.8 replicas' work; one of the fast pool does 2, so 3 of the slow one are needed.
     fast = _pool("p1", Role.PREFILL, max_replicas=1)
     whole = _fleet([*_pair("0"), fast], classes=1)
@@ -123,17 +124,17 @@ def test_the_bound_takes_no_more_of_the_fastest_pool_than_there_is() -> None:
     assert _nearly((4 + 1) / 6.0, plan)
 
 
-def test_the_bound_holds_every_pools_minimum() -> None:
+def test_the_floor_holds_every_pools_minimum() -> None:
     # One slow replica must be there and does half a replica's work; 1.9 are left.
     slow = _pool("p1", Role.PREFILL, min_replicas=1)
     other = pool("other", model=ModelName("n"), min_replicas=2, profile=ENGINE)
     plan = _plan(_fleet([*_pair("0"), slow]), _steady(12.0, 600.0), speeds={"p1": 0.5})
     assert _nearly((1 + 2 + 1) / 6.0, plan)
     more = _plan(_fleet([*_pair("0"), slow, other]), _steady(12.0, 600.0), speeds={"p1": 0.5})
-    assert more.gpu_hours_bound == pytest.approx(plan.gpu_hours_bound + 2 / 6.0)
+    assert more.gpu_hours_floor == pytest.approx(plan.gpu_hours_floor + 2 / 6.0)
 
 
-def test_the_bound_counts_in_the_gpus_that_all_replicas_consist_of() -> None:
+def test_the_floor_counts_in_the_gpus_that_all_replicas_consist_of() -> None:
     # Of 2 and 4 GPUs, as good per GPU: 2.4 replicas of 2 are 3 of them, or 6 GPUs.
     big = _pool("p1", Role.PREFILL, gpus_per_replica=4)
     whole = _fleet([_pool("p0", Role.PREFILL, gpus_per_replica=2), big, _pool("d", Role.DECODE)])
@@ -141,7 +142,7 @@ def test_the_bound_counts_in_the_gpus_that_all_replicas_consist_of() -> None:
     assert _nearly((6 + 1) / 6.0, plan)
 
 
-def test_the_bound_counts_only_from_where_hours_count() -> None:
+def test_the_floor_counts_only_from_where_hours_count() -> None:
     plan = _plan(_fleet(_pair()), _steady(12.0, 900.0), 900.0, count_from_s=300.0)
     assert _nearly(4.0 / 6.0, plan)
     assert len(plan.pools[PoolId("p")].replicas) == 90
@@ -170,6 +171,7 @@ def test_a_margin_changes_the_schedule_only() -> None:
     assert more.pools[PoolId("p")].replicas.max() == 4
     assert more.first_size == plain.first_size
     assert more.gpu_hours_bound == plain.gpu_hours_bound
+    assert more.gpu_hours_floor == plain.gpu_hours_floor
     assert more.at_margin(1.0).orders()[PoolId("p")].tolist() == [3] * 60
 
 

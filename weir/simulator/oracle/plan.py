@@ -11,10 +11,10 @@ from weir.domain.fleet import Fleet
 from weir.domain.ids import PoolId
 from weir.domain.profile import EngineProfile
 from weir.simulator.homes import homes_of
-from weir.simulator.oracle.bound import gpu_hours_bound
 from weir.simulator.oracle.curves import Bins
 from weir.simulator.oracle.demand import home_needs
 from weir.simulator.oracle.fitting import fitted
+from weir.simulator.oracle.floor import gpu_hours_floor
 from weir.simulator.oracle.offered import Offered
 from weir.simulator.oracle.schedule import PoolPlan, plan_pool
 
@@ -28,8 +28,10 @@ COVER = 0.995
 class OraclePlan:
     """`pools` is the schedule from `bins.start_s` on, for `margin` times `need`.
 
-    `gpu_hours_bound` holds for every policy, over the counted window; it does not depend on the
-    margin. `first_size` is what every policy begins with.
+    Both limits are over the counted window and do not depend on the margin. `gpu_hours_bound`
+    is the least that covers the demand of every pool with classes at home and work done as it
+    comes; `gpu_hours_floor` holds wherever requests go and however long they may wait.
+    `first_size` is what every policy begins with.
     """
 
     fleet: Fleet
@@ -39,6 +41,7 @@ class OraclePlan:
     pools: Mapping[PoolId, PoolPlan]
     first_size: Mapping[PoolId, int]
     gpu_hours_bound: float
+    gpu_hours_floor: float
 
     def at_margin(self, margin: float) -> "OraclePlan":
         """The same with the schedule of another margin."""
@@ -48,7 +51,7 @@ class OraclePlan:
             self.need,
             margin,
             first_size=self.first_size,
-            bound=self.gpu_hours_bound,
+            limits=(self.gpu_hours_bound, self.gpu_hours_floor),
         )
 
     def orders(self, lead_s: float | None = None) -> dict[PoolId, NDArray[np.int64]]:
@@ -80,7 +83,7 @@ def oracle_of(
     """Plan for requests that arrive from `start_s` to `end_s`, with the true `profiles`.
 
     `besides` come too, but nobody could serve them in time: they are work for the schedule, as
-    they take capacity from others, and none for the bound, as a policy might put them last.
+    they take capacity from others, and none for the limits, as a policy might put them last.
     GPU-hours count from `count_from_s` on. Raises `FleetError` if a class has no home and
     `ValueError` if the times are out of order.
     """
@@ -93,8 +96,11 @@ def oracle_of(
     homes = homes_of(fleet, fleet.models[0].name)
     coming = offered if besides is None else offered.plus(besides)
     need = home_needs(fleet, homes, profiles, coming, whole)
-    bound = gpu_hours_bound(fleet, profiles, offered, counted, cover=COVER)
-    plan = _planned(fleet, whole, need, 1.0, first_size=None, bound=bound)
+    least = _plans(fleet, counted, home_needs(fleet, homes, profiles, offered, counted), 1.0)
+    bound = sum(plan.gpu_hours_bound for plan in least.values())
+    floor = gpu_hours_floor(fleet, profiles, offered, counted, cover=COVER)
+    limits = (bound, min(floor, bound))
+    plan = _planned(fleet, whole, need, 1.0, first_size=None, limits=limits)
     return plan if margin == 1.0 else plan.at_margin(margin)
 
 
@@ -119,9 +125,29 @@ def _planned(
     margin: float,
     *,
     first_size: Mapping[PoolId, int] | None,
-    bound: float,
+    limits: tuple[float, float],
 ) -> OraclePlan:
-    pools = {
+    pools = _plans(fleet, bins, need, margin)
+    if first_size is None:
+        first_size = fitted(
+            fleet, {id: int(plan.orders()[0]) for id, plan in pools.items() if bins.count}
+        )
+    return OraclePlan(
+        fleet=fleet,
+        bins=bins,
+        margin=margin,
+        need=need,
+        pools=pools,
+        first_size=first_size,
+        gpu_hours_bound=limits[0],
+        gpu_hours_floor=limits[1],
+    )
+
+
+def _plans(
+    fleet: Fleet, bins: Bins, need: Mapping[PoolId, NDArray[np.float64]], margin: float
+) -> dict[PoolId, PoolPlan]:
+    return {
         pool.id: plan_pool(
             need[pool.id],
             bin_s=bins.bin_s,
@@ -134,16 +160,3 @@ def _planned(
         )
         for pool in fleet.pools
     }
-    if first_size is None:
-        first_size = fitted(
-            fleet, {id: int(plan.orders()[0]) for id, plan in pools.items() if bins.count}
-        )
-    return OraclePlan(
-        fleet=fleet,
-        bins=bins,
-        margin=margin,
-        need=need,
-        pools=pools,
-        first_size=first_size,
-        gpu_hours_bound=bound,
-    )

@@ -27,13 +27,13 @@ from weir.simulator.oracle.curves import Bins, done_by
 from weir.simulator.oracle.offered import Offered
 from weir.simulator.oracle.work import Work, work_of
 
-__all__ = ["gpu_hours_bound"]
+__all__ = ["gpu_hours_floor"]
 
 _Floats = NDArray[np.float64]
 _Group = tuple[PoolSpec, ...]
 
 
-def gpu_hours_bound(
+def gpu_hours_floor(
     fleet: Fleet,
     profiles: Mapping[PoolId, EngineProfile],
     offered: Offered,
@@ -46,7 +46,7 @@ def gpu_hours_bound(
     others = (pool for pool in fleet.pools if pool.model != model)
     idle_gpus = sum(pool.min_replicas * pool.gpus_per_replica for pool in others)
     return idle_gpus * bins.count * bins.bin_s / 3600.0 + sum(
-        _group_bound(group, fleet.classes, profiles, offered, bins, cover)
+        _group_floor(group, fleet.classes, profiles, offered, bins, cover)
         for group in _groups([pool for pool in fleet.pools if pool.model == model])
     )
 
@@ -58,7 +58,7 @@ def _groups(pools: Sequence[PoolSpec]) -> Iterator[_Group]:
             yield group
 
 
-def _group_bound(
+def _group_floor(
     group: _Group,
     classes: Sequence[RequestClass],
     profiles: Mapping[PoolId, EngineProfile],
