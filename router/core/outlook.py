@@ -1,0 +1,168 @@
+"""What is to be expected of a pool's engines: their profile times what is seen of their pace."""
+
+from collections.abc import Callable
+from math import inf
+
+from router.core.fading import FadingQuotient
+from router.core.pace import Pace
+from router.core.predictor import Predictor
+from router.core.workers import Rank, Worker
+from weir.domain.fleet import PoolSpec, Role
+
+__all__ = ["Outlook"]
+
+_TYPICAL_OSL_TOKENS = 256
+_MORE = 16
+"""One in this many on a decode worker may be more than it can run, as long as so many are still
+in prefill elsewhere: until they come others have ended."""
+_DECODE_MARGIN, _AGG_MARGIN = 0.97, 0.875
+"""Room ends this far below the ITL target: what is predicted is a mean, and requests differ, the
+more so where prompts come between."""
+_LEAST_SHARE = 4
+"""An aggregated worker may always take one in this many of the sequences its engine can run:
+how much prompts will slow its iterations is not known well enough for less."""
+_PACE_MEMORY = 128.0
+_PRIOR_TOKENS = 1024.0
+
+
+class Outlook:
+    """Predictions, ranks and room for workers of one pool; it knows none but those it is asked for.
+
+    `rank` is that of a worker by its load at this moment.
+    """
+
+    def __init__(self, spec: PoolSpec) -> None:
+        self.spec = spec
+        self.decodes = spec.role is not Role.PREFILL
+        self.mixes = spec.role is Role.AGG
+        self.pace = 1.0
+        self.predictor = Predictor(spec.profile)
+        self.transfer_s = self.predictor.transfer_s
+        self.rank: Callable[[Worker], Rank] = {
+            Role.PREFILL: self._prefill_rank,
+            Role.DECODE: self._decode_rank,
+            Role.AGG: self._agg_rank,
+        }[spec.role]
+        self._margin = _AGG_MARGIN if self.mixes else _DECODE_MARGIN
+        self._observed = Pace(_PACE_MEMORY)
+        self._prompt_share = FadingQuotient()
+        self._prompt_s_per_token = 0.0
+
+    # --- rank --------------------------------------------------------------------------
+
+    def _prefill_rank(self, worker: Worker) -> Rank:
+        return worker.pace * worker.queued_tokens, worker.in_flight, worker.served, 0
+
+    def _decode_rank(self, worker: Worker) -> Rank:
+        in_flight, kv_tokens = worker.in_flight, worker.kv_tokens
+        load = worker.pace * self._iteration_length(worker) if in_flight else 0.0
+        return load, kv_tokens, in_flight, worker.served
+
+    def _agg_rank(self, worker: Worker) -> Rank:
+        load = 0.0
+        if worker.in_flight:
+            length = _TYPICAL_OSL_TOKENS * self._iteration_length(worker)
+            length += worker.queued_tokens / self.predictor.prefill_rate
+            load = worker.pace * length
+        return load, worker.kv_tokens, worker.in_flight, worker.served
+
+    def _iteration_length(self, worker: Worker) -> float:
+        """Seconds, infinite where the engine has all the sequences that it can run."""
+        predictor, sequences = self.predictor, worker.in_flight
+        most = predictor.max_sequences
+        if sequences >= most and sequences - self._others_end(worker) >= most:
+            return inf
+        return (
+            predictor.no_sequence_s
+            + predictor.per_sequence_s * sequences
+            + predictor.per_kv_token_s * worker.kv_tokens
+        )
+
+    # --- prediction --------------------------------------------------------------------
+
+    def prefill_s(self, worker: Worker, isl_tokens: int) -> float:
+        """Seconds until the first token of a prompt that joins `worker`'s queue now."""
+        decode_s = worker.ideal.step_s if self.mixes else 0.0
+        return worker.pace * self.prompts_s(worker.queued_tokens + isl_tokens, decode_s)
+
+    def prompts_s(self, tokens: int, decode_s: float) -> float:
+        """At pace 1, where every iteration takes `decode_s` for those that decode."""
+        prefill_s = self.predictor.prefill_s(tokens)
+        if not decode_s:
+            return prefill_s
+        iterations = -(-tokens // self.predictor.batch_tokens)
+        return prefill_s + iterations * decode_s
+
+    def itl_s(self, worker: Worker, kv_tokens: int) -> float:
+        """Seconds per output token once a sequence of `kv_tokens` has joined `worker`."""
+        return worker.pace * self._itl_s(worker.in_flight + 1, worker.kv_tokens + kv_tokens)
+
+    def _itl_s(self, sequences: int, kv_tokens: int) -> float:
+        """At pace 1, in a steady state: each that ends is followed by one with a prompt."""
+        decode_s = self.predictor.decode_s(sequences, kv_tokens)
+        return decode_s + self._prompt_s_per_token * sequences
+
+    # --- pace --------------------------------------------------------------------------
+
+    def prompt_s(self, isl_tokens: int) -> float:
+        """Seconds that an engine as its profile spends on a prompt; a decode pool has none."""
+        return 0.0 if self.spec.role is Role.DECODE else self.predictor.prefill_s(isl_tokens)
+
+    def observe(self, worker: Worker, ratio: float, weight: float) -> None:
+        """A worker took `ratio` times as long for something as its profile says."""
+        worker.observed.observe(ratio, weight, self.pace)
+        self._observed.observe(ratio, weight, 1.0)
+        self.pace = self._observed.given(1.0)
+        worker.pace = worker.observed.given(self.pace)
+
+    def served(self, isl_tokens: int, osl_tokens: int) -> None:
+        """A leg has ended well: so much prefill comes with so much output."""
+        if self.mixes:
+            self._prompt_share.add(self.prompt_s(isl_tokens), osl_tokens)
+            self._prompt_s_per_token = self._prompt_share.mean(0.0, _PRIOR_TOKENS)
+
+    def fade(self, keep: float) -> None:
+        """Let what was seen of the pool so far count only this much (0..1)."""
+        self._observed.fade(keep)
+        self.pace = self._observed.given(1.0)
+
+    # --- room --------------------------------------------------------------------------
+
+    def has_prefill_room(self, worker: Worker, isl_tokens: int) -> bool:
+        """Less than keeps the engine's batches full is queued there.
+
+        A batch is running and one must be complete when it ends, before word of what it
+        finished has come back; of the first prompt up to all may be done already. More would
+        only queue at the engine, from where it cannot move to a worker that appears later.
+        """
+        return worker.queued_tokens < 2 * self.predictor.batch_tokens + isl_tokens
+
+    def has_decode_room(self, worker: Worker, kv_tokens: int, itl_s: float = inf) -> bool:
+        """Fewer are there than the engine can run, and run within `itl_s`.
+
+        An idle worker has room for anybody.
+        """
+        if not worker.in_flight:
+            return True
+        sequences = worker.in_flight - self._others_end(worker)
+        if sequences >= self.predictor.max_sequences or not self.holds(worker, kv_tokens):
+            return False
+        return itl_s == inf or self._keeps(worker, sequences + 1, kv_tokens, itl_s)
+
+    def _others_end(self, worker: Worker) -> int:
+        """How many of those there will have ended when those still in prefill elsewhere come."""
+        return min(worker.coming, max(1, worker.in_flight // _MORE)) if worker.coming else 0
+
+    def holds(self, worker: Worker, kv_tokens: int) -> bool:
+        """Whether it has KV space for so much more."""
+        held_tokens = worker.kv_tokens
+        return not held_tokens or held_tokens + kv_tokens <= self.predictor.most_kv_tokens
+
+    def _keeps(self, worker: Worker, sequences: int, kv_tokens: int, itl_s: float) -> bool:
+        """Whether ITL is kept with so many, or would not be kept by one alone either."""
+        limit_s = self._margin * itl_s / worker.pace
+        if self._itl_s(sequences, worker.kv_tokens + kv_tokens) <= limit_s:
+            return True
+        if self.mixes and sequences * _LEAST_SHARE <= self.predictor.max_sequences:
+            return True
+        return self._itl_s(1, kv_tokens) > limit_s
