@@ -44,11 +44,11 @@ class Pool(Outlook):
     # --- members -----------------------------------------------------------------------
 
     def apply(self, members: PoolMembers) -> bool:
-        """Replace the membership; False if `members` is not newer than what is known.
+        """Replace the membership; False if `members` has the version that is known.
 
         A worker that stays (same id and address) keeps its load; any other starts at zero.
         """
-        if members.version <= self.version:
+        if members.version == self.version:
             return False
         self.version = members.version
         self.workers = {w.id: self._kept(w) or self._new(w) for w in members.workers}

@@ -77,7 +77,7 @@ class ModelPools:
 
 
 class Pools:
-    """Membership and plan as last heard. Whatever is older than what is known is ignored."""
+    """Membership and plan as last told; `News` knows what is old."""
 
     def __init__(self, models: Sequence[Model], specs: Sequence[PoolSpec]) -> None:
         self._pools = {spec.id: Pool(spec) for spec in specs}
@@ -126,7 +126,7 @@ class Pools:
         return pools
 
     def apply_members(self, members: PoolMembers) -> bool:
-        """Take a pool's newer membership; False if it is old news or of an unknown pool."""
+        """Take a pool's membership; False if it is known or of an unknown pool."""
         pool = self._pools.get(members.pool_id)
         if pool is None or not pool.apply(members):
             return False
@@ -134,9 +134,9 @@ class Pools:
         return True
 
     def apply_plan(self, plan: RoutingPlan) -> bool:
-        """Take a newer plan; False if its (term, version) is not above the known one's."""
+        """Take a plan; False if it is known."""
         known = self.plan
-        if known is not None and (plan.term, plan.version) <= (known.term, known.version):
+        if known is not None and (plan.term, plan.version) == (known.term, known.version):
             return False
         self.plan = plan
         self._forget_shares()
