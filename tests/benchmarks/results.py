@@ -78,7 +78,8 @@ def table(case: Case, summaries: Mapping[str, Mapping[str, Any]]) -> Iterator[st
     yield ""
     yield (
         f"{any_summary['requests']:,} requests, {any_summary['infeasible']:,} of them infeasible; "
-        f"the oracle's bound is {any_summary['gpu_hours_bound']:.1f} GPU-hours."
+        f"the oracle's bound is {any_summary['gpu_hours_bound']:.1f} GPU-hours, the floor "
+        f"{any_summary['gpu_hours_floor']:.1f}."
     )
     yield ""
     yield (
