@@ -62,5 +62,6 @@ def scale(world: "World", scaler: Scaler, deployments: Deployments, observer: Ob
         for pool_id, wish in wishes.items():
             deployments.want(pool_id, wish.replicas, wish.reason)
 
-    lead_in_s = world.scenario.start_s - world.now_s
-    world.every(scaler.interval_s, look, first_s=lead_in_s + scaler.interval_s)
+    start_s = world.scenario.start_s
+    world.events.at(start_s, lambda _: observer.look(deployments.wanted))
+    world.every(scaler.interval_s, look, first_s=start_s - world.now_s + scaler.interval_s)

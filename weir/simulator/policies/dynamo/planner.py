@@ -84,7 +84,8 @@ class SlaPlanner:
         )
         if wanted < self._least:
             return Wish(self._least, "the long loop's least")
-        return Wish(wanted, "every engine's estimate above the SLA, or below with one less")
+        above = wanted > pool.wanted
+        return Wish(wanted, "every engine above its SLA" if above else "in time with one less")
 
     def _count(self, pool: PoolSeen, now_s: float) -> None:
         """Close the window every 180 s."""
