@@ -2,7 +2,8 @@
 
 A leader looks at the store again and again. If a later one has begun it yields for good;
 somebody has started that one, so this one does not take the lead back. If the store cannot be
-asked it goes on answering, but is not `sure`, and nobody grows.
+asked it goes on answering, but is not `sure`, and nobody grows. If the store has lost the term, a
+later one may have been lost with it: this one begins again, with a new term and an empty ledger.
 """
 
 import logging
@@ -72,13 +73,16 @@ class Leadership:
             return
         asked_at_s = self._clock.wall_s()
         if self._own_term:
-            newest = await self._terms.confirm(self._own_term)
+            newest = await self._terms.newest()
             if newest > self._own_term:
                 self._deposed = True
                 planner.yield_to(f"a later GlobalPlanner has taken term {newest}")
                 return
+            if newest < self._own_term and planner.term:
+                planner.yield_to(f"the store has lost term {self._own_term}, it says {newest}")
         if planner.term == 0:
-            self._own_term = await self._terms.take(above=planner.seen_term)
+            above = max(planner.seen_term, self._own_term)
+            self._own_term = await self._terms.take(above=above)
             planner.lead(self._own_term)
         self._confirmed_at_s = asked_at_s
 

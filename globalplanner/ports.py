@@ -15,8 +15,12 @@ class TermStore(Protocol):
         """Whether the store can be asked now."""
         ...
 
-    async def confirm(self, term: int) -> int:
-        """The newest term there is; if the store has lost `term`, it is written again."""
+    async def newest(self) -> int:
+        """The newest term there is, 0 if none is stored.
+
+        What this process has written without hearing so is not somebody else's term: then it
+        is the one that `take` returned last.
+        """
         ...
 
     async def take(self, *, above: int = 0) -> int:

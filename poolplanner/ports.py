@@ -8,11 +8,22 @@ from weir.domain.errors import WeirError
 from weir.domain.ids import WorkerId
 from weir.domain.planning import Grant, PoolMembers, PoolReport
 
-__all__ = ["Actuator", "GrantSource", "MembersStore", "RefusedError"]
+__all__ = ["Actuator", "GrantSource", "MembersStore", "RefusedError", "StaleReportError"]
 
 
 class RefusedError(WeirError):
     """The other side has understood and does not do it; nothing has happened."""
+
+
+class StaleReportError(WeirError):
+    """A newer report of the pool has been taken in before this one, which changed nothing.
+
+    Of a planner that counts on from below, because the time of day has been set back.
+    """
+
+    def __init__(self, *, sequence: int, newest: int) -> None:
+        super().__init__(f"report {sequence} is not newer than {newest}; counting on from there")
+        self.newest = newest
 
 
 class Actuator(Protocol):
@@ -30,7 +41,10 @@ class Actuator(Protocol):
 
 
 class GrantSource(Protocol):
-    """The GlobalPlanner. Raises `UnavailableError` if it does not answer or does not lead."""
+    """The GlobalPlanner. Raises `UnavailableError` if it does not answer or does not lead.
+
+    `StaleReportError` if it knows a newer report.
+    """
 
     async def report(self, report: PoolReport) -> Grant | None:
         """Hand in a report; the answer is the newest grant, None if there is none yet."""

@@ -13,7 +13,13 @@ from poolplanner.core.pace import Pace, Steps
 from poolplanner.core.replicas import Replica, state_of
 from poolplanner.core.report import Reporter
 from poolplanner.metrics import Metrics
-from poolplanner.ports import Actuator, GrantSource, MembersStore, RefusedError
+from poolplanner.ports import (
+    Actuator,
+    GrantSource,
+    MembersStore,
+    RefusedError,
+    StaleReportError,
+)
 from poolplanner.troubles import Troubles
 from weir.domain.errors import UnavailableError, WeirError
 from weir.domain.ids import WorkerId
@@ -74,6 +80,7 @@ class PoolPlanner:
         self._acts = acts
         self._replicas: Sequence[Replica] | None = None
         self._answered_at_s: float | None = None
+        self._report_again = False
         self._troubles = Troubles(metrics)
         self._announcer = Announcer(
             self._pool,
@@ -109,10 +116,13 @@ class PoolPlanner:
             took_s = self._clock.wall_s() - began_s
             self._metrics.ticked(took_s)
             pause_s = self._clock.wall_span_s(self._schedule.interval_s) - took_s
+            if self._report_again:
+                pause_s = 0.0
             await stop.sleep(max(_SHORTEST_PAUSE_S, pause_s))
 
     async def tick(self) -> None:
         """One round. Errors of the outside are counted and logged, not raised."""
+        self._report_again = False
         replicas = await self._list()
         if replicas is None:
             if self._replicas is not None:
@@ -140,7 +150,10 @@ class PoolPlanner:
             self._pace.announced(self._clock.wall_s())
 
     async def _report(self, replicas: Sequence[Replica]) -> None:
-        """Hand in a report and take over the grant that answers it."""
+        """Hand in a report and take over the grant that answers it.
+
+        A new leader waits for the pool to say that it acts on its grant, so that is said at once.
+        """
         self._sequence += 1
         sent_at_s = self._clock.wall_s()
         report = self._reporter.report(
@@ -153,6 +166,11 @@ class PoolPlanner:
         self._metrics.reported(report)
         try:
             grant = await self._planner.report(report)
+        except StaleReportError as error:
+            self._troubles.failed("global_planner", error)
+            self._sequence = max(self._sequence, error.newest)
+            self._report_again = True
+            return
         except WeirError as error:
             self._troubles.failed("global_planner", error)
             return
@@ -160,6 +178,8 @@ class PoolPlanner:
         self._answered_at_s = self._clock.wall_s()
         if grant is not None:
             self._take(grant, sent_at_s)
+            acts_on = self._pace.grant
+            self._report_again = acts_on is not None and acts_on.term != report.acted_term
 
     def _take(self, grant: Grant, sent_at_s: float) -> None:
         before = self._pace.grant

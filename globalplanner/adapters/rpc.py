@@ -24,16 +24,18 @@ class Servicer(planner_pb2_grpc.GlobalPlannerServicer):
         self, request: planner_pb2.ReportRequest, context: _Context
     ) -> planner_pb2.ReportResponse:
         try:
-            grant = self._planner.report(codec.decode_report(request))
+            report = codec.decode_report(request)
+            grant = self._planner.report(report)
         except ValueError as error:
             await context.abort(grpc.StatusCode.INVALID_ARGUMENT, str(error))
         except UnknownPoolError as error:
             await context.abort(grpc.StatusCode.NOT_FOUND, str(error))
         except UnavailableError as error:
             await context.abort(grpc.StatusCode.UNAVAILABLE, str(error))
-        if grant is None:
-            return planner_pb2.ReportResponse()
-        return planner_pb2.ReportResponse(grant=codec.encode_grant(grant))
+        return planner_pb2.ReportResponse(
+            grant=codec.encode_grant(grant) if grant is not None else None,
+            newest_sequence=self._planner.newest_sequence(report.pool_id),
+        )
 
     async def Status(
         self, request: planner_pb2.StatusRequest, context: object

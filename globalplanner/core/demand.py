@@ -8,7 +8,7 @@ from weir.domain.fleet import RequestClass, Role
 from weir.domain.ids import ClassName, ModelName, PoolId
 from weir.sizing.value import Goodput, Stream, Supply
 
-__all__ = ["backlog_replicas", "goodput_of", "streams_of"]
+__all__ = ["backlog_replicas", "goodput_of", "streams_of", "supplies_of"]
 
 _NO_LIMIT: Mapping[PoolId, float] = {}
 
@@ -25,7 +25,18 @@ def goodput_of(
     `most_backlog`: of a pool's queued work only what keeps this many replicas busy counts.
     """
     streams = streams_of(snapshot)
-    supplies = [
+    supplies = supplies_of(snapshot, streams, rules, most_backlog)
+    return Goodput(streams, supplies, utilization=rules.utilization)
+
+
+def supplies_of(
+    snapshot: Snapshot,
+    streams: Sequence[Stream],
+    rules: Rules,
+    most_backlog: Mapping[PoolId, float] = _NO_LIMIT,
+) -> list[Supply]:
+    """What each pool can do, by pool id."""
+    return [
         Supply(
             pool_id=view.spec.id,
             role=view.spec.role,
@@ -38,7 +49,6 @@ def goodput_of(
         )
         for view in sorted(snapshot.pools, key=lambda view: view.spec.id)
     ]
-    return Goodput(streams, supplies, utilization=rules.utilization)
 
 
 def backlog_replicas(view: PoolView, rules: Rules) -> float:

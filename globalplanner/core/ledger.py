@@ -7,7 +7,9 @@ Invariants, for the budget, each GPU class and each node group:
   sum of GPUs running never exceeds a limit by what this ledger grants: GPUs move by release,
   confirmation, grant. A grant's expiry forbids starts, it never frees GPUs.
 * B1 over terms: a pool that has not said it acts on a grant of this term may act on one of an
-  earlier leader, so it counts with its maximum. (Not in the first term: there is no earlier one.)
+  earlier leader, so it counts with its maximum. One that acts on a grant which this leader never
+  gave, though of its term, has it from another leader: the store has lost that term and has
+  given its number away again.
 * A leader that cannot tell whether it still leads (`growing` False) lets nobody grow, and a pool
   that acts on none of its grants gets none: a later leader may have given those GPUs away.
 * B2 While a limit is exceeded (lowered budget, manual edit) no pool under it grows; shrinking
@@ -41,7 +43,7 @@ class Receipt:
 
 
 class Ledger:
-    """`term` numbers this leader, 1 is the first there has been; `valid_s` is wall time.
+    """`term` numbers this leader; `valid_s` is wall time.
 
     Raises `InfeasibleFloorsError` if the floors do not fit.
     """
@@ -77,7 +79,8 @@ class Ledger:
         `growing` False: nobody gets more than they have.
 
         Raises `UnknownPoolError`; `ValueError` for a report that cannot be true;
-        `StaleTermError` if the pool acts on a grant of a later leader.
+        `StaleTermError` if the pool acts on a grant of a later leader, or of another one that
+        has the same term.
         """
         account = self.accounts.get(report.pool_id)
         if account is None:
@@ -88,7 +91,7 @@ class Ledger:
         changed = account.report is None or account.held != report.state.held
         first = account.report is None
         account.report, account.reported_at_s = report, wall_s
-        account.settled = self.term == 1 or report.acted_term == self.term
+        account.settled = report.acted_term == self.term
         if report.acted_term == self.term:
             account.acknowledge(report.acted_epoch)
         if first:
@@ -137,10 +140,7 @@ class Ledger:
                 raise ValueError(f"{name} names {replicas} replicas, more than {_MOST_REPLICAS}")
         newest_epoch = account.newest.epoch if account.newest is not None else 0
         if report.acted_term == self.term and report.acted_epoch > newest_epoch:
-            raise ValueError(
-                f"acted_epoch {report.acted_epoch} was never granted to {report.pool_id}, "
-                f"the newest is {newest_epoch}"
-            )
+            raise StaleTermError(term=self.term, seen_term=report.acted_term)
 
     def _adopt(self, account: Account, report: PoolReport) -> None:
         """Begin with what the pool has: a grant of this term that changes nothing."""

@@ -3,6 +3,7 @@
 import grpc
 
 from poolplanner.adapters.rpc import failure
+from poolplanner.ports import StaleReportError
 from weir import codec
 from weir.api.v1 import planner_pb2_grpc
 from weir.domain.errors import UnavailableError
@@ -25,6 +26,8 @@ class GlobalPlannerClient:
             answer = await self._stub.Report(codec.encode_report(report), timeout=self._timeout_s)
         except grpc.aio.AioRpcError as error:
             raise failure(what, self._target, error) from None
+        if answer.newest_sequence > report.sequence:
+            raise StaleReportError(sequence=report.sequence, newest=answer.newest_sequence)
         try:
             return codec.decode_grant(answer.grant) if answer.HasField("grant") else None
         except ValueError as error:

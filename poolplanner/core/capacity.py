@@ -107,16 +107,21 @@ def _queued_decode_s(
     shapes: Mapping[ClassName, ClassShape],
     ready: int,
 ) -> float | None:
-    """Engines know what waits; without them the routers' count of sequences has to do."""
-    engines = observation.engines
+    """Engines know what waits there; without them the routers' count of sequences has to do.
+
+    What waits at the routers comes on top: they give an engine no more than it can run.
+    """
+    engines, held = observation.engines, 0.0
+    if table.spec.role is Role.DECODE:
+        held = _held_sequences(observation, shapes)
     if engines is not None:
         sequences, waiting, workers = (
-            engines.running + engines.waiting,
-            engines.waiting,
+            engines.running + engines.waiting + held,
+            engines.waiting + held,
             engines.workers,
         )
     elif observation.in_flight is not None:
-        sequences, waiting, workers = observation.in_flight, 0, ready
+        sequences, waiting, workers = observation.in_flight + held, held, ready
     else:
         return None
     if sequences == 0:
@@ -126,6 +131,15 @@ def _queued_decode_s(
         return None
     request_s, batch = work
     return max(0.0, waiting, sequences - workers * batch) * request_s
+
+
+def _held_sequences(observation: Observation, shapes: Mapping[ClassName, ClassShape]) -> float:
+    """Sequences whose prompts the routers count as queued for this pool."""
+    share = sum(shape.share for shape in shapes.values())
+    if not observation.queued_tokens or share <= 0.0:
+        return 0.0
+    isl_tokens = sum(shape.share * shape.isl_tokens for shape in shapes.values()) / share
+    return observation.queued_tokens / max(1.0, isl_tokens)
 
 
 def _step(tokens: float) -> int:

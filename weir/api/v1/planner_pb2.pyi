@@ -86,10 +86,12 @@ class Grant(_message.Message):
     def __init__(self, pool_id: _Optional[str] = ..., term: _Optional[int] = ..., epoch: _Optional[int] = ..., replicas: _Optional[int] = ..., valid_s: _Optional[float] = ..., reason: _Optional[str] = ...) -> None: ...
 
 class ReportResponse(_message.Message):
-    __slots__ = ("grant",)
+    __slots__ = ("grant", "newest_sequence")
     GRANT_FIELD_NUMBER: _ClassVar[int]
+    NEWEST_SEQUENCE_FIELD_NUMBER: _ClassVar[int]
     grant: Grant
-    def __init__(self, grant: _Optional[_Union[Grant, _Mapping]] = ...) -> None: ...
+    newest_sequence: int
+    def __init__(self, grant: _Optional[_Union[Grant, _Mapping]] = ..., newest_sequence: _Optional[int] = ...) -> None: ...
 
 class RoutingPlan(_message.Message):
     __slots__ = ("term", "version", "classes")

@@ -23,6 +23,7 @@ class TwoLeaders:
             hidden = stage.rng.random() < 0.7
             if hidden:
                 weather.cut_off(first.process.name, store.name)
+            second.process.crash()
             second.process.start()
             stage.note("two lead", first=first.process.name, cut_off=hidden)
 
@@ -36,12 +37,13 @@ class TwoLeaders:
             return heal
 
         def leave_one(_: object) -> None:
-            """Others may have started both again."""
-            newest = roles.leader() or pair[0]
+            """Others may have started both again, or ended the one that led."""
+            newest = roles.leader()
             for role in pair:
                 if role is not newest:
                     role.process.crash()
-            newest.process.start()
+            if newest is None:
+                pair[0].process.start()
 
         stage.episodes(20.0, (5.0, 40.0), begin)
         stage.world.events.at(stage.calm_s, leave_one)

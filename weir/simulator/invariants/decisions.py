@@ -119,8 +119,11 @@ class DecisionRule:
         stale_s = self._world.planner_settings.telemetry_stale_s
         silent_s = stale_s * (1.0 + _CLOCK_ERROR)
         forgotten_s = _REMEMBERED * stale_s * (1.0 - _CLOCK_ERROR)
-        ages = [now_s - at_s for at_s in role.heard_s.values()]
-        silent = [age_s for age_s in ages if silent_s < age_s < forgotten_s]
+        ages = [now_s - at_s for at_s in role.heard.any_s.values()]
+        silent = any(
+            now_s - role.heard.any_s[id] > silent_s and now_s - at_s < forgotten_s
+            for id, at_s in role.heard.newer_s.items()
+        )
         if silent or not ages or min(ages) > silent_s:
             for change in fewer:
                 self._found(change, f"routers were heard {_ages(ages)} s ago")
@@ -137,7 +140,7 @@ class DecisionRule:
         role = roles.pool_planner(account.spec.id) if roles is not None else None
         if role is None or not role.process.alive:
             return None
-        return self._world.now_s - max(role.heard_s.values(), default=role.began_s)
+        return self._world.now_s - max(role.heard.any_s.values(), default=role.began_s)
 
     def _found(self, change: Change, why: str) -> None:
         self._log.found(

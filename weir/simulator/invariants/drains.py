@@ -6,6 +6,8 @@ draining for as long as routers need to hear of it, and no router chooses one th
 be draining.
 """
 
+from collections.abc import Mapping
+from math import inf
 from typing import TYPE_CHECKING
 
 from router.core.request import Route
@@ -31,20 +33,20 @@ class DrainRule:
         self._world = world
         self._log = log
         self._settle_s = settle_s * (1.0 - _CLOCK_ERROR)
-        self._versions: dict[PoolId, int] = {}
+        self._newest: dict[PoolId, tuple[int, int]] = {}
         self._draining_since_s: dict[PoolId, dict[WorkerId, float | None]] = {}
         """Of replicas that routers may know, by pool; None: they may use it."""
         world.cluster.on_remove.append(self._removed)
 
-    def announced(self, members: PoolMembers) -> None:
-        """The store has been given a pool's members."""
+    def announced(self, members: PoolMembers, life: int) -> None:
+        """The store has been given a pool's members, by this life of its planner."""
         pool_id, now_s = members.pool_id, self._world.now_s
-        if members.version <= self._versions.get(pool_id, -1):
+        if (life, members.version) <= self._newest.get(pool_id, (0, 0)):
             return
-        self._versions[pool_id] = members.version
+        self._newest[pool_id] = (life, members.version)
         before = self._draining_since_s.get(pool_id, {})
         self._draining_since_s[pool_id] = {
-            worker.id: (before.get(worker.id) or now_s) if worker.draining else None
+            worker.id: _since(before, worker.id, now_s) if worker.draining else None
             for worker in members.workers
         }
 
@@ -79,3 +81,11 @@ class DrainRule:
                 f"{replica.id} ends under {replica.in_flight} calls, {left_s:.3f} s before its "
                 "drain is over",
             )
+
+
+def _since(before: Mapping[WorkerId, float | None], worker_id: WorkerId, now_s: float) -> float:
+    """Since when a draining replica is known to be: one that was never announced, for ever."""
+    if worker_id not in before:
+        return -inf
+    since_s = before[worker_id]
+    return now_s if since_s is None else since_s

@@ -9,14 +9,14 @@ from globalplanner.parts import patience_of, rules_of
 from globalplanner.publisher import Publisher
 from globalplanner.service import SETTLE_WALL_S, GlobalPlanner
 from globalplanner.standing import Change
-from poolplanner.ports import RefusedError
+from poolplanner.ports import RefusedError, StaleReportError
 from weir.domain.errors import UnavailableError
 from weir.domain.fleet import Fleet
-from weir.domain.ids import RouterId
 from weir.domain.planning import Grant, PoolReport, RoutingPlan
 from weir.domain.telemetry import TrafficSample
 from weir.runtime.bus import StaleRevisionError
 from weir.simulator.process import Process
+from weir.simulator.roles.heard import Heard
 from weir.simulator.roles.keys import PLAN_KEY, TERM_KEY
 from weir.simulator.roles.plane import Plane
 from weir.simulator.roles.stop import VirtualStop
@@ -39,8 +39,7 @@ class GlobalPlannerRole:
         self.process = Process(name, begin=self._begin, forget=self._forget)
         self.on_decision: Callable[[GlobalPlannerRole, Sequence[Change]], None] = _nobody
         """Told what each decision has changed."""
-        self.heard_s: dict[RouterId, float] = {}
-        """When a sample of each router came last, in this life."""
+        self.heard = Heard()
         self.newest_term = 0
         """The highest that it has led with, in all of its lives."""
         self._noted = 0
@@ -50,13 +49,16 @@ class GlobalPlannerRole:
         plane.on_traffic.append((self.process, self._on_traffic))
 
     def report(self, report: PoolReport) -> Grant | None:
-        """As the gRPC servicer has it."""
+        """As the gRPC servicer and its client have it."""
         if self.planner is None:
             raise UnavailableError(f"{self.process.name} is not there")
         try:
             grant = self.planner.report(report)
         except ValueError as error:
             raise RefusedError(str(error)) from None
+        newest = self.planner.newest_sequence(report.pool_id)
+        if newest > report.sequence:
+            raise StaleReportError(sequence=report.sequence, newest=newest)
         if self.planner.wake.is_set() and not self._woken:
             self._woken = True
             self._plane.world.events.after(SETTLE_WALL_S, self._wake, self.process.life)
@@ -86,7 +88,7 @@ class GlobalPlannerRole:
         stop = VirtualStop(events)
         self._woken = False
         self._noted = 0
-        self.heard_s = {}
+        self.heard = Heard()
         self._tasks = [
             Task(events, leadership.run(planner, stop)),
             Task(events, publisher.run(planner, stop)),
@@ -123,7 +125,7 @@ class GlobalPlannerRole:
 
     def _on_traffic(self, sample: TrafficSample) -> None:
         if self.planner is not None:
-            self.heard_s[sample.router_id] = self._plane.world.now_s
+            self.heard.note(sample, self._plane.world.now_s)
             self.planner.on_traffic(sample)
 
 
@@ -142,6 +144,8 @@ class _Terms:
         self._plane = plane
         self._role = role
         self._process = role.process
+        self._owner = f"{role.process.name}/{role.process.life}"
+        self._taken = 0
 
     @property
     def connected(self) -> bool:
@@ -150,21 +154,29 @@ class _Terms:
         pair = frozenset((self._process.name, store.name))
         return store.alive and pair not in self._plane.network.weather.cut
 
-    async def confirm(self, term: int) -> int:
-        newest, revision = await self._read()
-        if newest >= term:
-            return newest
-        await self._write(term, revision)
-        return term
+    async def newest(self) -> int:
+        newest, owner, _ = await self._read()
+        return self._taken if owner == self._owner else newest
 
     async def take(self, *, above: int = 0) -> int:
-        newest, revision = await self._read()
-        term = max(newest, above) + 1
-        await self._write(term, revision)
+        newest, _, revision = await self._read()
+        term = max(newest or self._plane.started_ms(), above) + 1
+        plane, taken = self._plane, (term, self._owner)
+        try:
+            await plane.network.ask(
+                self._process,
+                plane.store.process,
+                "term",
+                lambda: plane.store.update(TERM_KEY, taken, revision),
+                timeout_s=_TIMEOUT_S,
+            )
+        except StaleRevisionError:
+            raise UnavailableError("another GlobalPlanner has written the term first") from None
+        self._taken = term
         self._role.newest_term = max(self._role.newest_term, term)
         return term
 
-    async def _read(self) -> tuple[int, int]:
+    async def _read(self) -> tuple[int, str, int]:
         plane = self._plane
         found = await plane.network.ask(
             self._process,
@@ -173,20 +185,10 @@ class _Terms:
             lambda: plane.store.get(TERM_KEY),
             timeout_s=_TIMEOUT_S,
         )
-        return cast(tuple[int, int], found or (0, 0))
-
-    async def _write(self, term: int, revision: int) -> None:
-        plane = self._plane
-        try:
-            await plane.network.ask(
-                self._process,
-                plane.store.process,
-                "term",
-                lambda: plane.store.update(TERM_KEY, term, revision),
-                timeout_s=_TIMEOUT_S,
-            )
-        except StaleRevisionError:
-            raise UnavailableError("another GlobalPlanner has written the term first") from None
+        if found is None:
+            return 0, "", 0
+        (term, owner), revision = cast(tuple[tuple[int, str], int], found)
+        return term, owner, revision
 
 
 class _Plans:

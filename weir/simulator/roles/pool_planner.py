@@ -12,12 +12,13 @@ from poolplanner.ports import RefusedError
 from poolplanner.service import Origin, PoolPlanner
 from weir.domain.errors import UnavailableError
 from weir.domain.fleet import PoolSpec
-from weir.domain.ids import RouterId, WorkerId
+from weir.domain.ids import WorkerId
 from weir.domain.planning import Grant, PoolMembers, PoolReport
 from weir.domain.telemetry import ForwardPassSample, TrafficSample
 from weir.simulator.process import Process
 from weir.simulator.replica import Phase
 from weir.simulator.roles.global_planner import GlobalPlannerRole
+from weir.simulator.roles.heard import Heard
 from weir.simulator.roles.keys import members_key
 from weir.simulator.roles.plane import Plane
 from weir.simulator.roles.stop import VirtualStop
@@ -53,8 +54,7 @@ class PoolPlannerRole:
         self._find = find
         self.clock = plane.clock()
         self.began_s = 0.0
-        self.heard_s: dict[RouterId, float] = {}
-        """When a sample of each router came last, in this life."""
+        self.heard = Heard()
         self.expires_at_s = -inf
         """When the newest grant does, as its own clock tells it."""
         self._newest = (0, 0)
@@ -67,7 +67,7 @@ class PoolPlannerRole:
         loaded, events = plane.world.scenario.loaded, plane.world.events
         self.clock = plane.clock()
         self.began_s = plane.world.now_s
-        self.heard_s = {}
+        self.heard = Heard()
         self._newest, self.expires_at_s = (0, 0), -inf
         started_ms = plane.started_ms()
         self.reporter = reporter_of(spec, loaded, speed=1.0)
@@ -92,7 +92,7 @@ class PoolPlannerRole:
 
     def _on_traffic(self, sample: TrafficSample) -> None:
         if self.reporter is not None:
-            self.heard_s[sample.router_id] = self._plane.world.now_s
+            self.heard.note(sample, self._plane.world.now_s)
             self.reporter.telemetry.on_traffic(sample, self.clock.now_s())
 
     def _on_forward_pass(self, sample: ForwardPassSample) -> None:
@@ -216,10 +216,10 @@ class _Members:
         )
 
     async def put(self, members: PoolMembers) -> None:
-        plane = self._plane
+        plane, life = self._plane, self._process.life
 
         def put() -> None:
-            plane.world.invariants.drains.announced(members)
+            plane.world.invariants.drains.announced(members, life)
             plane.store.put(self._key, members)
 
         await plane.network.ask(
