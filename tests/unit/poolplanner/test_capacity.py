@@ -53,6 +53,14 @@ def test_decode_backlog_is_what_waits_over_the_full_rate() -> None:
     assert _backlog(Role.DECODE, seen) == pytest.approx(2.0, rel=0.06)
 
 
+def test_decode_backlog_counts_what_the_routers_hold_back() -> None:
+    # 16 prompts of 1,000 tokens wait at the routers; the engines are given all they can run.
+    seen = Observation(age_s=1.0, queued_tokens=16_000, engines=_engines(running=70))
+    assert _backlog(Role.DECODE, seen) == pytest.approx(2.0, rel=0.06)
+    seen = Observation(age_s=1.0, queued_tokens=16_000, in_flight=70)
+    assert _backlog(Role.DECODE, seen) == pytest.approx(2.0, rel=0.06)
+
+
 def test_decode_backlog_counts_what_runs_beyond_itl() -> None:
     # Two replicas hold 80 sequences within ITL.
     seen = Observation(age_s=1.0, engines=_engines(running=120))
