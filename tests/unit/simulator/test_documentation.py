@@ -55,7 +55,8 @@ def test_results_go_between_their_markers_and_leave_the_rest() -> None:
 
 def test_a_row_says_what_is_not_known() -> None:
     summary = {
-        "requests": 1000, "infeasible": 2, "gpu_hours_bound": 9.0, "gpu_hours_floor": 8.0, "attainment": None,
+        "requests": 1000, "infeasible": 2, "gpu_hours_bound": 9.0, "gpu_hours_floor": 8.0,
+        "attainment": None,
         "attainment_lowest": 0.5, "ttft_p99_s": 1.25, "itl_p99_s": None, "gpu_hours": 10.0,
         "ratio_to_oracle": 10 / 9, "scaling_steps": 3, "churn": None, "shed": 1234,
     }  # fmt: skip
