@@ -33,6 +33,8 @@ class Announcer:
         self._version = version
         self._refresh_s = refresh_s
         self._announcement: Announcement | None = None
+        self.succeeds: bool | None = None
+        """Whether members were stored before; None while that is not known."""
 
     async def announce(self, replicas: Sequence[Replica], draining: Collection[WorkerId]) -> bool:
         """Publish if something has changed or is due again; False if routers cannot be told."""
@@ -51,6 +53,7 @@ class Announcer:
     async def _begun(self) -> Announcement:
         if self._announcement is None:
             stored = await self._store.newest_version()
+            self.succeeds = stored > 0
             self._announcement = Announcement(
                 self._pool,
                 first_version=max(self._version, stored + 1),

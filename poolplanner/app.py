@@ -58,7 +58,7 @@ async def run(config: PoolPlannerConfig, loaded: LoadedFleet, clock: Clock, stop
             members=MembersBucket(bus, loaded.fleet.name, spec.id),
             clock=clock,
             metrics=metrics,
-            schedule=schedule_of(loaded.planner),
+            schedule=schedule_of(loaded.planner, unsettled_s=config.unsettled_s),
             origin=Origin(sequence=started_ms, version=started_ms),
             acts=acts,
         )

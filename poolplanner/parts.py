@@ -32,9 +32,10 @@ def pace_of(spec: PoolSpec, *, settle_s: float, unsettled_s: float) -> Pace:
     return Pace(max_replicas=spec.max_replicas, settle_s=settle_s, unsettled_s=unsettled_s)
 
 
-def schedule_of(settings: PlannerSettings) -> Schedule:
+def schedule_of(settings: PlannerSettings, *, unsettled_s: float) -> Schedule:
     return Schedule(
         interval_s=settings.interval_s,
         drain_s=settings.drain_s,
         silence_s=settings.grant_valid_s,
+        unsettled_s=unsettled_s,
     )

@@ -35,12 +35,16 @@ _SHORTEST_PAUSE_S = 0.01
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Schedule:
-    """`interval_s`, `drain_s`: model seconds. `silence_s`, `refresh_s`: wall seconds."""
+    """`interval_s`, `drain_s`: model seconds. The others: wall seconds.
+
+    `unsettled_s`: an order whose outcome is unknown may still have one for so long.
+    """
 
     interval_s: float
     drain_s: float
     silence_s: float
     refresh_s: float = 5.0
+    unsettled_s: float = 10.0
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -52,7 +56,12 @@ class Origin:
 
 
 class PoolPlanner:
-    """One pool. `acts` False: it reports and announces, but starts and stops nothing."""
+    """One pool. `acts` False: it reports and announces, but starts and stops nothing.
+
+    Starts that an earlier process ordered may still happen for `unsettled_s`, and a leader before
+    the present one may not know yet that it is none any more. So until then a planner that finds
+    replicas or stored members takes no grant: it acts on none and acknowledges none.
+    """
 
     def __init__(
         self,
@@ -81,6 +90,9 @@ class PoolPlanner:
         self._replicas: Sequence[Replica] | None = None
         self._answered_at_s: float | None = None
         self._report_again = False
+        self._began_at_s = clock.wall_s()
+        self._is_first: bool | None = None
+        """Of its pool's planners; None while it is not known."""
         self._troubles = Troubles(metrics)
         self._announcer = Announcer(
             self._pool,
@@ -98,7 +110,7 @@ class PoolPlanner:
         if self._replicas is None:
             return "replicas have not been listed yet"
         if self._pace.grant is None:
-            return "no grant yet; holding"
+            return f"{self._why_none()}; holding"
         silent_s = self._clock.wall_s() - (self._answered_at_s or 0.0)
         if silent_s > self._schedule.silence_s:
             return f"the GlobalPlanner has been silent for {silent_s:.0f} s; holding"
@@ -129,6 +141,8 @@ class PoolPlanner:
                 await self._announce(self._replicas)
             return
         await self._announce(replicas)
+        if self._is_first is None and self._announcer.succeeds is not None:
+            self._is_first = not replicas and not self._announcer.succeeds
         await self._report(replicas)
         if self._acts:
             await self._act(replicas)
@@ -176,10 +190,19 @@ class PoolPlanner:
             return
         self._troubles.recovered("global_planner")
         self._answered_at_s = self._clock.wall_s()
-        if grant is not None:
+        if grant is not None and not self._inherits(sent_at_s):
             self._take(grant, sent_at_s)
             acts_on = self._pace.grant
             self._report_again = acts_on is not None and acts_on.term != report.acted_term
+
+    def _inherits(self, at_s: float) -> bool:
+        """Whether what an earlier process ordered may still happen."""
+        return not self._is_first and at_s - self._began_at_s < self._schedule.unsettled_s
+
+    def _why_none(self) -> str:
+        if self._inherits(self._clock.wall_s()):
+            return "what an earlier planner has ordered may still happen"
+        return "no grant yet"
 
     def _take(self, grant: Grant, sent_at_s: float) -> None:
         before = self._pace.grant

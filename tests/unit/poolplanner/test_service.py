@@ -11,7 +11,7 @@ from poolplanner.core.pace import Pace
 from poolplanner.core.replicas import Replica, ReplicaState
 from poolplanner.core.report import Reporter
 from poolplanner.metrics import Metrics
-from poolplanner.ports import RefusedError
+from poolplanner.ports import RefusedError, StaleReportError
 from poolplanner.service import Origin, PoolPlanner, Schedule
 from tests.unit.poolplanner.pools import CLASSES, POOL, pool_spec
 from weir.domain.errors import UnavailableError
@@ -91,7 +91,9 @@ def _time() -> None:
     _Time.at_s = 1000.0
 
 
-def _planner(world: World, *, acts: bool = True) -> tuple[PoolPlanner, Metrics]:
+def _planner(
+    world: World, *, acts: bool = True, unsettled_s: float = 0.0
+) -> tuple[PoolPlanner, Metrics]:
     metrics = Metrics(POOL)
     reporter = Reporter(
         spec=pool_spec(),
@@ -108,7 +110,7 @@ def _planner(world: World, *, acts: bool = True) -> tuple[PoolPlanner, Metrics]:
         members=world,
         clock=_Time(),
         metrics=metrics,
-        schedule=Schedule(interval_s=2.0, drain_s=60.0, silence_s=15.0),
+        schedule=Schedule(interval_s=2.0, drain_s=60.0, silence_s=15.0, unsettled_s=unsettled_s),
         origin=Origin(sequence=500, version=700),
         acts=acts,
     )
@@ -293,3 +295,72 @@ async def test_readiness_says_what_is_missing() -> None:
     world.grant = _grant(0)
     await _tick(planner)
     assert planner.not_ready() is None
+
+
+async def test_after_another_planner_no_grant_is_taken_until_its_orders_are_settled() -> None:
+    world = World(replicas={WorkerId("r0"): R}, grant=_grant(2), stored_version=900)
+    planner, _ = _planner(world, unsettled_s=10.0)
+    for _ in range(4):
+        await _tick(planner)
+    assert planner.not_ready() == "what an earlier planner has ordered may still happen; holding"
+    assert [report.acted_term for report in world.reports] == [0, 0, 0, 0]
+    assert list(world.replicas) == ["r0"]
+    await _tick(planner)
+    assert list(world.replicas) == ["r0", "r1"]
+
+
+@pytest.mark.parametrize(("listed", "stored"), [(0, 900), (1, 0)])
+async def test_replicas_or_stored_members_tell_of_another_planner(listed: int, stored: int) -> None:
+    replicas: dict[WorkerId, ReplicaState] = {WorkerId(f"r{number}"): R for number in range(listed)}
+    world = World(replicas=replicas, grant=_grant(2), stored_version=stored)
+    planner, _ = _planner(world, unsettled_s=10.0)
+    await _tick(planner)
+    assert len(world.replicas) == listed
+
+
+async def test_the_first_planner_of_a_pool_acts_at_once() -> None:
+    world = World(grant=_grant(2))
+    planner, _ = _planner(world, unsettled_s=10.0)
+    await _tick(planner)
+    assert len(world.replicas) == 2
+
+
+async def test_a_planner_that_counts_from_below_goes_on_above_what_is_known() -> None:
+    # The time of day was set back: its reports would change nothing for ever.
+    class Ahead(World):
+        async def report(self, report: PoolReport) -> Grant | None:
+            self.reports.append(report)
+            if report.sequence <= 9000:
+                raise StaleReportError(sequence=report.sequence, newest=9000)
+            return self.grant
+
+    world = Ahead(grant=_grant(1))
+    planner, _ = _planner(world)
+    await _tick(planner)
+    await _tick(planner)
+    assert [report.sequence for report in world.reports] == [501, 9001]
+    assert len(world.replicas) == 1
+
+
+async def test_a_grant_of_a_new_leader_is_acknowledged_at_once() -> None:
+    world = World(grant=_grant(1))
+    planner, _ = _planner(world)
+    stop = _CountedStop(rounds=3)
+    await planner.run(stop)
+    assert [report.acted_term for report in world.reports] == [0, 1, 1]
+    assert [round(pause_s, 2) for pause_s in stop.pauses_s] == [0.01, 2.0, 2.0]
+
+
+class _CountedStop(Stop):
+    """Ends after so many rounds and does not sleep."""
+
+    def __init__(self, rounds: int) -> None:
+        super().__init__()
+        self.pauses_s: list[float] = []
+        self._rounds = rounds
+
+    async def sleep(self, wall_s: float) -> bool:
+        self.pauses_s.append(wall_s)
+        if len(self.pauses_s) == self._rounds:
+            self.set()
+        return self.requested

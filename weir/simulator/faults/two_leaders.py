@@ -4,6 +4,8 @@ from weir.simulator.faults.port import Heal, Stage
 
 __all__ = ["TwoLeaders"]
 
+_AFTER_OTHERS_S = 4.0
+
 
 class TwoLeaders:
     name = "two-leaders"
@@ -46,4 +48,4 @@ class TwoLeaders:
                 pair[0].process.start()
 
         stage.episodes(20.0, (5.0, 40.0), begin)
-        stage.world.events.at(stage.calm_s, leave_one)
+        stage.world.events.at(stage.calm_s + _AFTER_OTHERS_S, leave_one)

@@ -7,7 +7,8 @@ planner's death. Without weir's roles it is what the pool holds.
 A limit may be exceeded through no fault of the planners: by what is there at the start, when the
 budget is lowered, when somebody starts replicas by hand. Then the excess must never grow (B2).
 Only what planners cannot know yet is left out of that: a lowered budget until every pool acts
-on a grant of a leader that has read it, replicas started by hand until they are gone or granted.
+on a grant of a leader that has read it, replicas started by hand until a while after they are
+gone or granted, for a report that tells of them may still be on its way.
 """
 
 from collections.abc import Callable
@@ -27,8 +28,8 @@ if TYPE_CHECKING:
 
 __all__ = ["BudgetRule"]
 
-_EDIT_UNSEEN_S = 30.0
-"""At least so long nobody need know of replicas that were started by hand."""
+_EDIT_KNOWN_S = 30.0
+"""After so long no planner acts on replicas that were started by hand and are gone or granted."""
 
 
 @dataclass(slots=True)
@@ -46,11 +47,11 @@ class _Line:
 
 @dataclass(slots=True)
 class _Edit:
-    """Replicas started by hand that no grant covers, so many at most."""
+    """Replicas started by hand that no grant covers; so many were there at `seen_s`."""
 
     spec: PoolSpec
     replicas: int
-    at_s: float
+    seen_s: float
 
 
 class BudgetRule:
@@ -67,6 +68,7 @@ class BudgetRule:
         self._may = dict.fromkeys(self._of, 0)
         self._granted = dict.fromkeys(self._of, 0)
         self._edits: list[_Edit] = []
+        self._uncovered: dict[PoolId, int] = {}
         self.dirty: dict[PoolId, None] = dict.fromkeys(self._of)
         """Pools to look at, in the order in which they changed."""
         self.peak_gpus = 0
@@ -131,7 +133,7 @@ class BudgetRule:
             held = len(pool.replicas)
             may = max(held, self._grant_of(pool_id)) * pool.spec.gpus_per_replica
             if self._edits:
-                self._settle_edits(pool_id, held)
+                self._see_edits(pool_id, held)
             for line in self._of[pool_id]:
                 line.used += may - self._may[pool_id]
                 touched.append(line)
@@ -159,11 +161,17 @@ class BudgetRule:
         by_hand = sum(edit.replicas * edit.spec.gpus_per_replica for edit in edits)
         return by_hand + sum(gpus for gpus, _ in line.unheard)
 
-    def _settle_edits(self, pool_id: PoolId, held: int) -> None:
+    def _see_edits(self, pool_id: PoolId, held: int) -> None:
+        """The pool has changed: until now it was as it was seen before."""
         now_s, uncovered = self._world.now_s, max(0, held - self._granted[pool_id])
         for edit in self._edits:
-            if edit.spec.id == pool_id and now_s - edit.at_s > _EDIT_UNSEEN_S:
-                edit.replicas = min(edit.replicas, uncovered)
+            if edit.spec.id != pool_id:
+                continue
+            if self._uncovered.get(pool_id, 0) >= edit.replicas:
+                edit.seen_s = now_s
+            elif now_s - edit.seen_s > _EDIT_KNOWN_S:
+                edit.replicas = uncovered
+        self._uncovered[pool_id] = uncovered
         self._edits = [edit for edit in self._edits if edit.replicas]
 
     def _all_have_heard(self) -> Callable[[], bool] | None:

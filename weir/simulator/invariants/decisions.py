@@ -49,7 +49,7 @@ class DecisionRule:
         after = {id: account.target for id, account in ledger.accounts.items()}
         before = after | {change.pool_id: change.before for change in reversed(changes)}
         self._leaves_floors(ledger, before, after)
-        fewer = [change for change in changes if change.after < change.before]
+        fewer = [change for change in changes if self._takes(change)]
         if fewer and all(self._held(limit, before) for limit in ledger.limits):
             self._knows(role, ledger, fewer)
 
@@ -98,6 +98,10 @@ class DecisionRule:
                     f"{limit.name}: the allocation takes {aimed} of {limit.gpus} GPUs, floors "
                     f"that are set aside included, {was} before",
                 )
+
+    def _takes(self, change: Change) -> bool:
+        """Whether it takes from a pool more than somebody has started there by hand."""
+        return change.after < min(change.before, self._specs[change.pool_id].max_replicas)
 
     def _held(self, limit: Limit, replicas: Mapping[PoolId, int]) -> bool:
         return self._used(limit, replicas) <= limit.gpus

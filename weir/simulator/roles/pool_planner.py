@@ -80,7 +80,7 @@ class PoolPlannerRole:
             members=_Members(plane, process, spec),
             clock=self.clock,
             metrics=Metrics(spec.id),
-            schedule=schedule_of(loaded.planner),
+            schedule=schedule_of(loaded.planner, unsettled_s=_UNSETTLED_S),
             origin=Origin(sequence=started_ms, version=started_ms),
         )
         self._task = Task(events, self.planner.run(VirtualStop(events)))
