@@ -116,7 +116,7 @@ def test_a_replica_that_dies_is_replaced(tmp_path: Path) -> None:
     scaler = _Told()
     world = World(small, Autoscaled(lambda world: scaler, lambda world: {PREFILL: 2, DECODE: 1}))
     pool = world.cluster.pools[PREFILL]
-    world.events.at(21.0, lambda _: world.cluster.remove(pool.ready[0]))
+    world.events.at(21.0, lambda _: world.cluster.kill(pool.ready[0]))
     world.run()
     assert [len(seen.ready) for seen in scaler.seen[:4]] == [2, 2, 1, 2]
     assert world.journal.steps == []

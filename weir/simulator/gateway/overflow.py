@@ -13,7 +13,8 @@ from typing import TYPE_CHECKING
 from weir.domain.fleet import PoolSpec, Role
 from weir.domain.ids import PoolId
 from weir.simulator.call import Call
-from weir.simulator.gateway.plain import Cap, Front, PlainGateway
+from weir.simulator.gateway.front import Front
+from weir.simulator.gateway.plain import Cap, PlainGateway
 from weir.sizing.capacity import prefill_backlog_s
 
 if TYPE_CHECKING:

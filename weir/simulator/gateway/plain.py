@@ -6,10 +6,8 @@ yet prefilled, or calls. A replica takes no more at once than its `cap`; who fin
 here, first come, first served. Calls lost before their first token are tried again.
 """
 
-from collections import deque
 from collections.abc import Callable, Mapping, Sequence
 from math import inf
-from operator import attrgetter
 from typing import TYPE_CHECKING
 
 from weir.domain.fleet import Role
@@ -17,47 +15,19 @@ from weir.domain.ids import PoolId
 from weir.engine.request import Request
 from weir.simulator.call import Call, End
 from weir.simulator.cluster import PoolOfReplicas
+from weir.simulator.gateway.front import Front
 from weir.simulator.replica import Listener, Replica
 
 if TYPE_CHECKING:
     from weir.simulator.homes import Homes
     from weir.simulator.world import World
 
-__all__ = ["Cap", "Front", "PlainGateway"]
+__all__ = ["Cap", "PlainGateway"]
 
 Cap = Callable[[Replica], float]
 """Most load that a replica is given at once: of prefill tokens not yet prefilled, else calls."""
 
 _TRIES = 3
-_LOAD = attrgetter("load")
-
-
-class Front:
-    """One pool as the gateway sees it.
-
-    `waiting` calls have it as their `state`; `pending` has them in order, and perhaps others
-    that wait no longer.
-    """
-
-    __slots__ = ("pending", "pool", "pool_id", "role", "waiting")
-
-    def __init__(self, pool_id: PoolId, role: Role) -> None:
-        self.pool_id = pool_id
-        self.role = role
-        self.pool: PoolOfReplicas | None = None
-        self.pending: deque[Call] = deque()
-        self.waiting = 0
-
-    def choose(self) -> Replica | None:
-        """The least loaded replica with room."""
-        assert self.pool is not None
-        ready = self.pool.ready
-        if not ready:
-            return None
-        best = min(ready, key=_LOAD)
-        if best.load < best.cap:
-            return best
-        return min((r for r in ready if r.load < r.cap), key=_LOAD, default=None)
 
 
 class PlainGateway:
@@ -136,6 +106,9 @@ class PlainGateway:
             self._wait(front, call)
         else:
             self._fetch(call, decode)
+        own = self.fronts[replica.pool_id]
+        if own.waiting:
+            self._admit(own)
 
     def _fetch(self, call: Call, replica: Replica) -> None:
         """The decode replica pulls the prompt's KV."""
@@ -229,7 +202,7 @@ class PlainGateway:
         if call.state is front and call.attempts == attempt:
             self._take_off(call)
             self._world.end(call, End.SHED)
-            _tidy(front)
+            front.tidy()
 
     def _changed(self, pool: PoolOfReplicas) -> None:
         for replica in pool.ready:
@@ -242,7 +215,7 @@ class PlainGateway:
     def _admit(self, front: Front) -> None:
         """Let in who waits, in order, while there is room."""
         while front.waiting:
-            _tidy(front)
+            front.tidy()
             replica = front.choose()
             if replica is None:
                 return
@@ -258,10 +231,3 @@ class PlainGateway:
         if front.role is Role.PREFILL:
             return Listener(finished=self._prefilled, lost=self._lost)
         return Listener(first=self._first, finished=self._finished, lost=self._lost)
-
-
-def _tidy(front: Front) -> None:
-    """Drop those from the head of the line that wait no longer."""
-    pending = front.pending
-    while pending and pending[0].state is not front:
-        pending.popleft()

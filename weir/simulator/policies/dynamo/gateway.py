@@ -4,7 +4,8 @@ from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
 from weir.simulator.call import Call
-from weir.simulator.gateway.plain import Cap, Front, PlainGateway
+from weir.simulator.gateway.front import Front
+from weir.simulator.gateway.plain import Cap, PlainGateway
 from weir.simulator.homes import Homes
 from weir.simulator.policies.dynamo.grid import Axis, Grid, grid_of
 from weir.simulator.policies.traffic import TrafficMeter
