@@ -2,7 +2,9 @@
 
 import argparse
 import json
+import os
 import shlex
+import subprocess
 import sys
 from pathlib import Path
 from typing import Any
@@ -54,6 +56,24 @@ def test_one_seed_prints_the_same_bytes_but_for_costs(fleet: str, capsys: Output
         summary = SimulationSummary.model_validate(printed(capsys))
         runs.append(without_costs(summary).model_dump_json())
     assert runs[0] == runs[1] != runs[2]
+
+
+def test_another_process_prints_the_same_bytes_whatever_its_hashes(
+    tmp_path: Path, fleet: str
+) -> None:
+    printed = []
+    for hash_seed in ("1", "2"):
+        events = tmp_path / f"{hash_seed}.jsonl"
+        done = subprocess.run(
+            [sys.executable, "-m", "weir", "simulate", fleet, "--trace", TRACE, "--faults", "all",
+             "--json", "--events", str(events)],
+            capture_output=True, text=True, timeout=60, check=False,
+            env={**os.environ, "PYTHONHASHSEED": hash_seed},
+        )  # fmt: skip
+        assert done.stderr == ""
+        summary = SimulationSummary.model_validate_json(done.stdout)
+        printed.append((without_costs(summary).model_dump_json(), events.read_bytes()))
+    assert printed[0] == printed[1]
 
 
 def test_the_text_is_for_people(fleet: str, capsys: Output) -> None:
