@@ -55,6 +55,23 @@ def test_a_make_line_is_a_target_with_arguments_that_its_command_takes(line: str
     parser.parse_args(shlex.split(weir[2]))
 
 
+SIMULATIONS = [line for line in COMMAND_LINES if " simulate " in line]
+
+
+@pytest.mark.parametrize("line", [line for line in SIMULATIONS if "--rate-scale" not in line])
+def test_a_simulation_ends_well(line: str, tmp_path: Path) -> None:
+    words = shlex.split(shlex.split(line)[-1].removeprefix("ARGS="))
+    there = [str(ROOT / word) if word.startswith("examples/") else word for word in words]
+    command = [sys.executable, "-m", "weir", "simulate", *there]
+    done = subprocess.run(
+        command, cwd=tmp_path, capture_output=True, text=True, timeout=100, check=False
+    )
+    assert (done.returncode, done.stderr) == (0, "")
+    assert "attainment" in done.stdout
+    written = [words[words.index("--report") + 1]] if "--report" in words else []
+    assert [path.name for path in tmp_path.iterdir()] == written
+
+
 def test_the_port_is_the_one_that_up_serves_on() -> None:
     parser = argparse.ArgumentParser()
     importlib.import_module(COMMANDS["up"][0]).configure(parser)
