@@ -13,6 +13,7 @@ gone or granted, for a report that tells of them may still be on its way.
 
 from collections.abc import Callable
 from dataclasses import dataclass, field
+from math import inf
 from typing import TYPE_CHECKING
 
 from globalplanner.core.limits import limits_of
@@ -97,11 +98,13 @@ class BudgetRule:
 
     def start_ordered(self, role: "PoolPlannerRole", grant: Grant) -> None:
         """A pool planner orders a start."""
-        if role.clock.now_s() >= role.expires_at_s:
+        pair = (grant.term, grant.epoch)
+        late_s = role.clock.now_s() - role.expires_at_s.get(pair, -inf)
+        if late_s >= 0.0:
             self._log.found(
                 "B1",
                 f"pool {grant.pool_id} orders a start under term {grant.term} epoch {grant.epoch}, "
-                f"which expired {role.clock.now_s() - role.expires_at_s:.3f} s ago",
+                f"which expired {late_s:.3f} s ago",
             )
 
     def edited(self, spec: PoolSpec, replicas: int) -> None:

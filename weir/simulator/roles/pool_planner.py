@@ -55,9 +55,8 @@ class PoolPlannerRole:
         self.clock = plane.clock()
         self.began_s = 0.0
         self.heard = Heard()
-        self.expires_at_s = -inf
-        """When the newest grant does, as its own clock tells it."""
-        self._newest = (0, 0)
+        self.expires_at_s: dict[tuple[int, int], float] = {}
+        """When grants do that it has been given in this life, as its own clock tells it."""
         self._task: Task | None = None
         plane.on_traffic.append((self.process, self._on_traffic))
         plane.on_forward_pass[spec.id] = (self.process, self._on_forward_pass)
@@ -68,7 +67,7 @@ class PoolPlannerRole:
         self.clock = plane.clock()
         self.began_s = plane.world.now_s
         self.heard = Heard()
-        self._newest, self.expires_at_s = (0, 0), -inf
+        self.expires_at_s = {}
         started_ms = plane.started_ms()
         self.reporter = reporter_of(spec, loaded, speed=1.0)
         self.pace = pace_of(spec, settle_s=_SETTLE_S, unsettled_s=_UNSETTLED_S)
@@ -102,10 +101,7 @@ class PoolPlannerRole:
     def answered(self, grant: Grant, sent_at_s: float) -> None:
         """A report that was sent at `sent_at_s`, by its own clock, has this answer."""
         pair, expires_at_s = (grant.term, grant.epoch), sent_at_s + grant.valid_s
-        if pair > self._newest:
-            self._newest, self.expires_at_s = pair, expires_at_s
-        elif pair == self._newest:
-            self.expires_at_s = max(self.expires_at_s, expires_at_s)
+        self.expires_at_s[pair] = max(expires_at_s, self.expires_at_s.get(pair, -inf))
         self._plane.world.invariants.budget.answered(self.spec.id)
 
 
