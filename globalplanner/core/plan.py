@@ -60,13 +60,8 @@ def _apart(shares: Mapping[PoolId, float], others: Mapping[PoolId, float]) -> bo
 
 
 def _normal(rates: Mapping[PoolId, float]) -> dict[PoolId, float]:
-    """Rounded shares that sum to 1; the largest takes what rounding leaves.
-
-    Next to what else is there a stream may be too small to be told from none: even shares then.
-    """
+    """Rounded shares that sum to 1; the largest takes what rounding leaves."""
     total = sum(rates.values())
-    if total <= 0.0:
-        rates, total = dict.fromkeys(rates, 1.0), float(len(rates))
     shares = {id: round(rate / total, _DIGITS) for id, rate in sorted(rates.items())}
     shares = {id: share for id, share in shares.items() if share > 0.0}
     largest = max(shares, key=lambda id: (shares[id], id))

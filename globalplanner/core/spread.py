@@ -12,6 +12,8 @@ __all__ = ["Portion", "spread"]
 _ROUNDS = 12
 _IDLE_RATE_RPS = 1e-3
 """What a class without traffic counts as, to have a share at all."""
+_NEGLIGIBLE = 1e-9
+"""A smaller part of a stream is what rounding has left, and is lost in the next one."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -82,7 +84,7 @@ def _parts(goodput: Goodput, stream: Stream, replicas: Mapping[PoolId, int]) -> 
         (Stage.PREFILL, prefill, 1.0 - share),
         (Stage.DECODE, decode, 1.0 - share),
     ):
-        if pools and part > 0.0:
+        if pools and part > _NEGLIGIBLE:
             capacity = {id: each * max(replicas[id], 1) for id, each in pools.items()}
             parts.append(_Part(stream, stage, capacity, pools, rate_rps * part, {}))
     return parts

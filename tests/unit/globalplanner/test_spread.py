@@ -2,6 +2,9 @@
 
 from typing import Any
 
+import pytest
+
+from globalplanner.core import spread as core
 from globalplanner.core.demand import goodput_of
 from globalplanner.core.plan import differs, shares_of
 from globalplanner.core.snapshot import PoolView, Rules
@@ -53,13 +56,12 @@ def test_both_stages_have_shares_and_an_aggregated_pool_only_the_first() -> None
     assert found[CHAT][Stage.DECODE] == {"d1": 0.25, "d2": 0.75}
 
 
-def test_a_class_too_small_to_be_told_from_none_has_even_shares() -> None:
-    # Both pools serve both classes; 1e-20 rps more does not change how busy 2 rps make them.
-    both = {CHAT: 5.0, LONG: 2.0}
-    views = [view(pool("a"), capacity_rps=both), view(pool("b"), capacity_rps=both)]
-    whole = fleet([v.spec for v in views], classes=[request_class("chat"), request_class("long")])
-    found, _ = shares(views, {"chat": 1e-20, "long": 2.0}, whole=whole)
-    assert found[CHAT] == {Stage.PREFILL: {"a": 0.5, "b": 0.5}}
+def test_what_rounding_leaves_of_a_class_has_no_share(monkeypatch: pytest.MonkeyPatch) -> None:
+    # The aggregated pool takes all of it, but for the last bit of the number.
+    views = [view(pool("agg")), view(pool("p", Role.PREFILL)), view(pool("d", Role.DECODE))]
+    monkeypatch.setattr(core, "_share_of_whole", lambda *given: 1.0 - 2.0**-53)
+    found, _ = shares(views, {"chat": 0.4, "long": 30.0})
+    assert found[CHAT] == {Stage.PREFILL: {"agg": 1.0}}
 
 
 def test_a_class_without_traffic_has_shares_by_capacity() -> None:
