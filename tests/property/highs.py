@@ -1,0 +1,139 @@
+"""The most that any allocation is worth, by HiGHS: the yardstick of the arbiter.
+
+Written down anew from what an allocation is worth, not from how `weir.sizing` finds it.
+"""
+
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass, field
+
+import numpy as np
+from scipy.optimize import Bounds, LinearConstraint, milp
+from scipy.sparse import coo_array
+
+from globalplanner.core.demand import streams_of, supplies_of
+from globalplanner.core.snapshot import Rules, Snapshot
+from weir.domain.fleet import Role
+from weir.domain.ids import PoolId
+from weir.sizing.value import Stream, Supply
+
+__all__ = ["best_value", "value_of"]
+
+
+def best_value(snapshot: Snapshot, rules: Rules) -> float:
+    """The value of the best allocation within bounds and limits; held pools stay as they are."""
+    low = {v.spec.id: v.replicas if v.held else v.spec.min_replicas for v in snapshot.pools}
+    high = {v.spec.id: v.replicas if v.held else v.spec.max_replicas for v in snapshot.pools}
+    program = _flows(snapshot, rules)
+    for id in low:
+        program.column(("replicas", id), low=low[id], high=high[id], integer=True)
+    for limit in snapshot.limits:
+        gpus = {}
+        for view in snapshot.pools:
+            if view.spec.id in limit.pools:
+                gpus["replicas", view.spec.id] = float(view.spec.gpus_per_replica)
+                # GPUs up to the floor are set aside also while they are idle.
+                aside = program.column(("aside", view.spec.id))
+                program.row(
+                    {aside: -1.0, ("replicas", view.spec.id): -1.0}, -view.spec.floor_replicas
+                )
+                gpus[aside] = float(view.spec.gpus_per_replica)
+        program.row(gpus, limit.gpus)
+    return program.solve()
+
+
+def value_of(snapshot: Snapshot, rules: Rules, replicas: Mapping[PoolId, int]) -> float:
+    """What `replicas` are worth."""
+    program = _flows(snapshot, rules)
+    for id, count in replicas.items():
+        program.column(("replicas", id), low=count, high=count)
+    return program.solve()
+
+
+def _flows(snapshot: Snapshot, rules: Rules) -> "_Program":
+    """Time that each pool spends on each stream, within replicas that are still to be bounded."""
+    streams = streams_of(snapshot)
+    supplies = supplies_of(snapshot, streams, rules)
+    program = _Program()
+    for stream in streams:
+        _stream_rows(program, stream, supplies)
+    for supply in supplies:
+        busy = {
+            ("time", supply.pool_id, s.class_name, s.model): 1.0
+            for s in streams
+            if supply.carries(s)
+        }
+        replicas = ("replicas", supply.pool_id)
+        program.row({**busy, replicas: -1.0}, 0.0)
+        if supply.backlog_replicas > 0.0:
+            catching_up = program.column(
+                ("catching up", supply.pool_id),
+                high=supply.backlog_replicas,
+                worth=supply.backlog_worth,
+            )
+            spent = {key: rules.utilization for key in busy}
+            program.row({**spent, catching_up: 1.0, replicas: -1.0}, 0.0)
+    return program
+
+
+def _stream_rows(program: "_Program", stream: Stream, supplies: list[Supply]) -> None:
+    entering: dict[object, float] = {}
+    leaving: dict[object, float] = {}
+    for supply in supplies:
+        if not supply.carries(stream):
+            continue
+        key = ("time", supply.pool_id, stream.class_name, stream.model)
+        rate = supply.capacity_rps[stream.class_name]
+        worth = 0.0 if supply.role is Role.DECODE else rate * stream.worth
+        program.column(key, worth=worth)
+        if supply.role is not Role.DECODE:
+            entering[key] = rate
+        if supply.role is not Role.AGG:
+            leaving[key] = rate if supply.role is Role.PREFILL else -rate
+    program.row(entering, stream.rate_rps)
+    program.row(leaving, 0.0)
+
+
+@dataclass
+class _Program:
+    """Maximise the worth of columns within rows, each at most its limit."""
+
+    columns: dict[object, tuple[float, float, float, bool]] = field(default_factory=dict)
+    rows: list[tuple[dict[object, float], float]] = field(default_factory=list)
+
+    def column(
+        self,
+        key: object,
+        *,
+        low: float = 0.0,
+        high: float = np.inf,
+        worth: float = 0.0,
+        integer: bool = False,
+    ) -> object:
+        self.columns[key] = (low, high, worth, integer)
+        return key
+
+    def row(self, entries: dict[object, float], most: float) -> None:
+        if entries:
+            self.rows.append((entries, most))
+
+    def solve(self) -> float:
+        number = {key: i for i, key in enumerate(self.columns)}
+        low, high, worth, integer = map(np.array, zip(*self.columns.values(), strict=True))
+        found = list(self._entries(number))
+        rows, columns, values = map(np.array, zip(*found, strict=True))
+        matrix = coo_array((values, (rows, columns)), shape=(len(self.rows), len(number)))
+        solution = milp(
+            -worth,
+            constraints=LinearConstraint(matrix.tocsc(), ub=[most for _, most in self.rows]),
+            integrality=integer.astype(int),
+            bounds=Bounds(low, high),
+            options={"mip_rel_gap": 1e-6},
+        )
+        if solution.x is None:
+            raise ValueError(f"no allocation is possible: {solution.message}")
+        return float(worth @ solution.x)
+
+    def _entries(self, number: Mapping[object, int]) -> Iterator[tuple[int, int, float]]:
+        for row, (entries, _) in enumerate(self.rows):
+            for key, value in entries.items():
+                yield row, number[key], value
