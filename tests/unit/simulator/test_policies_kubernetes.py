@@ -3,6 +3,7 @@ import pytest
 from tests.unit.simulator.seen import decoding, pool_seen, replica, spec
 from weir.domain.fleet import Role
 from weir.domain.ids import PoolId
+from weir.simulator.policies.caps import Lengths
 from weir.simulator.policies.hpa import HpaScaler
 from weir.simulator.policies.keda import KedaScaler, target_calls
 from weir.simulator.policies.kubernetes import Behaviour, by_average_value, by_utilization
@@ -54,6 +55,16 @@ def test_the_highest_recommendation_of_five_minutes_counts_downwards() -> None:
     assert behaviour.limited(3, 6, 330.0) == 3
 
 
+def test_a_share_of_a_pool_may_go_in_a_minute() -> None:
+    behaviour = Behaviour(1, 0.0, down_share=0.1)
+    for now_s in range(15, 301, 15):
+        assert behaviour.limited(20, 20, float(now_s)) == 20
+    assert behaviour.limited(5, 20, 615.0) == 18
+    assert behaviour.limited(5, 18, 630.0) == 18
+    assert behaviour.limited(5, 18, 675.0) == 16  # 16.2
+    assert behaviour.limited(1, 5, 1000.0) == 4  # 4.5
+
+
 def _hpa(scaler: HpaScaler, pool: PoolSeen, now_s: float) -> int:
     return scaler.desired({P: pool}, now_s)[P].replicas
 
@@ -74,8 +85,9 @@ def test_an_hpa_grows_at_once_and_shrinks_late() -> None:
 
 def test_keda_aims_at_the_calls_of_70_percent_of_the_best_rate() -> None:
     # 40 calls: 800 tokens/s. 70 % of it, 560 tokens/s, takes n / (10 + n) = 0.56: 12.7 calls.
-    assert target_calls(pool_seen(decoding(20))) == 13.0
-    assert target_calls(pool_seen(replica(), spec=spec(Role.PREFILL))) == 1.0
+    lengths = Lengths(90.0, 20.0)
+    assert target_calls(spec(), 40.0, lengths) == 13.0
+    assert target_calls(spec(Role.PREFILL), 9e9, lengths) == 1.0
 
 
 def _keda(scaler: KedaScaler, pool: PoolSeen, now_s: float) -> int:
@@ -83,14 +95,14 @@ def _keda(scaler: KedaScaler, pool: PoolSeen, now_s: float) -> int:
 
 
 def test_keda_scales_by_the_mean_of_a_minutes_calls() -> None:
-    scaler = KedaScaler()
+    scaler = KedaScaler({P: 13.0})
     assert _keda(scaler, pool_seen(decoding(13), decoding(13)), 15.0) == 2
     # (26 + 78) / 2 = 52 calls, 13 for each
     assert _keda(scaler, pool_seen(decoding(30), decoding(30), queued=18), 30.0) == 4
 
 
 def test_keda_goes_to_none_after_five_quiet_minutes_and_wakes_when_it_polls() -> None:
-    scaler = KedaScaler()
+    scaler = KedaScaler({P: 13.0})
     sleepy = spec(min_replicas=0)
     idle, none = pool_seen(replica(), spec=sleepy), pool_seen(spec=sleepy)
     assert [_keda(scaler, idle, now_s) for now_s in (0.0, 15.0, 285.0, 300.0)] == [1, 1, 1, 1]
@@ -102,6 +114,6 @@ def test_keda_goes_to_none_after_five_quiet_minutes_and_wakes_when_it_polls() ->
 
 
 def test_keda_keeps_the_least_of_a_pool_that_has_one() -> None:
-    scaler = KedaScaler()
+    scaler = KedaScaler({P: 13.0})
     idle = pool_seen(replica())
     assert [_keda(scaler, idle, now_s) for now_s in (0.0, 300.0, 615.0)] == [1, 1, 1]

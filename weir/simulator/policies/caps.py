@@ -2,7 +2,7 @@
 
 from bisect import bisect_left, bisect_right
 from collections.abc import Callable, Mapping
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, NamedTuple
 
 import numpy as np
 
@@ -17,10 +17,12 @@ if TYPE_CHECKING:
     from weir.simulator.scenario import Scenario
 
 __all__ = [
+    "Lengths",
     "Limit",
     "class_indices",
     "document_caps",
     "limits",
+    "mean_lengths",
     "most_sequences",
     "sequences_at",
     "true_caps",
@@ -30,43 +32,59 @@ Limit = Callable[[PoolSpec, EngineProfile], float]
 """Load that a replica with this profile is given at once, as in `Cap`."""
 
 
-def most_sequences(profile: EngineProfile, role: Role, itl_s: float, context_tokens: float) -> int:
-    """Most sequences of this mean context whose iteration takes `itl_s` or less; at least 1.
+class Lengths(NamedTuple):
+    """Means of the calls of a pool."""
+
+    isl_tokens: float
+    osl_tokens: float
+
+    @property
+    def context_tokens(self) -> float:
+        """Of a call halfway through its output."""
+        return self.isl_tokens + self.osl_tokens / 2.0
+
+
+def most_sequences(profile: EngineProfile, role: Role, itl_s: float, lengths: Lengths) -> int:
+    """Most sequences of these lengths whose iteration takes `itl_s` or less; at least 1.
 
     An aggregated engine's iteration carries a full chunk of prompt tokens besides.
     """
-    fitting = int(profile.kv_tokens // max(1.0, context_tokens))
+    fitting = int(profile.kv_tokens // max(1.0, lengths.context_tokens))
     most = max(1, min(profile.max_sequences, profile.max_batched_tokens, fitting))
 
     def duration_s(sequences: int) -> float:
-        return _iteration_s(profile, role, sequences, context_tokens)
+        chunk = profile.max_batched_tokens - sequences if role is Role.AGG else 0
+        return _iteration_s(profile, sequences, lengths, chunk)
 
     return max(1, bisect_right(range(1, most + 1), itl_s, key=duration_s))
 
 
 def sequences_at(
-    share: float, profile: EngineProfile, role: Role, cap: float, context_tokens: float
+    share: float, profile: EngineProfile, role: Role, cap: float, lengths: Lengths
 ) -> int:
-    """Fewest sequences that decode at this share of the rate of `cap` of them; at least 1.
+    """Fewest sequences that make this share of the output of `cap` of them; at least 1.
 
-    With fewer sequences an iteration is shorter, so they are fewer than the share of `cap`.
+    With fewer sequences an iteration is shorter, so they are fewer than the share of `cap`. An
+    aggregated engine prefills the prompts that keep so many decoding.
     """
     most = max(1, int(cap))
+    prompt_s = prefill_backlog_s(profile, lengths.isl_tokens) if role is Role.AGG else 0.0
+    token_s = prompt_s / max(1.0, lengths.osl_tokens)
 
     def rate(sequences: int) -> float:
-        return sequences / _iteration_s(profile, role, sequences, context_tokens)
+        iteration_s = _iteration_s(profile, sequences, lengths) + sequences * token_s
+        return sequences / iteration_s
 
     return min(most, 1 + bisect_left(range(1, most + 1), share * rate(most), key=rate))
 
 
 def _iteration_s(
-    profile: EngineProfile, role: Role, sequences: int, context_tokens: float
+    profile: EngineProfile, sequences: int, lengths: Lengths, prefill_tokens: int = 0
 ) -> float:
-    chunk = profile.max_batched_tokens - sequences if role is Role.AGG else 0
     return profile.iteration_s(
-        prefill_tokens=max(0, chunk),
+        prefill_tokens=max(0, prefill_tokens),
         sequences=sequences,
-        kv_used_tokens=min(profile.kv_tokens, int(sequences * context_tokens)),
+        kv_used_tokens=min(profile.kv_tokens, int(sequences * lengths.context_tokens)),
     )
 
 
@@ -97,7 +115,7 @@ def limits(scenario: "Scenario", homes: Homes) -> Limit:
     A prefill replica's line is as long as a call would wait at the gateway at most.
     """
     longest_s = scenario.loaded.router.queue_timeout_s
-    contexts = _mean_contexts(scenario, homes)
+    lengths = mean_lengths(scenario, homes)
     classes = scenario.fleet.classes
     tightest_s = {
         spec.id: min(classes[index].slo.itl_s for index in class_indices(spec, homes))
@@ -107,17 +125,19 @@ def limits(scenario: "Scenario", homes: Homes) -> Limit:
     def limit(spec: PoolSpec, profile: EngineProfile) -> float:
         if spec.role is Role.PREFILL:
             return longest_s / prefill_backlog_s(profile, 1.0)
-        return most_sequences(profile, spec.role, tightest_s[spec.id], contexts[spec.id])
+        return most_sequences(profile, spec.role, tightest_s[spec.id], lengths[spec.id])
 
     return limit
 
 
-def _mean_contexts(scenario: "Scenario", homes: Homes) -> Mapping[PoolId, float]:
-    """Prompt and half the output of the calls at home in each pool; an operator knows these."""
+def mean_lengths(scenario: "Scenario", homes: Homes) -> Mapping[PoolId, Lengths]:
+    """Of the calls at home in each pool; an operator knows these."""
     columns = scenario.columns
-    tokens = columns.isl_tokens + columns.osl_tokens / 2.0
     means = {}
     for spec in scenario.fleet.pools:
-        own = tokens[np.isin(scenario.class_index, class_indices(spec, homes))]
-        means[spec.id] = float(own.mean()) if len(own) else 0.0
+        own = np.isin(scenario.class_index, class_indices(spec, homes))
+        isl, osl = columns.isl_tokens[own], columns.osl_tokens[own]
+        means[spec.id] = (
+            Lengths(float(isl.mean()), float(osl.mean())) if len(isl) else Lengths(0, 0)
+        )
     return means

@@ -3,8 +3,11 @@
 The queue is what Prometheus would tell of a pool's calls, waiting at the gateway or in engines
 and running, on the average of the last minute. (Waiting calls alone are none until a pool is
 overloaded, and do not say when replicas are too many; a single scrape is mostly noise.) The
-target for a decode replica are the calls at which it runs at 70 % of its best rate, as a load
+target for a replica that decodes are the calls at which it puts out 70 % of its most, as a load
 test would find by the document's profile; for a prefill replica it is one call, in work.
+
+As calls become fewer faster than load (with less of it each is quicker), and replicas on their
+way do not count, this swings far with the defaults. So at most 10 % of a pool go in a minute.
 
 KEDA's own loop, every 30 s, only switches between none and one replica, and back to none after
 300 s without a call.
@@ -12,38 +15,40 @@ KEDA's own loop, every 30 s, only switches between none and one replica, and bac
 
 from collections import deque
 from collections.abc import Mapping
+from typing import TYPE_CHECKING
 
-from weir.domain.fleet import Role
+from weir.domain.fleet import PoolSpec, Role
 from weir.domain.ids import PoolId
+from weir.simulator.homes import homes_of
 from weir.simulator.policies.autoscaled import Autoscaled
-from weir.simulator.policies.caps import sequences_at
+from weir.simulator.policies.caps import Lengths, limits, mean_lengths, sequences_at
 from weir.simulator.policies.kubernetes import SYNC_S, Behaviour, by_average_value
 from weir.simulator.policies.port import Policy
 from weir.simulator.policies.scaler import Wish
 from weir.simulator.policies.seen import PoolSeen
 
+if TYPE_CHECKING:
+    from weir.simulator.scenario import Scenario
+
 __all__ = ["KedaScaler", "make", "target_calls"]
 
 _SHARE = 0.7
 _SCRAPES = 4
+_DOWN_SHARE = 0.1
 _POLLING_S = 30.0
 _COOLDOWN_S = 300.0
 
 
-def target_calls(pool: PoolSeen) -> float:
-    """Calls for each replica."""
-    spec = pool.spec
+def target_calls(spec: PoolSpec, cap: float, lengths: Lengths) -> float:
+    """Calls for each replica, which is given up to `cap`."""
     if spec.role is Role.PREFILL:
         return 1.0
-    running = sum(replica.running for replica in pool.ready)
-    context_tokens = sum(replica.kv_used_tokens for replica in pool.ready) / max(1, running)
-    cap = min((replica.cap for replica in pool.ready), default=float(spec.profile.max_sequences))
-    return float(sequences_at(_SHARE, spec.profile, spec.role, cap, context_tokens))
+    return float(sequences_at(_SHARE, spec.profile, spec.role, cap, lengths))
 
 
 class _Pool:
     def __init__(self, replicas: int, now_s: float) -> None:
-        self.behaviour = Behaviour(replicas, now_s)
+        self.behaviour = Behaviour(replicas, now_s, _DOWN_SHARE)
         self.scraped: deque[int] = deque(maxlen=_SCRAPES)
         self.polled_s = self.busy_s = now_s
 
@@ -51,7 +56,8 @@ class _Pool:
 class KedaScaler:
     interval_s = SYNC_S
 
-    def __init__(self) -> None:
+    def __init__(self, targets: Mapping[PoolId, float]) -> None:
+        self._targets = targets
         self._pools: dict[PoolId, _Pool] = {}
 
     def desired(self, seen: Mapping[PoolId, PoolSeen], now_s: float) -> Mapping[PoolId, Wish]:
@@ -59,11 +65,11 @@ class KedaScaler:
 
     def _wish(self, pool_id: PoolId, pool: PoolSeen, now_s: float) -> Wish:
         known = self._pools.setdefault(pool_id, _Pool(pool.wanted, now_s))
-        replicas = self._replicas(known, pool, now_s)
+        replicas = self._replicas(known, pool, self._targets[pool_id], now_s)
         mean = sum(known.scraped) / len(known.scraped)
-        return Wish(replicas, f"{mean:.3g} calls, {target_calls(pool):g} for a replica")
+        return Wish(replicas, f"{mean:.3g} calls, {self._targets[pool_id]:g} for a replica")
 
-    def _replicas(self, known: _Pool, pool: PoolSeen, now_s: float) -> int:
+    def _replicas(self, known: _Pool, pool: PoolSeen, target: float, now_s: float) -> int:
         known.scraped.append(pool.in_flight)
         if pool.in_flight:
             known.busy_s = now_s
@@ -76,9 +82,19 @@ class KedaScaler:
         if not pool.wanted:
             return 0
         mean = sum(known.scraped) / len(known.scraped)
-        recommended = by_average_value(mean, pool.wanted, target_calls(pool))
+        recommended = by_average_value(mean, pool.wanted, target)
         return known.behaviour.limited(max(1, recommended), pool.wanted, now_s)
 
 
 def make(argument: str) -> Policy:
-    return Autoscaled(lambda world: KedaScaler())
+    return Autoscaled(lambda world: KedaScaler(_targets(world.scenario)))
+
+
+def _targets(scenario: "Scenario") -> dict[PoolId, float]:
+    fleet = scenario.fleet
+    homes = homes_of(fleet, fleet.models[0].name)
+    limit, lengths = limits(scenario, homes), mean_lengths(scenario, homes)
+    return {
+        spec.id: target_calls(spec, limit(spec, spec.profile), lengths[spec.id])
+        for spec in fleet.pools
+    }

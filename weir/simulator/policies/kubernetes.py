@@ -13,6 +13,7 @@ __all__ = ["SYNC_S", "Behaviour", "by_average_value", "by_utilization"]
 SYNC_S = 15.0
 _TOLERANCE = 0.1
 _DOWN_WINDOW_S = 300.0
+_DOWN_PERIOD_S = 60.0
 _UP_SHARE = 2.0
 _UP_PODS = 4
 
@@ -44,17 +45,33 @@ def by_average_value(total: float, current: int, target: float) -> int:
 
 
 class Behaviour:
-    """Of one pool: turns recommendations into steps. It begins with the present number."""
+    """Of one pool: turns recommendations into steps. It begins with the present number.
 
-    def __init__(self, current: int, now_s: float) -> None:
+    `down_share`: the part of a pool that may go in a minute.
+    """
+
+    def __init__(self, current: int, now_s: float, down_share: float = 1.0) -> None:
         self._recommended: deque[tuple[float, int]] = deque([(now_s, current)])
+        self._gone: deque[tuple[float, int]] = deque()
+        self._down_share = down_share
 
     def limited(self, recommendation: int, current: int, now_s: float) -> int:
         """Called once every `SYNC_S`, which is the period of the limit upwards too."""
-        recent = self._recommended
-        recent.append((now_s, recommendation))
-        while recent[0][0] < now_s - _DOWN_WINDOW_S:
-            recent.popleft()
+        _forget(self._recommended, now_s - _DOWN_WINDOW_S)
+        self._recommended.append((now_s, recommendation))
         if recommendation > current:
             return min(recommendation, max(int(_UP_SHARE * current), current + _UP_PODS))
-        return min(current, max(replicas for _, replicas in recent))
+        highest = max(replicas for _, replicas in self._recommended)
+        replicas = max(min(current, highest), self._least(current, now_s))
+        self._gone.append((now_s, current - replicas))
+        return replicas
+
+    def _least(self, current: int, now_s: float) -> int:
+        _forget(self._gone, now_s - _DOWN_PERIOD_S + 1e-6)
+        before = current + sum(gone for _, gone in self._gone)
+        return min(current, int(before * (1.0 - self._down_share)))
+
+
+def _forget(entries: deque[tuple[float, int]], before_s: float) -> None:
+    while entries and entries[0][0] < before_s:
+        entries.popleft()
