@@ -16,7 +16,7 @@ from weir.simulator.faults.failed_starts import FailedStarts
 from weir.simulator.faults.loss import Loss
 from weir.simulator.faults.manual_edits import ManualEdits
 from weir.simulator.faults.partition import Partition
-from weir.simulator.faults.port import Fault, Stage, calm_s
+from weir.simulator.faults.port import RARITIES, Fault, Stage, calm_s
 from weir.simulator.faults.silence import Silence
 from weir.simulator.faults.skew import SkewedClocks
 from weir.simulator.faults.slow_starts import SlowStarts
@@ -94,6 +94,8 @@ def install(world: "World", names: Sequence[str]) -> None:
     chosen = [FAULTS[name]() for name in named(names)]
     if chosen:
         world.invariants.calm_from_s = calm_s(world)
+    rng = world.random("rarities")
     for fault in chosen:
+        rarity = rng.choice(RARITIES) if len(chosen) > 1 else 1.0
         if world.roles is not None or not fault.of_roles:
-            fault.start(Stage(world, fault))
+            fault.start(Stage(world, fault, rarity=rarity))

@@ -4,18 +4,21 @@ from weir.simulator.faults.port import Heal, Stage
 
 __all__ = ["Delay"]
 
+_LONGEST_S = (1.5, 8.0)
+
 
 class Delay:
     name = "delay"
-    help = "up to 40 % of messages take up to 8 s more, and arrive out of order"
+    help = "many messages take longer, by less than callers wait or by up to 8 s, out of order"
     of_roles = True
 
     def start(self, stage: Stage) -> None:
         weather = stage.roles.plane.network.weather
 
         def begin() -> Heal:
-            weather.slow = stage.rng.uniform(0.05, 0.4)
-            stage.note("messages are late", share=round(weather.slow, 3))
+            weather.slow_s = stage.rng.choice(_LONGEST_S)
+            weather.slow = stage.rng.uniform(0.05, 0.6)
+            stage.note("messages are late", share=round(weather.slow, 3), longest_s=weather.slow_s)
             return heal
 
         def heal() -> None:

@@ -9,10 +9,12 @@ from weir.simulator.roles.together import Roles
 if TYPE_CHECKING:
     from weir.simulator.world import World
 
-__all__ = ["Fault", "Heal", "Stage"]
+__all__ = ["RARITIES", "Fault", "Heal", "Stage", "calm_s"]
 
 Heal = Callable[[], None]
 
+RARITIES = (0.7, 1.5, 4.0)
+"""By how much faults differ in a run with several."""
 _FIRST_S = 10.0
 _CALM_SHARE = 1.0 / 3.0
 
@@ -42,16 +44,19 @@ class Stage:
     """One fault's world, chance and time.
 
     It may break things from a little after the start until `calm_s`, by when all is mended: in
-    the last third of the arrivals recovery is to be seen.
+    the last third of the arrivals recovery is to be seen. `rarity` stretches the time between two
+    happenings: runs in which some faults are rare show what is hidden when all are frequent, as in
+    Groce et al., "Swarm testing", ISSTA 2012.
     """
 
-    def __init__(self, world: "World", fault: Fault) -> None:
+    def __init__(self, world: "World", fault: Fault, *, rarity: float = 1.0) -> None:
         scenario = world.scenario
         self.world = world
         self.rng: Random = world.random(f"fault:{fault.name}")
         self.calm_s = calm_s(world)
         self._begin_s = min(scenario.start_s + _FIRST_S, self.calm_s)
         self._name = fault.name
+        self._rarity = rarity
 
     @property
     def roles(self) -> Roles:
@@ -66,10 +71,10 @@ class Stage:
 
     def moments(self, gap_s: float, happen: Callable[[], None]) -> None:
         """Let it happen at chance moments, `gap_s` apart in the mean."""
-        at_s = self._begin_s + self.rng.expovariate(1.0 / gap_s) / 2.0
+        at_s = self._begin_s + self._gap_s(gap_s) / 2.0
         while at_s < self.calm_s:
             self.world.events.at(at_s, _call, happen)
-            at_s += self.rng.expovariate(1.0 / gap_s)
+            at_s += self._gap_s(gap_s)
 
     def episodes(
         self, gap_s: float, length_s: tuple[float, float], begin: Callable[[], Heal | None]
@@ -84,11 +89,14 @@ class Stage:
             if heal is not None:
                 self.world.events.at(end_s, _call, heal)
 
-        at_s = self._begin_s + self.rng.expovariate(1.0 / gap_s) / 2.0
+        at_s = self._begin_s + self._gap_s(gap_s) / 2.0
         while at_s < self.calm_s:
             end_s = min(at_s + self.rng.uniform(*length_s), self.calm_s)
             self.world.events.at(at_s, breaks, end_s)
-            at_s = end_s + self.rng.expovariate(1.0 / gap_s)
+            at_s = end_s + self._gap_s(gap_s)
+
+    def _gap_s(self, mean_s: float) -> float:
+        return self._rarity * self.rng.expovariate(1.0 / mean_s)
 
 
 def calm_s(world: "World") -> float:

@@ -1,0 +1,157 @@
+"""A whole fleet under all faults at once: nothing that must hold is ever broken.
+
+The seeds are the simulator's own: `weir simulate tests/simulation/faulty.yaml --seeds 0..199
+--faults all` looks for others, on other requests.
+"""
+
+import logging
+from collections.abc import Callable, Iterator
+from typing import Any
+
+import pytest
+
+from globalplanner.core.account import Account
+from globalplanner.core.ledger import Ledger
+from globalplanner.core.offered import OfferedLoad
+from poolplanner.core.pace import Pace
+from router.core.workers import Worker
+from tests.simulation.fleet_world import Run, run, unrecovered
+from weir.simulator.cluster import Cluster
+from weir.simulator.faults import FAULTS
+from weir.simulator.replica import Replica
+
+SEEDS = 200
+DEFECT_SEEDS = 60
+OTHERS = ("static:2", "hpa", "keda-queue")
+
+
+@pytest.fixture(autouse=True)
+def _no_log() -> Iterator[None]:
+    """Everything fails all the time here; that is said thousands of times."""
+    logging.disable(logging.CRITICAL)
+    yield
+    logging.disable(logging.NOTSET)
+
+
+def check(result: Run) -> None:
+    assert result.world.invariants.violations == []
+    assert result.world.open == 0
+    assert unrecovered(result) == []
+
+
+@pytest.mark.parametrize("seed", range(SEEDS))
+def test_all_invariants_hold_under_all_faults_and_the_fleet_recovers(seed: int) -> None:
+    check(run(seed))
+
+
+@pytest.mark.slow
+@pytest.mark.timeout(3600)
+@pytest.mark.parametrize("hundred", range(SEEDS // 100, 30))
+def test_all_invariants_hold_on_thousands_of_seeds(hundred: int) -> None:
+    for seed in range(hundred * 100, hundred * 100 + 100):
+        check(run(seed))
+
+
+@pytest.mark.parametrize("policy", OTHERS)
+def test_the_other_policies_hold_what_concerns_them(policy: str) -> None:
+    for seed in range(8):
+        assert run(seed, policy=policy).world.invariants.violations == []
+
+
+@pytest.mark.parametrize("name", FAULTS)
+def test_each_fault_does_something_and_alone_breaks_nothing(name: str) -> None:
+    for seed in range(1, 6):
+        result = run(seed, names=[name])
+        check(result)
+        if result.happened(name):
+            return
+    pytest.fail("nothing has happened")
+
+
+def test_a_seed_is_a_run_to_the_last_event() -> None:
+    first, again, other = run(3), run(3), run(4)
+    assert first.events == again.events
+    assert first.world.events.happened == again.world.events.happened
+    assert first.events != other.events
+
+
+def test_without_faults_no_call_fails_and_nothing_is_tried_again() -> None:
+    result = run(2, names=[])
+    check(result)
+    assert result.world.ends[1] == 0
+    assert not any(result.happened(name) for name in FAULTS)
+
+
+# --- deliberate defects: these seeds would find them ---------------------------------------
+
+
+def charge_only_the_newest_grant(patch: pytest.MonkeyPatch) -> None:
+    def issue(self: Any, grant: Any) -> None:
+        self.open_grants = [grant]
+
+    patch.setattr(Account, "issue", issue)
+
+
+def charge_only_what_is_granted(patch: pytest.MonkeyPatch) -> None:
+    patch.setattr(Account, "charged", property(lambda self: self.granted))
+
+
+def grant_whatever_is_aimed_at(patch: pytest.MonkeyPatch) -> None:
+    patch.setattr(Ledger, "_fitting", lambda self, account, wish, planned: wish)
+
+
+def start_under_expired_grants(patch: pytest.MonkeyPatch) -> None:
+    patch.setattr(Pace, "valid", lambda self, now_s: True)
+
+
+def stop_without_waiting_for_routers(patch: pytest.MonkeyPatch) -> None:
+    def due(self: Any, live: Any, now_s: float) -> Any:
+        self._stopping |= {r.id for r in live if r.id in self._draining}
+        self._draining.clear()
+        return tuple(r.id for r in live if r.id in self._stopping)
+
+    patch.setattr(Pace, "_due", due)
+
+
+def remove_at_once(patch: pytest.MonkeyPatch) -> None:
+    stop = Cluster.stop
+
+    def cut(self: Cluster, replica: Replica, drain_s: float) -> None:
+        stop(self, replica, drain_s)
+        self.remove(replica)
+
+    patch.setattr(Cluster, "stop", cut)
+
+
+def send_to_draining_workers(patch: pytest.MonkeyPatch) -> None:
+    patch.setattr(Worker, "usable", lambda self, now_s: True)
+
+
+def take_silence_for_no_traffic(patch: pytest.MonkeyPatch) -> None:
+    patch.setattr(OfferedLoad, "known", lambda self, now_s: any(self._trends.values()))
+
+
+@pytest.mark.parametrize(
+    ("defect", "rule"),
+    [
+        (charge_only_the_newest_grant, "B1"),
+        (charge_only_what_is_granted, "B1"),
+        (grant_whatever_is_aimed_at, "B1"),
+        (start_under_expired_grants, "B1"),
+        (stop_without_waiting_for_routers, "B6"),
+        (remove_at_once, "B6"),
+        (send_to_draining_workers, "B6"),
+        (take_silence_for_no_traffic, "B7"),
+    ],
+)
+def test_a_deliberate_defect_is_found(
+    defect: Callable[[pytest.MonkeyPatch], None],
+    rule: str,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    defect(monkeypatch)
+    for seed in range(DEFECT_SEEDS):
+        found = run(seed).world.invariants.violations
+        if any(text.startswith(rule) for text in found):
+            return
+    pytest.fail(f"no seed of {DEFECT_SEEDS} has found it")
