@@ -6,6 +6,7 @@ input, found before the run.
 """
 
 import argparse
+import gc
 import json
 import sys
 import time
@@ -38,7 +39,13 @@ class _Costs:
         return time.perf_counter() - self._began[0], time.process_time() - self._began[1]
 
 
+_OBJECTS = 100_000
+"""New objects between two looks of the garbage collector: a world is large and lives long."""
+
+
 def run(args: argparse.Namespace) -> int:
+    gc.freeze()
+    gc.set_threshold(_OBJECTS, 50, 100)
     costs = _Costs()
     chosen = usage(args)
     loaded = load(args.fleet, args.sets)

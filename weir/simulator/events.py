@@ -49,3 +49,14 @@ class EventHeap:
             self.now_s = time_s
         self.happened += 1
         call(argument)
+
+    def run_until(self, limit_s: float, check: Callable[[], None]) -> None:
+        """Let everything happen that is due by `limit_s`, and call `check` after each event."""
+        heap = self._heap
+        while heap and heap[0][0] <= limit_s:
+            time_s, _, call, argument = heappop(heap)
+            if time_s > self.now_s:
+                self.now_s = time_s
+            self.happened += 1
+            call(argument)
+            check()

@@ -4,7 +4,7 @@ An engine says when something will change (`due_s`); that is an event. When a ca
 goes changes the due time, the event of before finds another time and does nothing.
 """
 
-from collections.abc import Callable, Collection
+from collections.abc import Callable, Collection, Hashable
 from dataclasses import dataclass
 from enum import Enum, auto
 from math import inf
@@ -84,7 +84,7 @@ class Replica:
         self.run = EngineRun(profile)
         self._events = events
         self._listener = listener
-        self._calls: dict[int, Call] = {}
+        self._calls: dict[Hashable, Call] = {}
         self._due_s = inf
 
     @property

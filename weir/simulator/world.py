@@ -126,12 +126,10 @@ class World:
         """Until all calls have ended. `progress` is told the share that is done."""
         invariants = self.invariants
         events, check, arrive = self.events, invariants.check, self.gateway.arrive
-        patient = self._patient
+        run_until, patient = events.run_until, self._patient
         for count, call in enumerate(self._calls()):
             arrived_s = call.arrived_s
-            while events.next_s <= arrived_s:
-                events.step()
-                check()
+            run_until(arrived_s, check)
             events.now_s = arrived_s
             self.arrived += 1
             self.open += 1
@@ -148,9 +146,7 @@ class World:
         """What is in flight is finished, and what hangs is ended by force."""
         events, check = self.events, self.invariants.check
         end_s = self.scenario.end_s
-        while events.next_s <= end_s:
-            events.step()
-            check()
+        events.run_until(end_s, check)
         limit_s = end_s + _LONGEST_DRAIN_S
         while self.open and events.next_s <= limit_s:
             events.step()
