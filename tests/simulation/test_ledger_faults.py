@@ -13,7 +13,7 @@ from weir.domain.fleet import Fleet, NodeGroup
 from weir.domain.ids import PoolId
 
 SEEDS = 200
-DEFECT_SEEDS = 25
+DEFECT_SEEDS = 120
 END_S = 240.0
 
 CONTENDED = fleet(
