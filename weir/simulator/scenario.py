@@ -111,7 +111,7 @@ def true_profiles(loaded: LoadedFleet, seed: int) -> dict[PoolId, EngineProfile]
 
 def _true_classes(fleet: Fleet, columns: TraceColumns) -> NDArray[np.intp]:
     """The class a row names if the fleet has it, else by its lengths."""
-    index = {c.name: i for i, c in enumerate(fleet.classes)}
+    index: dict[str, int] = {c.name: i for i, c in enumerate(fleet.classes)}
     by_length = np.full(len(columns), -1, np.intp)
     for i, c in reversed(list(enumerate(fleet.classes))):
         holds = _within(columns.isl_tokens, c.isl_tokens.low, c.isl_tokens.high)
