@@ -14,6 +14,7 @@ from weir.simulator.policies import make
 from weir.simulator.policies.port import Policy
 from weir.simulator.policies.weir import Weir
 from weir.simulator.replica import Phase
+from weir.simulator.role_errors import role_errors
 from weir.simulator.roles.together import Roles
 from weir.simulator.scenario import Scenario
 from weir.simulator.world import World
@@ -58,7 +59,6 @@ def run(
     end_s: float = END_S,
     watch: Callable[[World], None] = lambda world: None,
 ) -> Run:
-    """Raises whatever a core or a service raises: nothing is caught here that a process would."""
     loaded = loaded or loaded_fleet()
     columns = columns or restless(seed, end_s)
     scenario = Scenario.of(loaded, columns, seed=seed, start_s=0.0, end_s=end_s)
@@ -66,7 +66,8 @@ def run(
     world = World(scenario, _policy(policy), Journal(events.append))
     faults.install(world, names)
     watch(world)
-    world.run()
+    with role_errors(world):
+        world.run()
     return Run(world, events)
 
 

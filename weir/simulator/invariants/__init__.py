@@ -45,6 +45,10 @@ class Invariants:
     def count(self) -> int:
         return self._log.count
 
+    def found(self, rule: str, text: str) -> None:
+        """A rule is broken now."""
+        self._log.found(rule, text)
+
     def check(self) -> None:
         """After every event."""
         if self.calls_changed:
