@@ -63,10 +63,6 @@ class Invariants:
         self.calls.finish()
         self.decisions.finish(self.calm_from_s)
 
-    def found(self, rule: str, text: str) -> None:
-        """Somebody else has seen something that must not be."""
-        self._log.found(rule, text)
-
     def edited(self, spec: PoolSpec, replicas: int) -> None:
         """Somebody has started replicas by hand."""
         self.budget.edited(spec, replicas)
