@@ -26,6 +26,7 @@ ALL = ("all",)
 
 _RATES_RPS = (0.4, 1.2, 3.5)
 _CHAT_SHARES = (0.2, 0.7, 0.95)
+_LENGTHS = ((800, 120), (1200, 60), (3000, 150), (600, 200))
 _SETTLED_S = 25.0
 
 
@@ -86,6 +87,13 @@ def restless(seed: int, end_s: float) -> TraceColumns:
     count = len(is_chat)
     isl = np.where(is_chat, rng.integers(100, 1400, count), rng.integers(1500, 6000, count))
     return TraceColumns.plain(np.concatenate(times), isl, rng.integers(20, 250, count))
+
+
+def constant(rate_rps: float, end_s: float) -> TraceColumns:
+    """The same few lengths over and over, evenly spaced."""
+    count = int(rate_rps * end_s)
+    isl, osl = np.array([_LENGTHS[number % len(_LENGTHS)] for number in range(count)]).T
+    return TraceColumns.plain((np.arange(count) + 0.5) / rate_rps, isl, osl)
 
 
 def unrecovered(run: Run) -> list[str]:

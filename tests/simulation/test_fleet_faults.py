@@ -15,7 +15,7 @@ from globalplanner.core.ledger import Ledger
 from globalplanner.core.offered import OfferedLoad
 from poolplanner.core.pace import Pace
 from router.core.workers import Worker
-from tests.simulation.fleet_world import Run, run, unrecovered
+from tests.simulation.fleet_world import Run, constant, run, unrecovered
 from weir.simulator.cluster import Cluster
 from weir.simulator.faults import FAULTS
 from weir.simulator.replica import Replica
@@ -80,6 +80,20 @@ def test_without_faults_no_call_fails_and_nothing_is_tried_again() -> None:
     check(result)
     assert result.world.ends[1] == 0
     assert not any(result.happened(name) for name in FAULTS)
+
+
+@pytest.mark.parametrize("rate_rps", [0.7, 1.5, 3.0, 5.0])
+def test_under_constant_demand_the_allocation_stays_as_it_is(rate_rps: float) -> None:
+    # From idle to overload; replicas take 1, 2 and 3 GPUs, and engines differ from their profiles.
+    result = run(7, names=[], columns=constant(rate_rps, 400.0), end_s=400.0)
+    assert [step for step in result.world.journal.steps if step.at_s > 150.0] == []
+    assert result.world.invariants.violations == []
+
+
+def test_under_constant_demand_the_allocation_settles_once_faults_are_over() -> None:
+    result = run(5, columns=constant(2.0, 600.0), end_s=600.0)
+    check(result)
+    assert [step for step in result.world.journal.steps if step.at_s > 540.0] == []
 
 
 # --- deliberate defects: these seeds would find them ---------------------------------------
