@@ -35,6 +35,15 @@ class Account:
         return self.open_grants[-1].replicas if self.open_grants else 0
 
     @property
+    def wanted(self) -> int:
+        """Replicas to grant: the target, and while one is missing those that are leaving."""
+        if self.report is None:
+            return self.target
+        state = self.report.state
+        missing = state.ready + state.starting < self.target
+        return self.target + state.terminating if missing else self.target
+
+    @property
     def held(self) -> int:
         """Replicas last seen, in any state."""
         return self.report.state.held if self.report is not None else 0

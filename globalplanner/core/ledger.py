@@ -14,6 +14,9 @@ Invariants, for the budget, each GPU class and each node group:
   that acts on none of its grants gets none: a later leader may have given those GPUs away.
 * B2 While a limit is exceeded (lowered budget, manual edit) no pool under it grows; shrinking
   is always allowed.
+* A replica that is leaving holds its GPUs, but is none of those that the pool is to have: while
+  one is missing the pool is granted one more for each that leaves, if GPUs are left that are
+  nobody's floor.
 * Reports are ordered by sequence per pool. One that is not newer changes nothing.
 
 `report` and `aim` do not await and are the only methods that change anything.
@@ -154,13 +157,17 @@ class Ledger:
     def _settle(self, *, growing: bool) -> tuple[Grant, ...]:
         """Issue what the targets call for: shrinking at once, growing as far as it fits."""
         reporting = [a for _, a in sorted(self.accounts.items()) if a.report is not None]
-        grants = [self._issue(a, a.target) for a in reporting if a.target < a.granted]
-        growers = [a for a in reporting if a.target > a.granted] if growing else []
+        grants = [self._issue(a, a.wanted) for a in reporting if a.wanted < a.granted]
+        growers = [a for a in reporting if a.wanted > a.granted] if growing else []
         planned = {account.spec.id: account.granted for account in growers}
         for level in _LEVELS:
             for account in growers:
                 wish = min(account.target, level(account))
                 planned[account.spec.id] = self._fitting(account, wish, planned)
+        for account in growers:
+            if account.wanted > account.target:
+                id = account.spec.id
+                planned[id] = self._fitting(account, account.wanted, planned, floors=True)
         grants += [
             self._issue(account, planned[account.spec.id])
             for account in growers
@@ -169,16 +176,27 @@ class Ledger:
         self._audit()
         return tuple(grants)
 
-    def _fitting(self, account: Account, wish: int, planned: Mapping[PoolId, int]) -> int:
-        """As many replicas as fit, at most `wish` and at least those planned already."""
+    def _fitting(
+        self,
+        account: Account,
+        wish: int,
+        planned: Mapping[PoolId, int],
+        *,
+        floors: bool = False,
+    ) -> int:
+        """As many replicas as fit, at most `wish` and at least those planned already.
+
+        `floors`: beside the floors of all pools.
+        """
         pool_id = account.spec.id
         most = wish
         for limit in self.limits:
             if pool_id not in limit.pools:
                 continue
             used = {
-                id: self._gpus(self.accounts[id], self.accounts[id].reserved, planned.get(id, 0))
+                id: self._gpus(a, a.reserved, planned.get(id, 0), a.spec.floor_replicas * floors)
                 for id in limit.pools
+                for a in (self.accounts[id],)
             }
             free_gpus = limit.gpus - sum(used.values())
             if free_gpus < 0:
@@ -188,7 +206,7 @@ class Ledger:
 
     def _issue(self, account: Account, replicas: int) -> Grant:
         self._epoch += 1
-        partly = f" ({replicas} for now)" if replicas < account.target else ""
+        partly = f" ({replicas} for now)" if replicas != account.target else ""
         grant = Grant(
             pool_id=account.spec.id,
             term=self.term,

@@ -310,3 +310,29 @@ def test_a_grant_of_its_term_that_it_never_gave_is_that_of_another_leader() -> N
     pools.report("a")
     with pytest.raises(StaleTermError):
         pools.ledger.report(report("a", 9, acted=(5, 99, 1)), 0.0)
+
+
+def test_a_missing_replica_is_started_while_others_still_leave() -> None:
+    pools = Pools(pool("a", max_replicas=6), pool("b"), gpus=8)
+    pools.settle(a=3, b=1)
+    pools.report("a", 1, terminating=2)
+    assert pools.granted() == {"a": 5, "b": 1}, "two leave, and two are missing"
+    pools.report("a", 1, starting=2, terminating=2)
+    assert pools.granted() == {"a": 3, "b": 1}, "nothing is missing any more"
+    assert pools.charged() == {"a": 5, "b": 1}, "but until a has acted on that it may start"
+
+
+def test_what_leaves_is_only_replaced_as_far_as_there_is_room_beside_all_floors() -> None:
+    pools = Pools(pool("a", max_replicas=6), pool("b", min_replicas=0, floor_replicas=2), gpus=6)
+    pools.settle(a=3, b=0)
+    pools.report("a", 1, terminating=2)
+    assert pools.granted() == {"a": 4, "b": 0}, "2 of 6 GPUs are set aside for b"
+
+
+def test_what_leaves_because_less_is_wanted_is_not_replaced() -> None:
+    pools = Pools(pool("a"), pool("b"), gpus=8)
+    pools.settle(a=4, b=1)
+    pools.aim(a=2)
+    pools.report("a", 4)
+    pools.report("a", 2, terminating=2)
+    assert pools.granted() == {"a": 2, "b": 1}
