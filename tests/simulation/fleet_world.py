@@ -10,6 +10,7 @@ import numpy as np
 from weir.fleet import LoadedFleet, load
 from weir.simulator import faults
 from weir.simulator.journal import Journal
+from weir.simulator.network import Weather
 from weir.simulator.policies import make
 from weir.simulator.policies.port import Policy
 from weir.simulator.policies.weir import Weir
@@ -101,7 +102,21 @@ def unrecovered(run: Run) -> list[str]:
     leaders = [role for role in run.roles.global_planners if role.planner and role.planner.term]
     if len(leaders) != 1:
         return [f"{len(leaders)} GlobalPlanners lead"]
-    return [*_unsettled(run), *_misinformed(run)]
+    return [*_unmended(run), *_unsettled(run), *_misinformed(run)]
+
+
+def _unmended(run: Run) -> list[str]:
+    """Faults that go on."""
+    roles, calm = run.roles, Weather()
+    weather = roles.plane.network.weather
+    calm.slow_s = weather.slow_s
+    planners = [role.process for role in roles.pool_planners]
+    alive = [*planners, *(role.process for role in roles.routers), roles.plane.store.process]
+    return [
+        *([] if weather == calm else [f"the network: {weather}"]),
+        *(f"{process.name} is dead" for process in alive if not process.alive),
+        *([] if run.world.fleet == run.world.scenario.fleet else ["the budget is still changed"]),
+    ]
 
 
 def _unsettled(run: Run) -> list[str]:
