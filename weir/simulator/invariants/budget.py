@@ -5,14 +5,11 @@ planner took last: a grant's expiry forbids starts, but frees nothing, and neith
 planner's death. Without weir's roles it is what the pool holds.
 
 A limit may be exceeded through no fault of the planners: by what is there at the start, when the
-budget is lowered, when somebody starts replicas by hand. Then the excess must never grow (B2).
-Only what planners cannot know yet is left out of that: a lowered budget until every pool acts
-on a grant of a leader that has read it, replicas started by hand until a while after they are
-gone or granted, for a report that tells of them may still be on its way.
+budget is lowered, when somebody starts replicas by hand. Then the excess must never grow (B2),
+but for what planners cannot know yet, see `unknown`.
 """
 
-from collections.abc import Callable
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from math import inf
 from typing import TYPE_CHECKING
 
@@ -22,6 +19,7 @@ from weir.domain.ids import PoolId
 from weir.domain.planning import Grant
 from weir.simulator.cluster import PoolOfReplicas
 from weir.simulator.invariants.log import ViolationLog
+from weir.simulator.invariants.unknown import Unknown
 
 if TYPE_CHECKING:
     from weir.simulator.roles.pool_planner import PoolPlannerRole
@@ -29,30 +27,25 @@ if TYPE_CHECKING:
 
 __all__ = ["BudgetRule"]
 
-_EDIT_KNOWN_S = 30.0
-"""After so long no planner acts on replicas that were started by hand and are gone or granted."""
-
 
 @dataclass(slots=True)
 class _Line:
-    """One limit: what may be running under it, and by how much that exceeded it when last seen."""
+    """One limit. It may be exceeded by `given` GPUs, which only fall, and by the `unknown` ones.
+
+    `seen` is the excess at the last look.
+    """
 
     name: str
     gpus: int
     pools: frozenset[PoolId]
     used: int = 0
-    excess: int = 0
-    unheard: list[tuple[int, Callable[[], bool]]] = field(default_factory=list)
-    """GPUs by which it was lowered, and whether that is known everywhere."""
+    given: int = 0
+    unknown: int = 0
+    seen: int = 0
 
-
-@dataclass(slots=True)
-class _Edit:
-    """Replicas started by hand that no grant covers; so many were there at `seen_s`."""
-
-    spec: PoolSpec
-    replicas: int
-    seen_s: float
+    @property
+    def excess(self) -> int:
+        return max(0, self.used - self.gpus)
 
 
 class BudgetRule:
@@ -68,8 +61,8 @@ class BudgetRule:
         }
         self._may = dict.fromkeys(self._of, 0)
         self._granted = dict.fromkeys(self._of, 0)
-        self._edits: list[_Edit] = []
-        self._uncovered: dict[PoolId, int] = {}
+        self._unknown = Unknown(world)
+        self._begun = False
         self.dirty: dict[PoolId, None] = dict.fromkeys(self._of)
         """Pools to look at, in the order in which they changed."""
         self.peak_gpus = 0
@@ -78,11 +71,20 @@ class BudgetRule:
 
     def look(self) -> None:
         """At what has changed since the last time."""
-        for line in self._summed_up():
-            excess = max(0, line.used - line.gpus)
-            if excess > line.excess and excess > self._unknown(line):
-                self._exceeded(line, excess)
-            line.excess = excess
+        lines = self._summed_up()
+        if not self._begun:
+            self._begun = True
+            self._rebase()
+        for line in lines:
+            if line.unknown or self._unknown:
+                self._learn(line)
+            excess = line.excess
+            if excess > line.given + line.unknown:
+                self._exceeded(line)
+                line.given = excess
+            elif excess < line.given:
+                line.given = excess
+            line.seen = excess
         self.peak_gpus = max(self.peak_gpus, self._lines[0].used)
 
     def fits(self, spec: PoolSpec) -> bool:
@@ -110,18 +112,21 @@ class BudgetRule:
     def edited(self, spec: PoolSpec, replicas: int) -> None:
         """Somebody has started replicas by hand. That is nobody's violation."""
         if self._world.roles is not None:
-            self._edits.append(_Edit(spec, replicas, self._world.now_s))
+            self._unknown.edited(spec, replicas)
+            return
+        self._summed_up()
         self._rebase()
 
     def document_changed(self) -> None:
         """Limits are others now. That is nobody's violation either."""
-        known = self._all_have_heard()
+        self._summed_up()
         for line, limit in zip(self._lines, limits_of(self._world.fleet), strict=True):
-            if limit.gpus < line.gpus and known is not None:
-                line.unheard.append((line.gpus - limit.gpus, known))
-            line.gpus = limit.gpus
+            by_gpus, line.gpus = line.gpus - limit.gpus, limit.gpus
+            if by_gpus > 0 and self._world.roles is not None:
+                self._unknown.lowered(line.name, by_gpus)
         self.dirty.update(dict.fromkeys(self._of))
-        self._rebase()
+        if self._world.roles is None:
+            self._rebase()
 
     # --- sums ------------------------------------------------------------------------------
 
@@ -133,10 +138,10 @@ class BudgetRule:
         touched = []
         for pool_id in self.dirty:
             pool = self._world.cluster.pools[pool_id]
-            held = len(pool.replicas)
-            may = max(held, self._grant_of(pool_id)) * pool.spec.gpus_per_replica
-            if self._edits:
-                self._see_edits(pool_id, held)
+            held, granted = len(pool.replicas), self._grant_of(pool_id)
+            may = max(held, granted) * pool.spec.gpus_per_replica
+            if self._unknown:
+                self._unknown.changed(pool_id, held=held, granted=granted)
             for line in self._of[pool_id]:
                 line.used += may - self._may[pool_id]
                 touched.append(line)
@@ -153,57 +158,25 @@ class BudgetRule:
         return self._granted[pool_id]
 
     def _rebase(self) -> None:
-        for line in self._summed_up():
-            line.excess = max(0, line.used - line.gpus)
+        """What exceeds limits now is given."""
+        for line in self._lines:
+            line.given = line.excess
 
-    # --- what planners cannot know ---------------------------------------------------------
+    def _learn(self, line: _Line) -> None:
+        """What was unknown and has led to an excess is given from now on."""
+        unknown = self._unknown.gpus(line.name, line.pools)
+        if unknown < line.unknown:
+            line.given = max(line.given, min(line.seen, line.given + line.unknown - unknown))
+        line.unknown = unknown
 
-    def _unknown(self, line: _Line) -> int:
-        line.unheard = [(gpus, known) for gpus, known in line.unheard if not known()]
-        edits = [edit for edit in self._edits if edit.spec.id in line.pools]
-        by_hand = sum(edit.replicas * edit.spec.gpus_per_replica for edit in edits)
-        return by_hand + sum(gpus for gpus, _ in line.unheard)
-
-    def _see_edits(self, pool_id: PoolId, held: int) -> None:
-        """The pool has changed: until now it was as it was seen before."""
-        now_s, uncovered = self._world.now_s, max(0, held - self._granted[pool_id])
-        for edit in self._edits:
-            if edit.spec.id != pool_id:
-                continue
-            if self._uncovered.get(pool_id, 0) >= edit.replicas:
-                edit.seen_s = now_s
-            elif now_s - edit.seen_s > _EDIT_KNOWN_S:
-                edit.replicas = uncovered
-        self._uncovered[pool_id] = uncovered
-        self._edits = [edit for edit in self._edits if edit.replicas]
-
-    def _all_have_heard(self) -> Callable[[], bool] | None:
-        """Tells whether every living pool planner acts on a grant of a later leader than now.
-
-        None if nobody need hear.
-        """
-        roles = self._world.roles
-        if roles is None:
-            return None
-        term = max(role.newest_term for role in roles.global_planners)
-        heard = False
-
-        def all_have() -> bool:
-            nonlocal heard
-            grants = [role.pace.grant for role in roles.pool_planners if role.pace is not None]
-            heard = heard or all(grant is not None and grant.term > term for grant in grants)
-            return heard
-
-        return all_have
-
-    def _exceeded(self, line: _Line, excess: int) -> None:
+    def _exceeded(self, line: _Line) -> None:
         pools = self._world.cluster.pools
         parts = [
             f"{id} holds {len(pools[id].replicas)} and may run {self._may[id]} GPUs"
             for id in sorted(line.pools)
         ]
-        was = f", exceeded by {line.excess} before" if line.excess else ""
+        was = f", exceeded by {line.given} before" if line.given else ""
         self._log.found(
-            "B2" if line.excess else "B1",
+            "B2" if line.given else "B1",
             f"{line.name}: {line.used} GPUs may be running of {line.gpus}{was}: {'; '.join(parts)}",
         )

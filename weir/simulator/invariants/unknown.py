@@ -1,0 +1,96 @@
+"""GPUs by which a limit may be exceeded because no planner can know better yet.
+
+A lowered budget is known once every pool acts on a grant of a leader that has read it. Replicas
+that somebody has started by hand are known a while after they are gone or granted: a report that
+tells of them, or does not yet, may still be on its way.
+"""
+
+from collections.abc import Callable, Collection
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+from weir.domain.fleet import PoolSpec
+from weir.domain.ids import PoolId
+
+if TYPE_CHECKING:
+    from weir.simulator.world import World
+
+__all__ = ["Unknown"]
+
+_KNOWN_S = 30.0
+"""After so long nobody acts any more on replicas that are gone or granted."""
+
+
+@dataclass(slots=True)
+class _Edit:
+    """Replicas started by hand that no grant covers; so many were there at `seen_s`."""
+
+    spec: PoolSpec
+    replicas: int
+    seen_s: float
+
+
+@dataclass(slots=True)
+class _Lowered:
+    """A limit was lowered by `gpus`; planners have `heard` of it or not."""
+
+    limit: str
+    gpus: int
+    heard: Callable[[], bool]
+
+
+class Unknown:
+    def __init__(self, world: "World") -> None:
+        self._world = world
+        self._edits: list[_Edit] = []
+        self._lowered: list[_Lowered] = []
+        self._uncovered: dict[PoolId, int] = {}
+
+    def __bool__(self) -> bool:
+        return bool(self._edits or self._lowered)
+
+    def gpus(self, limit: str, pools: Collection[PoolId]) -> int:
+        """Under one limit, now."""
+        self._lowered = [lowered for lowered in self._lowered if not lowered.heard()]
+        by_hand = sum(
+            edit.replicas * edit.spec.gpus_per_replica
+            for edit in self._edits
+            if edit.spec.id in pools
+        )
+        return by_hand + sum(each.gpus for each in self._lowered if each.limit == limit)
+
+    def edited(self, spec: PoolSpec, replicas: int) -> None:
+        """Somebody has started replicas by hand."""
+        self._edits.append(_Edit(spec, replicas, self._world.now_s))
+
+    def lowered(self, limit: str, gpus: int) -> None:
+        """A limit has been lowered."""
+        self._lowered.append(_Lowered(limit, gpus, self._all_heard()))
+
+    def changed(self, pool_id: PoolId, *, held: int, granted: int) -> None:
+        """The pool has changed: until now it was as it was seen before."""
+        now_s, uncovered = self._world.now_s, max(0, held - granted)
+        for edit in self._edits:
+            if edit.spec.id != pool_id:
+                continue
+            if self._uncovered.get(pool_id, 0) >= edit.replicas:
+                edit.seen_s = now_s
+            elif now_s - edit.seen_s > _KNOWN_S:
+                edit.replicas = uncovered
+        self._uncovered[pool_id] = uncovered
+        self._edits = [edit for edit in self._edits if edit.replicas]
+
+    def _all_heard(self) -> Callable[[], bool]:
+        """Tells whether every living pool planner acts on a grant of a later leader than now."""
+        roles = self._world.roles
+        assert roles is not None
+        term = max(role.newest_term for role in roles.global_planners)
+        heard = False
+
+        def all_have() -> bool:
+            nonlocal heard
+            grants = [role.pace.grant for role in roles.pool_planners if role.pace is not None]
+            heard = heard or all(grant is not None and grant.term > term for grant in grants)
+            return heard
+
+        return all_have
