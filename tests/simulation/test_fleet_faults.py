@@ -54,14 +54,14 @@ def test_all_invariants_hold_on_thousands_of_seeds(hundred: int) -> None:
 
 @pytest.mark.parametrize("policy", OTHERS)
 def test_the_other_policies_hold_what_concerns_them(policy: str) -> None:
-    for seed in range(8):
+    for seed in range(6):
         assert run(seed, policy=policy).world.invariants.violations == []
 
 
 @pytest.mark.parametrize("name", FAULTS)
 def test_each_fault_does_something_and_alone_breaks_nothing(name: str) -> None:
     for seed in range(1, 6):
-        result = run(seed, names=[name])
+        result = run(seed, names=[name], end_s=200.0)
         check(result)
         if result.happened(name):
             return
@@ -82,7 +82,7 @@ def test_without_faults_no_call_fails_and_nothing_is_tried_again() -> None:
     assert not any(result.happened(name) for name in FAULTS)
 
 
-@pytest.mark.parametrize("rate_rps", [0.7, 1.5, 3.0, 5.0])
+@pytest.mark.parametrize("rate_rps", [0.7, 2.0, 5.0])
 def test_under_constant_demand_the_allocation_stays_as_it_is(rate_rps: float) -> None:
     # From idle to overload; replicas take 1, 2 and 3 GPUs, and engines differ from their profiles.
     result = run(7, names=[], columns=constant(rate_rps, 400.0), end_s=400.0)
