@@ -10,11 +10,11 @@ from google.protobuf.message import DecodeError
 from globalplanner.metrics import Metrics
 from weir import codec
 from weir.api.v1 import telemetry_pb2
-from weir.domain.errors import UnavailableError
+from weir.domain.errors import StaleRevisionError, UnavailableError
 from weir.domain.planning import RoutingPlan
 from weir.domain.telemetry import TrafficSample
 from weir.runtime import names
-from weir.runtime.bus import Bus, StaleRevisionError
+from weir.runtime.bus import Bus
 
 __all__ = ["NatsPlans", "NatsTerms", "subscribe"]
 

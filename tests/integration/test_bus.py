@@ -8,8 +8,8 @@ import pytest
 
 import weir.runtime.bus
 from tests.integration.nats_process import Server, eventually
-from weir.domain.errors import UnavailableError
-from weir.runtime.bus import Bus, StaleRevisionError
+from weir.domain.errors import StaleRevisionError, UnavailableError
+from weir.runtime.bus import Bus
 
 
 @pytest.fixture

@@ -14,8 +14,8 @@ from tests.unit.globalplanner.fleets import fleet, pool, request_class
 from weir.domain.fleet import Fleet, Role, Slo
 from weir.domain.profile import EngineProfile, PolynomialTiming
 from weir.simulator.oracle.backlog import Corridor, least_by_backlog, least_by_work
-from weir.simulator.oracle.floor import gpu_hours_floor
 from weir.simulator.oracle.curves import Bins
+from weir.simulator.oracle.floor import gpu_hours_floor
 from weir.simulator.oracle.offered import Offered
 from weir.simulator.oracle.schedule import PoolPlan, plan_pool
 

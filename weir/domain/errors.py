@@ -8,6 +8,7 @@ WeirError
 │   ├── InfeasibleFloorsError the pools' floors need more GPUs than the budget holds
 │   ├── StaleTermError        a grant from a GlobalPlanner that no longer leads
 │   └── UnknownPoolError      a pool that this fleet does not have
+├── StaleRevisionError        somebody else has written a stored value first
 ├── RequestError              the client's request cannot be served as it is (4xx)
 └── UnavailableError          something this process needs does not answer (5xx, retry)
 
@@ -21,6 +22,7 @@ __all__ = [
     "InfeasibleFloorsError",
     "PlannerError",
     "RequestError",
+    "StaleRevisionError",
     "StaleTermError",
     "TraceError",
     "UnavailableError",
@@ -91,6 +93,10 @@ class UnknownPoolError(PlannerError):
     def __init__(self, pool_id: str) -> None:
         super().__init__(f"no pool {pool_id!r} in this fleet")
         self.pool_id = pool_id
+
+
+class StaleRevisionError(WeirError):
+    """A compare-and-set found another revision: somebody else wrote the key."""
 
 
 class RequestError(WeirError):

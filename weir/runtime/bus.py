@@ -19,9 +19,9 @@ from nats.js.errors import (
 )
 from nats.js.kv import KeyValue
 
-from weir.domain.errors import UnavailableError, WeirError
+from weir.domain.errors import StaleRevisionError, UnavailableError, WeirError
 
-__all__ = ["Bus", "StaleRevisionError"]
+__all__ = ["Bus"]
 
 _log = logging.getLogger("weir.bus")
 _T = TypeVar("_T")
@@ -31,10 +31,6 @@ _WATCH_POLL_S = 0.5
 _WATCH_ANEW_S = 30.0
 """A bucket that was deleted and made again ends no watch on it; the watch only hears nothing."""
 _CANCEL_AGAIN_S = 0.1
-
-
-class StaleRevisionError(WeirError):
-    """A compare-and-set found another revision: somebody else wrote the key."""
 
 
 class Bus:

@@ -5,7 +5,7 @@ It is one process; what it has stored survives its crash unless it is wiped.
 
 from collections.abc import Callable
 
-from weir.runtime.bus import StaleRevisionError
+from weir.domain.errors import StaleRevisionError
 from weir.simulator.network import Kind, Network
 from weir.simulator.process import Process
 

@@ -6,8 +6,8 @@ from typing import cast
 import pytest
 
 from globalplanner.adapters.nats import NatsTerms
-from weir.domain.errors import UnavailableError
-from weir.runtime.bus import Bus, StaleRevisionError
+from weir.domain.errors import StaleRevisionError, UnavailableError
+from weir.runtime.bus import Bus
 
 
 class Store:

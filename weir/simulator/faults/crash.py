@@ -1,10 +1,13 @@
 """Processes that die and come back, without what they had in memory."""
 
 from collections.abc import Callable, Sequence
+from typing import TYPE_CHECKING
 
 from weir.simulator.faults.port import Heal, Stage
 from weir.simulator.process import Process
-from weir.simulator.roles.together import Roles
+
+if TYPE_CHECKING:
+    from weir.simulator.roles.together import Roles
 
 __all__ = ["Crash", "CrashedStore"]
 
@@ -14,7 +17,7 @@ class Crash:
 
     of_roles = True
 
-    def __init__(self, name: str, help: str, of: Callable[[Roles], Sequence[Process]]) -> None:
+    def __init__(self, name: str, help: str, of: Callable[["Roles"], Sequence[Process]]) -> None:
         self.name = name
         self.help = help
         self._of = of

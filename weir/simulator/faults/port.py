@@ -4,9 +4,8 @@ from collections.abc import Callable
 from random import Random
 from typing import TYPE_CHECKING, Any, Protocol
 
-from weir.simulator.roles.together import Roles
-
 if TYPE_CHECKING:
+    from weir.simulator.roles.together import Roles
     from weir.simulator.world import World
 
 __all__ = ["RARITIES", "Fault", "Heal", "Stage", "calm_s"]
@@ -59,7 +58,7 @@ class Stage:
         self._rarity = rarity
 
     @property
-    def roles(self) -> Roles:
+    def roles(self) -> "Roles":
         """Weir's processes. Raises `RuntimeError` under another policy."""
         if self.world.roles is None:
             raise RuntimeError(f"fault {self._name} needs weir's roles, which this policy lacks")

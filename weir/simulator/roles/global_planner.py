@@ -10,11 +10,10 @@ from globalplanner.publisher import Publisher
 from globalplanner.service import SETTLE_WALL_S, GlobalPlanner
 from globalplanner.standing import Change
 from poolplanner.ports import RefusedError, StaleReportError
-from weir.domain.errors import UnavailableError
+from weir.domain.errors import StaleRevisionError, UnavailableError
 from weir.domain.fleet import Fleet
 from weir.domain.planning import Grant, PoolReport, RoutingPlan
 from weir.domain.telemetry import TrafficSample
-from weir.runtime.bus import StaleRevisionError
 from weir.simulator.process import Process
 from weir.simulator.roles.heard import Heard
 from weir.simulator.roles.keys import PLAN_KEY, TERM_KEY
