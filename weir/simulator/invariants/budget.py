@@ -1,14 +1,16 @@
 """B1 and B2: GPUs that may be running fit into every limit, or are getting fewer.
 
-What a pool may be running is the most of what it holds, in whatever state, and of the grant its
-planner took last: a grant's expiry forbids starts, but frees nothing, and neither does the
-planner's death. Without weir's roles it is what the pool holds.
+What a pool may be running is the most of what it holds, in whatever state, starts included that
+are on their way to the cluster, and of the grant its planner took last: a grant's expiry forbids
+starts, but frees nothing, and neither does the planner's death. Without weir's roles it is what
+the pool holds.
 
 A limit may be exceeded through no fault of the planners: by what is there at the start, when the
 budget is lowered, when somebody starts replicas by hand. Then the excess must never grow (B2),
 but for what planners cannot know yet, see `unknown`.
 """
 
+from collections.abc import Callable
 from dataclasses import dataclass
 from math import inf
 from typing import TYPE_CHECKING
@@ -26,6 +28,9 @@ if TYPE_CHECKING:
     from weir.simulator.world import World
 
 __all__ = ["BudgetRule"]
+
+_ON_ITS_WAY_S = 9.5
+"""An order that has not arrived after so long is lost; planners wait a little longer."""
 
 
 @dataclass(slots=True)
@@ -61,6 +66,8 @@ class BudgetRule:
         }
         self._may = dict.fromkeys(self._of, 0)
         self._granted = dict.fromkeys(self._of, 0)
+        self._ordered_s: dict[PoolId, list[float]] = {id: [] for id in self._of}
+        """When starts were ordered that have not arrived."""
         self._unknown = Unknown(world)
         self._begun = False
         self.dirty: dict[PoolId, None] = dict.fromkeys(self._of)
@@ -100,6 +107,8 @@ class BudgetRule:
 
     def start_ordered(self, role: "PoolPlannerRole", grant: Grant) -> None:
         """A pool planner orders a start."""
+        self._ordered_s[grant.pool_id].append(self._world.now_s)
+        self.dirty[grant.pool_id] = None
         pair = (grant.term, grant.epoch)
         late_s = role.clock.now_s() - role.expires_at_s.get(pair, -inf)
         if late_s >= 0.0:
@@ -109,24 +118,42 @@ class BudgetRule:
                 f"which expired {late_s:.3f} s ago",
             )
 
+    def start_arrived(self, pool_id: PoolId) -> None:
+        """The cluster has been told to start a replica, or has refused to."""
+        if self._ordered_s[pool_id]:
+            self._ordered_s[pool_id].pop(0)
+        self.dirty[pool_id] = None
+
     def edited(self, spec: PoolSpec, replicas: int) -> None:
         """Somebody has started replicas by hand. That is nobody's violation."""
-        if self._world.roles is not None:
-            self._unknown.edited(spec, replicas)
-            return
-        self._summed_up()
-        self._rebase()
+        self._excuse(lambda: self._unknown.edited(spec, replicas))
 
     def document_changed(self) -> None:
         """Limits are others now. That is nobody's violation either."""
-        self._summed_up()
+
+        def lower() -> None:
+            for line, limit in zip(self._lines, limits_of(self._world.fleet), strict=True):
+                if limit.gpus < line.gpus:
+                    self._unknown.lowered(line.name, line.gpus - limit.gpus)
+
+        self._excuse(lower)
         for line, limit in zip(self._lines, limits_of(self._world.fleet), strict=True):
-            by_gpus, line.gpus = line.gpus - limit.gpus, limit.gpus
-            if by_gpus > 0 and self._world.roles is not None:
-                self._unknown.lowered(line.name, by_gpus)
+            line.gpus = limit.gpus
         self.dirty.update(dict.fromkeys(self._of))
         if self._world.roles is None:
             self._rebase()
+
+    def _excuse(self, unknown: Callable[[], None]) -> None:
+        """Let something be unknown to planners; without roles it is given at once."""
+        if self._world.roles is None:
+            self._summed_up()
+            self._rebase()
+            return
+        for line in self._lines:
+            self._learn(line)
+        unknown()
+        for line in self._lines:
+            line.unknown = self._unknown.gpus(line.name, line.pools)
 
     # --- sums ------------------------------------------------------------------------------
 
@@ -139,7 +166,7 @@ class BudgetRule:
         for pool_id in self.dirty:
             pool = self._world.cluster.pools[pool_id]
             held, granted = len(pool.replicas), self._grant_of(pool_id)
-            may = max(held, granted) * pool.spec.gpus_per_replica
+            may = max(held + self._on_its_way(pool_id), granted) * pool.spec.gpus_per_replica
             if self._unknown:
                 self._unknown.changed(pool_id, held=held, granted=granted)
             for line in self._of[pool_id]:
@@ -148,6 +175,13 @@ class BudgetRule:
             self._may[pool_id] = may
         self.dirty.clear()
         return touched
+
+    def _on_its_way(self, pool_id: PoolId) -> int:
+        """Starts that were ordered and may still arrive."""
+        ordered_s = self._ordered_s[pool_id]
+        while ordered_s and self._world.now_s - ordered_s[0] > _ON_ITS_WAY_S:
+            ordered_s.pop(0)
+        return len(ordered_s)
 
     def _grant_of(self, pool_id: PoolId) -> int:
         """Replicas of the grant that was taken last; a dead planner's counts until another."""

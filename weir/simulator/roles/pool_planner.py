@@ -138,6 +138,7 @@ class _Actuator:
         self._plane.world.invariants.budget.start_ordered(self._role, grant)
 
         def started() -> WorkerId:
+            self._plane.world.invariants.budget.start_arrived(self._spec.id)
             replica = cluster.start(self._spec.id)
             if replica is None:
                 raise RefusedError(f"the nodes have no GPUs left for pool {self._spec.id}")
