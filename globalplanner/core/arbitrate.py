@@ -6,7 +6,8 @@ Pure and deterministic; the order of pools and classes does not matter. The step
 2. Growth is immediate: what is there is added to where it is worth most, per GPU, until no
    demand is left unserved. So constant demand leads to a fixed point (B4).
 3. If the limits forbid it, the allocation is worked out afresh: floors first, then guarantees,
-   then by value. Pools that serve less with the same GPUs give up at once what is asked for.
+   then by value. Pools that serve less with the same GPUs give up at once what is asked for, but
+   for pools of which nobody knows what is queued: these give up nothing (B7).
 4. What has not been needed for the dwell time goes.
 """
 
@@ -116,7 +117,8 @@ def _grown(space: Space, present: Allocation) -> Allocation:
     grown = grow(space, present)
     if space.fits(grown) and not blocked(space, grown):
         return grown
-    afresh = _least_change(space, improve(space, grow(space, space.minimum())), present)
+    least = trimmed(space, space.minimum(), of=space.movable)
+    afresh = _least_change(space, improve(space, grow(space, least)), present)
     if space.fits(grown) and not _better(space, afresh, grown, present):
         return grown
     return afresh

@@ -55,7 +55,7 @@ def _exchange(space: Space, replicas: Allocation) -> Allocation | None:
     guaranteed = space.value(space.guaranteed(replicas)) - space.negligible
     for pool_id in space.movable:
         view = space.views[pool_id]
-        if replicas[pool_id] <= view.spec.min_replicas:
+        if replicas[pool_id] <= space.least(pool_id):
             continue
         fewer = plus(replicas, ((pool_id, -1),))
         if not _may_pay(space, replicas, fewer, pool_id):

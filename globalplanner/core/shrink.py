@@ -5,7 +5,7 @@ lowered by a margin: so demand that stays as it is does not call it back. It goe
 been so for the dwell time.
 """
 
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 
 from globalplanner.core.snapshot import Lull, Rules
 from globalplanner.core.space import Allocation, Space
@@ -59,10 +59,12 @@ def settle_lulls(
     return settled, going_on
 
 
-def trimmed(space: Space, replicas: Allocation) -> Allocation:
+def trimmed(
+    space: Space, replicas: Allocation, *, of: Collection[PoolId] | None = None
+) -> Allocation:
     """`replicas`, less what the limits do not hold: first what exceeds guarantees, then floors.
 
-    Of several pools the one that is furthest above gives first.
+    Of several pools the one that is furthest above gives first; only those `of` which it is said.
     """
     fewer = dict(replicas)
     while not space.fits(fewer):
@@ -70,7 +72,9 @@ def trimmed(space: Space, replicas: Allocation) -> Allocation:
         givers = [
             id
             for id in sorted(fewer)
-            if id in over[0].pools and fewer[id] > space.views[id].spec.floor_replicas
+            if id in over[0].pools
+            and fewer[id] > space.views[id].spec.floor_replicas
+            and (of is None or id in of)
         ]
         if not givers:
             break

@@ -86,11 +86,21 @@ class Space:
             self._ratios[prefill, decode] = self._ratio(prefill, decode)
         return self._ratios[prefill, decode]
 
+    def least(self, pool_id: PoolId) -> int:
+        """Replicas that a pool which may change keeps as long as the limits hold.
+
+        Its minimum, or what it has if nobody knows what is queued there.
+        """
+        view = self.views[pool_id]
+        least = view.spec.min_replicas
+        if view.backlog_replica_s is None:
+            return max(least, min(view.replicas, view.spec.max_replicas))
+        return least
+
     def minimum(self) -> Allocation:
-        """Every pool at its minimum; held ones as they are."""
+        """Every pool at its least; held ones as they are."""
         return {
-            id: view.replicas if view.held else view.spec.min_replicas
-            for id, view in self.views.items()
+            id: view.replicas if view.held else self.least(id) for id, view in self.views.items()
         }
 
     def present(self) -> Allocation:

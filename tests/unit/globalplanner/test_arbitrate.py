@@ -333,6 +333,14 @@ def test_under_contention_a_pool_with_more_than_it_needs_gives_without_dwell() -
     assert decide(views, {"chat": 15.0}, gpus=6) == {"a": 3, "b": 3}
 
 
+def test_under_contention_a_pool_gives_nothing_while_nobody_knows_what_is_queued_there() -> None:
+    a, b = pool("a", model="ma"), pool("b", model="mb")
+    dark = {"load_rps": {CHAT: 1.0}, "backlog_replica_s": None}
+    views = [view(a, 4, **dark), view(b, 2, load_rps={CHAT: 14.0})]
+    assert decide(views, {"chat": 15.0}, gpus=6) == {"a": 4, "b": 2}
+    assert decide(views, {"chat": 15.0}, gpus=4) == {"a": 3, "b": 1}, "but a limit must hold"
+
+
 def test_gpus_do_not_change_hands_for_nothing() -> None:
     # Both serve equally well; what is there stays, whoever has it.
     a, b = pool("a", model="ma"), pool("b", model="mb")
