@@ -14,7 +14,8 @@ class Account:
 
     `open_grants` are those that the pool may still act on, newest last: from the one it last
     said to act on. Only those that can matter are kept, so their replicas fall strictly.
-    `settled` is False while the pool may act on a grant that this ledger has not seen.
+    `settled` is False while the pool may act on a grant that this ledger has not seen. `found` is
+    the target that the pool was found with.
     """
 
     spec: PoolSpec
@@ -23,11 +24,17 @@ class Account:
     report: PoolReport | None = None
     reported_at_s: float = 0.0
     settled: bool = False
+    found: int = 0
     open_grants: list[Grant] = field(default_factory=list)
 
     @property
     def newest(self) -> Grant | None:
         return self.open_grants[-1] if self.open_grants else None
+
+    @property
+    def undecided(self) -> bool:
+        """Whether the target is what the pool was found with."""
+        return self.target == self.found
 
     @property
     def granted(self) -> int:

@@ -92,12 +92,11 @@ class Ledger:
         if account.report is not None and report.sequence <= account.report.sequence:
             return Receipt(grant=self.answer(report, growing=growing))
         changed = account.report is None or account.held != report.state.held
-        first = account.report is None
         account.report, account.reported_at_s = report, wall_s
         account.settled = report.acted_term == self.term
-        if report.acted_term == self.term:
+        if account.settled:
             account.acknowledge(report.acted_epoch)
-        if first:
+        else:
             self._adopt(account, report)
         self._settle(growing=growing)
         return Receipt(grant=self.answer(report, growing=growing), changed=changed)
@@ -146,13 +145,20 @@ class Ledger:
             raise StaleTermError(term=self.term, seen_term=report.acted_term)
 
     def _adopt(self, account: Account, report: PoolReport) -> None:
-        """Begin with what the pool has: a grant of this term that changes nothing."""
+        """Begin with what the pool has: a grant of this term that changes nothing.
+
+        Until the pool acts on one, what it has is what it says last. A first report that was
+        late must not give it back what an earlier leader has taken away since.
+        """
         live = report.state.ready + report.state.starting
-        replicas = report.acted_replicas if report.acted_term > 0 else live
-        account.target = max(replicas, account.spec.min_replicas)
-        if replicas > 0 or not account.settled:
+        found = report.acted_replicas if report.acted_term > 0 else live
+        changed = account.newest is None or found < account.granted
+        if account.newest is None or (report.acted_term > 0 and account.undecided):
+            changed |= found != account.granted
+            account.target = account.found = max(found, account.spec.min_replicas)
             account.reason = "as found"
-            self._issue(account, replicas)
+        if changed:
+            self._issue(account, found)
 
     def _settle(self, *, growing: bool) -> tuple[Grant, ...]:
         """Issue what the targets call for: shrinking at once, growing as far as it fits."""

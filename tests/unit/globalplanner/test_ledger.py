@@ -336,3 +336,32 @@ def test_what_leaves_because_less_is_wanted_is_not_replaced() -> None:
     pools.report("a", 4)
     pools.report("a", 2, terminating=2)
     assert pools.granted() == {"a": 2, "b": 1}
+
+
+def test_a_first_report_that_was_late_gives_nothing_back() -> None:
+    # The leader before took 2 of a's 4 replicas away. What a said before that comes first.
+    pools = Pools(pool("a"), pool("b"), gpus=6, term=7)
+    early = report("a", 1, ready=4, acted=(6, 1, 4))
+    assert pools.ledger.report(early, 0.0).grant.replicas == 4
+    pools.aim(a=4)
+    late = report("a", 2, ready=2, acted=(6, 9, 2))
+    assert pools.ledger.report(late, 0.0).grant.replicas == 2
+    assert pools.charged()["a"] == 4, "until it acts on that"
+
+
+def test_nor_does_it_take_anything_away() -> None:
+    pools = Pools(pool("a"), pool("b"), gpus=6, term=7)
+    early = report("a", 1, ready=2, acted=(6, 1, 2))
+    assert pools.ledger.report(early, 0.0).grant.replicas == 2
+    late = report("a", 2, ready=2, acted=(6, 9, 4))
+    assert pools.ledger.report(late, 0.0).grant.replicas == 4
+
+
+def test_a_pool_whose_planner_is_another_has_what_it_holds_and_more_only_if_it_fits() -> None:
+    pools = Pools(pool("a"), pool("b"), gpus=6)
+    pools.settle(a=4, b=2)
+    reborn = report("a", 100, ready=3)
+    assert pools.ledger.report(reborn, 0.0).grant.replicas == 4
+    pools.ledger.report(report("b", 101, ready=2, starting=1, acted=pools._acted["b"]), 0.0)
+    reborn = report("a", 102, ready=2)
+    assert pools.ledger.report(reborn, 0.0).grant.replicas == 2, "b holds one too many"
