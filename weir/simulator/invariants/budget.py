@@ -66,8 +66,9 @@ class BudgetRule:
         }
         self._may = dict.fromkeys(self._of, 0)
         self._granted = dict.fromkeys(self._of, 0)
-        self._ordered_s: dict[PoolId, list[float]] = {id: [] for id in self._of}
-        """When starts were ordered that have not arrived."""
+        self._orders = 0
+        self._ordered_s: dict[PoolId, dict[int, float]] = {id: {} for id in self._of}
+        """When starts were ordered that have not arrived, by number."""
         self._unknown = Unknown(world)
         self._begun = False
         self.dirty: dict[PoolId, None] = dict.fromkeys(self._of)
@@ -105,9 +106,10 @@ class BudgetRule:
         """A report's answer has reached the pool: it may act on another grant now."""
         self.dirty[pool_id] = None
 
-    def start_ordered(self, role: "PoolPlannerRole", grant: Grant) -> None:
-        """A pool planner orders a start."""
-        self._ordered_s[grant.pool_id].append(self._world.now_s)
+    def start_ordered(self, role: "PoolPlannerRole", grant: Grant) -> int:
+        """A pool planner orders a start; returns the order's number."""
+        self._orders += 1
+        self._ordered_s[grant.pool_id][self._orders] = self._world.now_s
         self.dirty[grant.pool_id] = None
         pair = (grant.term, grant.epoch)
         late_s = role.clock.now_s() - role.expires_at_s.get(pair, -inf)
@@ -117,11 +119,11 @@ class BudgetRule:
                 f"pool {grant.pool_id} orders a start under term {grant.term} epoch {grant.epoch}, "
                 f"which expired {late_s:.3f} s ago",
             )
+        return self._orders
 
-    def start_arrived(self, pool_id: PoolId) -> None:
+    def start_arrived(self, pool_id: PoolId, order: int) -> None:
         """The cluster has been told to start a replica, or has refused to."""
-        if self._ordered_s[pool_id]:
-            self._ordered_s[pool_id].pop(0)
+        self._ordered_s[pool_id].pop(order, None)
         self.dirty[pool_id] = None
 
     def edited(self, spec: PoolSpec, replicas: int) -> None:
@@ -178,9 +180,9 @@ class BudgetRule:
 
     def _on_its_way(self, pool_id: PoolId) -> int:
         """Starts that were ordered and may still arrive."""
-        ordered_s = self._ordered_s[pool_id]
-        while ordered_s and self._world.now_s - ordered_s[0] > _ON_ITS_WAY_S:
-            ordered_s.pop(0)
+        ordered_s, now_s = self._ordered_s[pool_id], self._world.now_s
+        for order in [o for o, at_s in ordered_s.items() if now_s - at_s > _ON_ITS_WAY_S]:
+            del ordered_s[order]
         return len(ordered_s)
 
     def _grant_of(self, pool_id: PoolId) -> int:

@@ -135,10 +135,11 @@ class _Actuator:
 
     async def start(self, grant: Grant) -> WorkerId:
         cluster = self._plane.world.cluster
-        self._plane.world.invariants.budget.start_ordered(self._role, grant)
+        budget = self._plane.world.invariants.budget
+        order = budget.start_ordered(self._role, grant)
 
         def started() -> WorkerId:
-            self._plane.world.invariants.budget.start_arrived(self._spec.id)
+            budget.start_arrived(self._spec.id, order)
             replica = cluster.start(self._spec.id)
             if replica is None:
                 raise RefusedError(f"the nodes have no GPUs left for pool {self._spec.id}")
