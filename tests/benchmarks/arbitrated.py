@@ -58,7 +58,7 @@ class Drift:
         self._capacity = {spec.id: self._capacity_of(spec) for spec in self._specs}
         self._mix = self._mixes()
         self._phase = {m: self._random.uniform(0.0, 2.0 * math.pi) for m in self._models()}
-        self._level = {key: 1.0 for key in self._mix}
+        self._level = dict.fromkeys(self._mix, 1.0)
         self._replicas = {spec.id: spec.min_replicas for spec in self._specs}
         self._starting: dict[PoolId, list[int]] = {}
         self._decisions = 0
@@ -199,9 +199,7 @@ class Drift:
             for (model, name), mix in self._mix.items()
         }
 
-    def _view(
-        self, spec: PoolSpec, rates: Mapping[tuple[ModelName, ClassName], float]
-    ) -> PoolView:
+    def _view(self, spec: PoolSpec, rates: Mapping[tuple[ModelName, ClassName], float]) -> PoolView:
         here = sum(1 for s in self._specs if s.model == spec.model and s.role is not Role.DECODE)
         history = self._starting.get(spec.id)
         serving = min(history) if history else spec.min_replicas

@@ -70,7 +70,7 @@ def _flows(snapshot: Snapshot, rules: Rules) -> "_Program":
                 high=supply.backlog_replicas,
                 worth=supply.backlog_worth,
             )
-            spent = {key: rules.utilization for key in busy}
+            spent = dict.fromkeys(busy, rules.utilization)
             program.row({**spent, catching_up: 1.0, replicas: -1.0}, 0.0)
     return program
 
