@@ -41,7 +41,9 @@ def test_a_signal_stops_everything_within_ten_seconds(
 
 
 def test_stopping_while_starting_is_clean_too(fleet: Start, tmp_path: Path) -> None:
+    before = signal.signal(signal.SIGHUP, signal.SIG_DFL)  # under nohup it would be ignored
     run = fleet(*AGG, "--no-replay")
+    signal.signal(signal.SIGHUP, before)
     run.until(lambda: len(run.children()) >= 3, 20.0, "children appear")
     family = run.children()
     assert run.stop(signal.SIGHUP) == 0, run.said()
