@@ -5,6 +5,7 @@ from dataclasses import dataclass, field
 
 from weir.domain.fleet import Stage
 from weir.domain.ids import ClassName, PoolId, WorkerId
+from weir.domain.overrides import ClassTargets
 
 __all__ = [
     "ClassLoad",
@@ -54,6 +55,8 @@ class PoolReport:
     a class that is missing cannot be served within SLO. `load`: forecast of what reaches the
     pool, empty when unknown. `backlog_replica_s`: queued work in seconds of one replica, None
     when unknown. `telemetry_age_s`: age of the newest traffic sample, None if never seen.
+    `withdrawn`: it gives back what it was granted beyond `acted_replicas`, and starts nothing more
+    until it is granted anew after it has stopped saying so.
     """
 
     pool_id: PoolId
@@ -70,6 +73,7 @@ class PoolReport:
     ttft_s: float | None = None
     itl_s: float | None = None
     start_up_s: float = 0.0
+    withdrawn: bool = False
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -94,13 +98,15 @@ class RoutingPlan:
     """Share of each class that each pool should get, per stage; shares of a class sum to 1.
 
     `spill` orders the pools to try when the share's pool cannot take a request. An `agg`
-    pool appears under `Stage.PREFILL` only, and serves both stages.
+    pool appears under `Stage.PREFILL` only, and serves both stages. `targets`: what classes are to
+    meet now, where it differs from the document.
     """
 
     term: int
     version: int
     shares: Mapping[ClassName, Mapping[Stage, Mapping[PoolId, float]]] = field(default_factory=dict)
     spill: Mapping[ClassName, Mapping[Stage, tuple[PoolId, ...]]] = field(default_factory=dict)
+    targets: Mapping[ClassName, ClassTargets] = field(default_factory=dict)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -26,7 +26,10 @@ if _version_not_supported:
 
 
 class GlobalPlannerStub:
-    """Missing associated documentation comment in .proto file."""
+    """Who calls is known from its token or its certificate, never from the message. A pool's identity
+    may report for its pools and read; an operator's may do everything. UNAUTHENTICATED: nobody is
+    known by it. PERMISSION_DENIED: not for this pool, or not for this call.
+    """
 
     def __init__(self, channel):
         """Constructor.
@@ -39,15 +42,68 @@ class GlobalPlannerStub:
                 request_serializer=weir_dot_api_dot_v1_dot_planner__pb2.ReportRequest.SerializeToString,
                 response_deserializer=weir_dot_api_dot_v1_dot_planner__pb2.ReportResponse.FromString,
                 _registered_method=True)
+        self.ReportStream = channel.stream_stream(
+                '/weir.api.v1.GlobalPlanner/ReportStream',
+                request_serializer=weir_dot_api_dot_v1_dot_planner__pb2.ReportRequest.SerializeToString,
+                response_deserializer=weir_dot_api_dot_v1_dot_planner__pb2.ReportResponse.FromString,
+                _registered_method=True)
+        self.WatchPlan = channel.unary_stream(
+                '/weir.api.v1.GlobalPlanner/WatchPlan',
+                request_serializer=weir_dot_api_dot_v1_dot_planner__pb2.WatchPlanRequest.SerializeToString,
+                response_deserializer=weir_dot_api_dot_v1_dot_planner__pb2.RoutingPlan.FromString,
+                _registered_method=True)
         self.Status = channel.unary_unary(
                 '/weir.api.v1.GlobalPlanner/Status',
                 request_serializer=weir_dot_api_dot_v1_dot_planner__pb2.StatusRequest.SerializeToString,
                 response_deserializer=weir_dot_api_dot_v1_dot_planner__pb2.StatusResponse.FromString,
                 _registered_method=True)
+        self.Health = channel.unary_unary(
+                '/weir.api.v1.GlobalPlanner/Health',
+                request_serializer=weir_dot_api_dot_v1_dot_planner__pb2.HealthRequest.SerializeToString,
+                response_deserializer=weir_dot_api_dot_v1_dot_planner__pb2.HealthResponse.FromString,
+                _registered_method=True)
+        self.Explain = channel.unary_unary(
+                '/weir.api.v1.GlobalPlanner/Explain',
+                request_serializer=weir_dot_api_dot_v1_dot_planner__pb2.ExplainRequest.SerializeToString,
+                response_deserializer=weir_dot_api_dot_v1_dot_planner__pb2.ExplainResponse.FromString,
+                _registered_method=True)
+        self.WhatIf = channel.unary_unary(
+                '/weir.api.v1.GlobalPlanner/WhatIf',
+                request_serializer=weir_dot_api_dot_v1_dot_planner__pb2.WhatIfRequest.SerializeToString,
+                response_deserializer=weir_dot_api_dot_v1_dot_planner__pb2.WhatIfResponse.FromString,
+                _registered_method=True)
+        self.SetBudget = channel.unary_unary(
+                '/weir.api.v1.GlobalPlanner/SetBudget',
+                request_serializer=weir_dot_api_dot_v1_dot_planner__pb2.SetBudgetRequest.SerializeToString,
+                response_deserializer=weir_dot_api_dot_v1_dot_planner__pb2.SetResponse.FromString,
+                _registered_method=True)
+        self.SetSlo = channel.unary_unary(
+                '/weir.api.v1.GlobalPlanner/SetSlo',
+                request_serializer=weir_dot_api_dot_v1_dot_planner__pb2.SetSloRequest.SerializeToString,
+                response_deserializer=weir_dot_api_dot_v1_dot_planner__pb2.SetResponse.FromString,
+                _registered_method=True)
+        self.Freeze = channel.unary_unary(
+                '/weir.api.v1.GlobalPlanner/Freeze',
+                request_serializer=weir_dot_api_dot_v1_dot_planner__pb2.FreezeRequest.SerializeToString,
+                response_deserializer=weir_dot_api_dot_v1_dot_planner__pb2.SetResponse.FromString,
+                _registered_method=True)
+        self.Drain = channel.unary_unary(
+                '/weir.api.v1.GlobalPlanner/Drain',
+                request_serializer=weir_dot_api_dot_v1_dot_planner__pb2.DrainRequest.SerializeToString,
+                response_deserializer=weir_dot_api_dot_v1_dot_planner__pb2.SetResponse.FromString,
+                _registered_method=True)
+        self.Approve = channel.unary_unary(
+                '/weir.api.v1.GlobalPlanner/Approve',
+                request_serializer=weir_dot_api_dot_v1_dot_planner__pb2.ApproveRequest.SerializeToString,
+                response_deserializer=weir_dot_api_dot_v1_dot_planner__pb2.ApproveResponse.FromString,
+                _registered_method=True)
 
 
 class GlobalPlannerServicer:
-    """Missing associated documentation comment in .proto file."""
+    """Who calls is known from its token or its certificate, never from the message. A pool's identity
+    may report for its pools and read; an operator's may do everything. UNAUTHENTICATED: nobody is
+    known by it. PERMISSION_DENIED: not for this pool, or not for this call.
+    """
 
     def Report(self, request, context):
         """One pool's state; the answer is its newest grant. Reports with a sequence number at or
@@ -59,8 +115,82 @@ class GlobalPlannerServicer:
         context.set_details('Method not implemented!')
         raise NotImplementedError('Method not implemented!')
 
+    def ReportStream(self, request_iterator, context):
+        """Reports of one or more pools as they come. Besides an answer to each there is one as soon as
+        a pool has a new grant. Errors are those of Report and end the stream.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
+    def WatchPlan(self, request, context):
+        """The routing plan now, and each that follows.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
     def Status(self, request, context):
         """The ledger and the last decisions, for people and dashboards.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
+    def Health(self, request, context):
+        """Whether it leads, reaches the store, and how old what it knows is. Answers also while it
+        does not lead.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
+    def Explain(self, request, context):
+        """Why a pool or a class got what it got, or what a decision weighed.
+        NOT_FOUND: no such pool or class, or the decision is no longer kept.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
+    def WhatIf(self, request, context):
+        """What would be served with other GPUs, and what one more GPU is worth. Changes nothing.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
+    def SetBudget(self, request, context):
+        """What operators change. Each is durable before it is answered, and lasts over restarts until
+        it is changed again. With dry_run nothing changes and the effect is predicted.
+        FAILED_PRECONDITION: it would make floors infeasible. UNAVAILABLE: it could not be stored.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
+    def SetSlo(self, request, context):
+        """Missing associated documentation comment in .proto file."""
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
+    def Freeze(self, request, context):
+        """A frozen pool keeps what it has until it is thawed.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
+    def Drain(self, request, context):
+        """A drained pool goes down to nothing, its minimum and floor notwithstanding.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
+    def Approve(self, request, context):
+        """Lets a waiting proposal happen, or drops it. NOT_FOUND: it is not waiting (any more).
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')
@@ -74,10 +204,60 @@ def add_GlobalPlannerServicer_to_server(servicer, server):
                     request_deserializer=weir_dot_api_dot_v1_dot_planner__pb2.ReportRequest.FromString,
                     response_serializer=weir_dot_api_dot_v1_dot_planner__pb2.ReportResponse.SerializeToString,
             ),
+            'ReportStream': grpc.stream_stream_rpc_method_handler(
+                    servicer.ReportStream,
+                    request_deserializer=weir_dot_api_dot_v1_dot_planner__pb2.ReportRequest.FromString,
+                    response_serializer=weir_dot_api_dot_v1_dot_planner__pb2.ReportResponse.SerializeToString,
+            ),
+            'WatchPlan': grpc.unary_stream_rpc_method_handler(
+                    servicer.WatchPlan,
+                    request_deserializer=weir_dot_api_dot_v1_dot_planner__pb2.WatchPlanRequest.FromString,
+                    response_serializer=weir_dot_api_dot_v1_dot_planner__pb2.RoutingPlan.SerializeToString,
+            ),
             'Status': grpc.unary_unary_rpc_method_handler(
                     servicer.Status,
                     request_deserializer=weir_dot_api_dot_v1_dot_planner__pb2.StatusRequest.FromString,
                     response_serializer=weir_dot_api_dot_v1_dot_planner__pb2.StatusResponse.SerializeToString,
+            ),
+            'Health': grpc.unary_unary_rpc_method_handler(
+                    servicer.Health,
+                    request_deserializer=weir_dot_api_dot_v1_dot_planner__pb2.HealthRequest.FromString,
+                    response_serializer=weir_dot_api_dot_v1_dot_planner__pb2.HealthResponse.SerializeToString,
+            ),
+            'Explain': grpc.unary_unary_rpc_method_handler(
+                    servicer.Explain,
+                    request_deserializer=weir_dot_api_dot_v1_dot_planner__pb2.ExplainRequest.FromString,
+                    response_serializer=weir_dot_api_dot_v1_dot_planner__pb2.ExplainResponse.SerializeToString,
+            ),
+            'WhatIf': grpc.unary_unary_rpc_method_handler(
+                    servicer.WhatIf,
+                    request_deserializer=weir_dot_api_dot_v1_dot_planner__pb2.WhatIfRequest.FromString,
+                    response_serializer=weir_dot_api_dot_v1_dot_planner__pb2.WhatIfResponse.SerializeToString,
+            ),
+            'SetBudget': grpc.unary_unary_rpc_method_handler(
+                    servicer.SetBudget,
+                    request_deserializer=weir_dot_api_dot_v1_dot_planner__pb2.SetBudgetRequest.FromString,
+                    response_serializer=weir_dot_api_dot_v1_dot_planner__pb2.SetResponse.SerializeToString,
+            ),
+            'SetSlo': grpc.unary_unary_rpc_method_handler(
+                    servicer.SetSlo,
+                    request_deserializer=weir_dot_api_dot_v1_dot_planner__pb2.SetSloRequest.FromString,
+                    response_serializer=weir_dot_api_dot_v1_dot_planner__pb2.SetResponse.SerializeToString,
+            ),
+            'Freeze': grpc.unary_unary_rpc_method_handler(
+                    servicer.Freeze,
+                    request_deserializer=weir_dot_api_dot_v1_dot_planner__pb2.FreezeRequest.FromString,
+                    response_serializer=weir_dot_api_dot_v1_dot_planner__pb2.SetResponse.SerializeToString,
+            ),
+            'Drain': grpc.unary_unary_rpc_method_handler(
+                    servicer.Drain,
+                    request_deserializer=weir_dot_api_dot_v1_dot_planner__pb2.DrainRequest.FromString,
+                    response_serializer=weir_dot_api_dot_v1_dot_planner__pb2.SetResponse.SerializeToString,
+            ),
+            'Approve': grpc.unary_unary_rpc_method_handler(
+                    servicer.Approve,
+                    request_deserializer=weir_dot_api_dot_v1_dot_planner__pb2.ApproveRequest.FromString,
+                    response_serializer=weir_dot_api_dot_v1_dot_planner__pb2.ApproveResponse.SerializeToString,
             ),
     }
     generic_handler = grpc.method_handlers_generic_handler(
@@ -88,7 +268,10 @@ def add_GlobalPlannerServicer_to_server(servicer, server):
 
  # This class is part of an EXPERIMENTAL API.
 class GlobalPlanner:
-    """Missing associated documentation comment in .proto file."""
+    """Who calls is known from its token or its certificate, never from the message. A pool's identity
+    may report for its pools and read; an operator's may do everything. UNAUTHENTICATED: nobody is
+    known by it. PERMISSION_DENIED: not for this pool, or not for this call.
+    """
 
     @staticmethod
     def Report(request,
@@ -118,6 +301,60 @@ class GlobalPlanner:
             _registered_method=True)
 
     @staticmethod
+    def ReportStream(request_iterator,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.stream_stream(
+            request_iterator,
+            target,
+            '/weir.api.v1.GlobalPlanner/ReportStream',
+            weir_dot_api_dot_v1_dot_planner__pb2.ReportRequest.SerializeToString,
+            weir_dot_api_dot_v1_dot_planner__pb2.ReportResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def WatchPlan(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_stream(
+            request,
+            target,
+            '/weir.api.v1.GlobalPlanner/WatchPlan',
+            weir_dot_api_dot_v1_dot_planner__pb2.WatchPlanRequest.SerializeToString,
+            weir_dot_api_dot_v1_dot_planner__pb2.RoutingPlan.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
     def Status(request,
             target,
             options=(),
@@ -134,6 +371,222 @@ class GlobalPlanner:
             '/weir.api.v1.GlobalPlanner/Status',
             weir_dot_api_dot_v1_dot_planner__pb2.StatusRequest.SerializeToString,
             weir_dot_api_dot_v1_dot_planner__pb2.StatusResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def Health(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/weir.api.v1.GlobalPlanner/Health',
+            weir_dot_api_dot_v1_dot_planner__pb2.HealthRequest.SerializeToString,
+            weir_dot_api_dot_v1_dot_planner__pb2.HealthResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def Explain(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/weir.api.v1.GlobalPlanner/Explain',
+            weir_dot_api_dot_v1_dot_planner__pb2.ExplainRequest.SerializeToString,
+            weir_dot_api_dot_v1_dot_planner__pb2.ExplainResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def WhatIf(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/weir.api.v1.GlobalPlanner/WhatIf',
+            weir_dot_api_dot_v1_dot_planner__pb2.WhatIfRequest.SerializeToString,
+            weir_dot_api_dot_v1_dot_planner__pb2.WhatIfResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def SetBudget(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/weir.api.v1.GlobalPlanner/SetBudget',
+            weir_dot_api_dot_v1_dot_planner__pb2.SetBudgetRequest.SerializeToString,
+            weir_dot_api_dot_v1_dot_planner__pb2.SetResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def SetSlo(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/weir.api.v1.GlobalPlanner/SetSlo',
+            weir_dot_api_dot_v1_dot_planner__pb2.SetSloRequest.SerializeToString,
+            weir_dot_api_dot_v1_dot_planner__pb2.SetResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def Freeze(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/weir.api.v1.GlobalPlanner/Freeze',
+            weir_dot_api_dot_v1_dot_planner__pb2.FreezeRequest.SerializeToString,
+            weir_dot_api_dot_v1_dot_planner__pb2.SetResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def Drain(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/weir.api.v1.GlobalPlanner/Drain',
+            weir_dot_api_dot_v1_dot_planner__pb2.DrainRequest.SerializeToString,
+            weir_dot_api_dot_v1_dot_planner__pb2.SetResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def Approve(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/weir.api.v1.GlobalPlanner/Approve',
+            weir_dot_api_dot_v1_dot_planner__pb2.ApproveRequest.SerializeToString,
+            weir_dot_api_dot_v1_dot_planner__pb2.ApproveResponse.FromString,
             options,
             channel_credentials,
             insecure,
