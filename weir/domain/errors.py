@@ -7,7 +7,11 @@ WeirError
 ├── PlannerError
 │   ├── InfeasibleFloorsError the pools' floors need more GPUs than the budget holds
 │   ├── StaleTermError        a grant from a GlobalPlanner that no longer leads
-│   └── UnknownPoolError      a pool that this fleet does not have
+│   └── UnknownError          something is named that is not there
+│       ├── UnknownPoolError      a pool that this fleet does not have
+│       ├── UnknownClassError     a request class that this fleet does not have
+│       ├── UnknownDecisionError  a decision that is not kept (any more)
+│       └── UnknownProposalError  a proposal that is not waiting (any more)
 ├── StaleRevisionError        somebody else has written a stored value first
 ├── RequestError              the client's request cannot be served as it is (4xx)
 └── UnavailableError          something this process needs does not answer (5xx, retry)
@@ -26,7 +30,11 @@ __all__ = [
     "StaleTermError",
     "TraceError",
     "UnavailableError",
+    "UnknownClassError",
+    "UnknownDecisionError",
+    "UnknownError",
     "UnknownPoolError",
+    "UnknownProposalError",
     "WeirError",
     "WorkloadError",
 ]
@@ -87,12 +95,40 @@ class StaleTermError(PlannerError):
         self.seen_term = seen_term
 
 
-class UnknownPoolError(PlannerError):
-    """A report names a pool that the Fleet document of this process does not have."""
+class UnknownError(PlannerError):
+    """Something is named that this process does not have."""
+
+
+class UnknownPoolError(UnknownError):
+    """The Fleet document of this process does not have this pool."""
 
     def __init__(self, pool_id: str) -> None:
         super().__init__(f"no pool {pool_id!r} in this fleet")
         self.pool_id = pool_id
+
+
+class UnknownClassError(UnknownError):
+    """The Fleet document of this process does not have this request class."""
+
+    def __init__(self, class_name: str) -> None:
+        super().__init__(f"no class {class_name!r} in this fleet")
+        self.class_name = class_name
+
+
+class UnknownDecisionError(UnknownError):
+    """There has been no such decision, or it is no longer kept."""
+
+    def __init__(self, decision_id: str) -> None:
+        super().__init__(f"no decision {decision_id!r} is kept here; ids are TERM.NUMBER")
+        self.decision_id = decision_id
+
+
+class UnknownProposalError(UnknownError):
+    """The proposal has been decided on, has been overtaken, or never was."""
+
+    def __init__(self, proposal_id: str) -> None:
+        super().__init__(f"no proposal {proposal_id!r} waits for approval")
+        self.proposal_id = proposal_id
 
 
 class StaleRevisionError(WeirError):
