@@ -4,16 +4,17 @@ An ISL that is an estimate may be wrong by `_DOUBT`. A request is refused only i
 be too long even then; if in doubt, the engine with the exact count decides.
 """
 
-from collections.abc import Sequence
-from dataclasses import dataclass
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
 
 from router.core.lengths import OutputLengths, PromptLengths
 from router.core.pools import ModelPools, Pools
 from router.core.request import RequestProfile
 from weir.domain.classify import classify
 from weir.domain.errors import RequestError
-from weir.domain.fleet import PoolSpec, RequestClass, Role
-from weir.domain.ids import PoolId
+from weir.domain.fleet import PoolSpec, RequestClass, Role, Slo
+from weir.domain.ids import ClassName, PoolId
+from weir.domain.overrides import ClassTargets, effective_classes
 
 __all__ = ["Admission", "Sized"]
 
@@ -48,9 +49,18 @@ class Admission:
         outputs: OutputLengths,
     ) -> None:
         self._pools = pools
-        self._classes = tuple(classes)
+        self._document = tuple(classes)
+        self.classes = self._document
+        """In the document's order, with what they are to meet now."""
         self.prompts = prompts
         self.outputs = outputs
+
+    def follow(self, targets: Mapping[ClassName, ClassTargets]) -> bool:
+        """What classes are to meet from now on; False if that is what they were to meet."""
+        classes = effective_classes(self._document, targets)
+        changed = classes != self.classes
+        self.classes = classes
+        return changed
 
     def size(self, profile: RequestProfile) -> Sized:
         """Raises `RequestError`: 404 model_not_found, 400 context_length_exceeded."""
@@ -59,18 +69,33 @@ class Admission:
         osl = self.outputs.estimate(
             model.name, profile.tenant, isl_tokens=isl, max_tokens=profile.max_tokens
         )
-        request_class = classify(self._classes, isl, osl)
-        slo = request_class.slo
+        request_class = classify(self.classes, isl, osl)
+        ttft_s, itl_s = _targets(request_class.slo, profile)
         return Sized(
             model,
             request_class,
             isl_tokens=isl,
             osl_tokens=osl,
             kv_tokens=isl + osl // 2,
-            ttft_s=slo.ttft_s if profile.ttft_s is None else profile.ttft_s,
-            itl_s=slo.itl_s if profile.itl_s is None else profile.itl_s,
+            ttft_s=ttft_s,
+            itl_s=itl_s,
             too_short=_too_short(model, profile, isl, osl),
         )
+
+    def resize(self, sized: Sized, profile: RequestProfile) -> Sized:
+        """The same, with what its class is to meet now."""
+        name = sized.request_class.name
+        request_class = next(c for c in self.classes if c.name == name)
+        ttft_s, itl_s = _targets(request_class.slo, profile)
+        return replace(sized, request_class=request_class, ttft_s=ttft_s, itl_s=itl_s)
+
+
+def _targets(slo: Slo, profile: RequestProfile) -> tuple[float, float]:
+    """TTFT and ITL; what the request states replaces what its class is to meet."""
+    return (
+        slo.ttft_s if profile.ttft_s is None else profile.ttft_s,
+        slo.itl_s if profile.itl_s is None else profile.itl_s,
+    )
 
 
 def _too_short(model: ModelPools, profile: RequestProfile, isl: int, osl: int) -> frozenset[PoolId]:

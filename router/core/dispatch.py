@@ -18,7 +18,7 @@ from router.core.pools import Pools
 from router.core.request import Leg, RequestProfile, Route, Shed, ShedReason, Wait, WaitReason
 from router.core.traffic import Traffic
 from router.core.waiting import Place, Waiting
-from weir.domain.fleet import Fleet
+from weir.domain.fleet import Fleet, RequestClass
 from weir.domain.ids import PoolId, RouterId, WorkerId
 from weir.domain.planning import PoolMembers, RoutingPlan
 from weir.domain.telemetry import TrafficSample
@@ -182,6 +182,8 @@ class Dispatch:
         """The GlobalPlanner's plan; False if it is old news."""
         told = self._news.takes(_PLAN, (plan.term, plan.version), now_s)
         changed = told and self.pools.apply_plan(plan)
+        if changed and self._admission.follow(plan.targets):
+            self.waiting.renew(lambda f: self._admission.resize(f.sized, f.profile))
         self._eased(now_s, None)
         return changed
 
@@ -236,6 +238,11 @@ class Dispatch:
             self._wake(due_s)
 
     # --- views -------------------------------------------------------------------------
+
+    @property
+    def classes(self) -> Sequence[RequestClass]:
+        """In the document's order, with what they are to meet now."""
+        return self._admission.classes
 
     def models(self) -> Sequence[str]:
         """Names and aliases that clients may use."""

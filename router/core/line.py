@@ -72,6 +72,13 @@ class Line:
         (self.late if place.late else self.hopeful).remove(place)
         self.isl_tokens -= place.flight.sized.isl_tokens
 
+    def renew(self) -> None:
+        """The orders and times of those who wait have changed."""
+        places = [*self.hopeful, *self.late]
+        for place in places:
+            place.late = False
+        self.hopeful, self.late, self.judged = sorted(places, key=by_order), [], None
+
     def next(self, now_s: float) -> Place | None:
         """Whose turn it is. Those whose time has passed step aside when it comes to them."""
         hopeful, late = self.hopeful, self.late

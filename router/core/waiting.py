@@ -10,6 +10,7 @@ may wait for different pools.
 from collections.abc import Callable, Iterator
 from math import inf
 
+from router.core.admit import Sized
 from router.core.flight import Flight
 from router.core.line import Line, Order, Place, by_order
 from router.core.pools import ModelPools
@@ -105,6 +106,16 @@ class Waiting:
                 line.turn += 1
                 self.leave(place)
                 yield place, decision
+
+    def renew(self, resize: Callable[[Flight], Sized]) -> None:
+        """What classes are to meet has changed: `resize` tells what it is for each who waits."""
+        for line in self._lines.values():
+            for place in (*line.hopeful, *line.late):
+                flight = place.flight
+                flight.sized = resize(flight)
+                place.order = _order(flight, place.order[-1])
+                place.latest_s = inf if place.prefilled is not None else _latest_s(flight)
+            line.renew()
 
     def held(self) -> Iterator[tuple[ModelPools, ClassName, Stage, int]]:
         """Prompt tokens that wait: of which model and class, for which stage."""

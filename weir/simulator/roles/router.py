@@ -61,7 +61,6 @@ class RouterRole:
         self._plane = plane
         self._world = world
         self._events = world.events
-        self._classes = world.fleet.classes
         self._model = world.fleet.models[0].name
         self._tenants = tenants
         self._calls = world.invariants.calls
@@ -142,7 +141,7 @@ class RouterRole:
 
     def arrive(self, call: Call) -> None:
         self._calls.router = self
-        slo = self._classes[call.class_index].slo
+        slo = self.dispatch.classes[call.class_index].slo
         profile = RequestProfile(
             model=self._model,
             isl_tokens=call.isl_tokens,
