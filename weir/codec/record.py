@@ -47,7 +47,7 @@ def encode_record(record: LedgerRecord) -> planner_pb2.LedgerRecord:
 def decode_record(message: planner_pb2.LedgerRecord) -> LedgerRecord:
     return LedgerRecord(
         term=int(finite("term", message.term)),
-        owner=text("owner", message.owner),
+        owner=message.owner,
         serial=int(finite("serial", message.serial)),
         pools=tuple(_decode_line(line) for line in message.pools),
         overrides=decode_overrides(message.overrides),
@@ -58,7 +58,11 @@ def _encode_line(line: PoolLine) -> planner_pb2.LedgerRecord.Pool:
     return planner_pb2.LedgerRecord.Pool(
         pool_id=line.pool_id,
         gpus_per_replica=line.gpus_per_replica,
+        gpu_class=line.gpu_class,
+        node_group=line.node_group,
         charged_replicas=line.charged_replicas,
+        unknown=line.unknown,
+        sequence=line.sequence,
         open=[
             planner_pb2.LedgerRecord.OpenGrant(
                 term=grant.term, epoch=grant.epoch, replicas=grant.replicas
@@ -72,7 +76,11 @@ def _decode_line(message: planner_pb2.LedgerRecord.Pool) -> PoolLine:
     return PoolLine(
         pool_id=PoolId(text("pools.pool_id", message.pool_id)),
         gpus_per_replica=int(finite("pools.gpus_per_replica", message.gpus_per_replica)),
+        gpu_class=message.gpu_class,
+        node_group=message.node_group,
         charged_replicas=int(finite("pools.charged_replicas", message.charged_replicas)),
+        unknown=message.unknown,
+        sequence=int(finite("pools.sequence", message.sequence)),
         open=tuple(
             OpenGrant(
                 term=int(finite("open.term", grant.term)),

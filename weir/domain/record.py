@@ -25,18 +25,27 @@ class OpenGrant:
 class PoolLine:
     """What one pool may be running: `charged_replicas`, or what any grant of `open` allows.
 
-    `gpus_per_replica` are kept so that a pool which the document no longer has still counts.
+    `unknown`: any number, since it has not acted on a grant that the record knows of. What its
+    GPUs are is kept so that a pool which the document no longer has still counts. `sequence` is
+    that of the newest report taken in.
     """
 
     pool_id: PoolId
     gpus_per_replica: int
+    gpu_class: str
+    node_group: str
     charged_replicas: int
+    unknown: bool = False
+    sequence: int = 0
     open: tuple[OpenGrant, ...] = ()
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class LedgerRecord:
-    """`owner` is the process that leads in `term`; `serial` counts what it has written."""
+    """`owner` is the process that leads in `term`; `serial` counts what it has written.
+
+    The owner is empty if that process has ended in good order.
+    """
 
     term: int
     owner: str
