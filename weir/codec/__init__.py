@@ -4,6 +4,12 @@ Decoders raise `ValueError` naming the field when a message cannot be a domain o
 (negative counts, NaN, empty ids), so that services can answer INVALID_ARGUMENT.
 """
 
+from weir.codec.decision import (
+    decision_from_json,
+    decision_json,
+    decode_decision,
+    encode_decision,
+)
 from weir.codec.members import decode_members, encode_members
 from weir.codec.planning import (
     decode_grant,
@@ -31,6 +37,9 @@ from weir.codec.telemetry import (
 )
 
 __all__ = [
+    "decision_from_json",
+    "decision_json",
+    "decode_decision",
     "decode_forward_pass",
     "decode_grant",
     "decode_members",
@@ -41,6 +50,7 @@ __all__ = [
     "decode_state",
     "decode_targets",
     "decode_traffic",
+    "encode_decision",
     "encode_forward_pass",
     "encode_grant",
     "encode_members",

@@ -299,7 +299,7 @@ class ExplainResponse(_message.Message):
     def __init__(self, lines: _Optional[_Iterable[str]] = ..., decision: _Optional[_Union[DecisionRecord, _Mapping]] = ...) -> None: ...
 
 class DecisionRecord(_message.Message):
-    __slots__ = ("id", "term", "at_unix_s", "at_s", "inputs_digest", "pools", "class_reasons", "alternatives", "value", "full_value", "price_by_limit", "budget_gpus", "charged_gpus", "outcome", "routing_plan_version", "holding")
+    __slots__ = ("id", "term", "at_unix_s", "at_s", "inputs_digest", "pools", "class_reasons", "alternatives", "value", "full_value", "price_by_limit", "budget_gpus", "charged_gpus", "outcome", "plan_version", "holding")
     class Pool(_message.Message):
         __slots__ = ("pool_id", "before_replicas", "after_replicas", "reason")
         POOL_ID_FIELD_NUMBER: _ClassVar[int]
@@ -348,7 +348,7 @@ class DecisionRecord(_message.Message):
     BUDGET_GPUS_FIELD_NUMBER: _ClassVar[int]
     CHARGED_GPUS_FIELD_NUMBER: _ClassVar[int]
     OUTCOME_FIELD_NUMBER: _ClassVar[int]
-    ROUTING_PLAN_VERSION_FIELD_NUMBER: _ClassVar[int]
+    PLAN_VERSION_FIELD_NUMBER: _ClassVar[int]
     HOLDING_FIELD_NUMBER: _ClassVar[int]
     id: str
     term: int
@@ -364,9 +364,9 @@ class DecisionRecord(_message.Message):
     budget_gpus: int
     charged_gpus: int
     outcome: str
-    routing_plan_version: str
+    plan_version: int
     holding: str
-    def __init__(self, id: _Optional[str] = ..., term: _Optional[int] = ..., at_unix_s: _Optional[float] = ..., at_s: _Optional[float] = ..., inputs_digest: _Optional[str] = ..., pools: _Optional[_Iterable[_Union[DecisionRecord.Pool, _Mapping]]] = ..., class_reasons: _Optional[_Mapping[str, str]] = ..., alternatives: _Optional[_Iterable[_Union[DecisionRecord.Alternative, _Mapping]]] = ..., value: _Optional[float] = ..., full_value: _Optional[float] = ..., price_by_limit: _Optional[_Mapping[str, float]] = ..., budget_gpus: _Optional[int] = ..., charged_gpus: _Optional[int] = ..., outcome: _Optional[str] = ..., routing_plan_version: _Optional[str] = ..., holding: _Optional[str] = ...) -> None: ...
+    def __init__(self, id: _Optional[str] = ..., term: _Optional[int] = ..., at_unix_s: _Optional[float] = ..., at_s: _Optional[float] = ..., inputs_digest: _Optional[str] = ..., pools: _Optional[_Iterable[_Union[DecisionRecord.Pool, _Mapping]]] = ..., class_reasons: _Optional[_Mapping[str, str]] = ..., alternatives: _Optional[_Iterable[_Union[DecisionRecord.Alternative, _Mapping]]] = ..., value: _Optional[float] = ..., full_value: _Optional[float] = ..., price_by_limit: _Optional[_Mapping[str, float]] = ..., budget_gpus: _Optional[int] = ..., charged_gpus: _Optional[int] = ..., outcome: _Optional[str] = ..., plan_version: _Optional[int] = ..., holding: _Optional[str] = ...) -> None: ...
 
 class WhatIfRequest(_message.Message):
     __slots__ = ("more_gpus_by_class", "load_factor")
