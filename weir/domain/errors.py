@@ -13,6 +13,7 @@ WeirError
 │       ├── UnknownDecisionError  a decision that is not kept (any more)
 │       └── UnknownProposalError  a proposal that is not waiting (any more)
 ├── StaleRevisionError        somebody else has written a stored value first
+├── CredentialsError          a key, certificate, token or identities file cannot be used
 ├── RequestError              the client's request cannot be served as it is (4xx)
 └── UnavailableError          something this process needs does not answer (5xx, retry)
 
@@ -22,6 +23,7 @@ An ordinary refusal (a shed request, a pool that gets no GPU) is a result, not a
 from collections.abc import Sequence
 
 __all__ = [
+    "CredentialsError",
     "FleetError",
     "InfeasibleFloorsError",
     "PlannerError",
@@ -133,6 +135,10 @@ class UnknownProposalError(UnknownError):
 
 class StaleRevisionError(WeirError):
     """A compare-and-set found another revision: somebody else wrote the key."""
+
+
+class CredentialsError(WeirError):
+    """A key, certificate, token or identities file cannot be used. Names the file, never a secret."""
 
 
 class RequestError(WeirError):

@@ -1,10 +1,12 @@
-"""gRPC servers and channels as every role uses them: asyncio, loopback, health service."""
+"""gRPC servers and channels as every role uses them: asyncio, health service, TLS if wanted."""
 
 from collections.abc import Callable, Sequence
 from typing import Any
 
 import grpc
 from grpc_health.v1 import health, health_pb2, health_pb2_grpc
+
+from weir.runtime.credentials import ServerTls
 
 __all__ = ["RpcServer", "channel", "serve"]
 
@@ -38,18 +40,25 @@ class RpcServer:
         await self._server.stop(grace_s)
 
 
-async def serve(listen: str, register: Callable[[grpc.aio.Server], None]) -> RpcServer:
+async def serve(
+    listen: str, register: Callable[[grpc.aio.Server], None], *, tls: ServerTls | None = None
+) -> RpcServer:
     """Serve on `listen` ("host:port", port 0 = any). `register` adds the servicers.
 
     The whole server reports SERVING from the start; roles refine with `set_serving`.
-    Raises `OSError` naming the address if it cannot be bound.
+    Raises `OSError` naming the address if it cannot be bound, `CredentialsError`.
     """
+    credentials = tls.credentials() if tls is not None else None
     server = grpc.aio.server(options=_OPTIONS)
     register(server)
     servicer: Any = health.aio.HealthServicer()  # type: ignore[attr-defined]
     health_pb2_grpc.add_HealthServicer_to_server(servicer, server)  # type: ignore[no-untyped-call]
     try:
-        port = server.add_insecure_port(listen)
+        port = (
+            server.add_insecure_port(listen)
+            if credentials is None
+            else server.add_secure_port(listen, credentials)
+        )
     except RuntimeError as error:
         raise OSError(f"cannot listen on {listen}: {error}") from None
     if port == 0:
@@ -60,6 +69,8 @@ async def serve(listen: str, register: Callable[[grpc.aio.Server], None]) -> Rpc
     return running
 
 
-def channel(target: str) -> grpc.aio.Channel:
-    """A channel to `target` ("host:port") that reconnects within a second."""
+def channel(target: str, *, credentials: grpc.ChannelCredentials | None = None) -> grpc.aio.Channel:
+    """A channel to `target` ("host:port") that reconnects within a second; TLS as `credentials`."""
+    if credentials is not None:
+        return grpc.aio.secure_channel(target, credentials, options=_OPTIONS)
     return grpc.aio.insecure_channel(target, options=_OPTIONS)
