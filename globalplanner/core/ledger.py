@@ -200,7 +200,7 @@ class Ledger:
             if pool_id not in limit.pools:
                 continue
             used = {
-                id: self._gpus(a, a.reserved, planned.get(id, 0), a.spec.floor_replicas * floors)
+                id: self._gpus(a, a.reserved, planned.get(id, 0), a.spec.aside_replicas * floors)
                 for id in limit.pools
                 for a in (self.accounts[id],)
             }
@@ -238,7 +238,7 @@ class Ledger:
 
 _LEVELS: tuple[Callable[[Account], int], ...] = (
     lambda account: account.spec.min_replicas,
-    lambda account: account.spec.floor_replicas,
+    lambda account: account.spec.aside_replicas,
     lambda account: account.spec.guarantee_replicas,
     lambda account: account.target,
 )

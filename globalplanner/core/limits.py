@@ -38,9 +38,9 @@ def limits_of(fleet: Fleet) -> tuple[Limit, ...]:
 
 
 def check_floors(fleet: Fleet) -> None:
-    """Raises `InfeasibleFloorsError` if the floors do not fit every limit."""
+    """Raises `InfeasibleFloorsError` if what is set aside does not fit every limit."""
     floors = {
-        pool.id: max(pool.min_replicas, pool.floor_replicas) * pool.gpus_per_replica
+        pool.id: max(pool.min_replicas, pool.aside_replicas) * pool.gpus_per_replica
         for pool in fleet.pools
     }
     for limit in limits_of(fleet):

@@ -45,6 +45,9 @@ class PoolView:
     `capacity_rps`: what one replica is planned to carry of each class, head room taken off.
     `load_rps`: what reaches the pool, empty if unknown. `held`: why its allocation must stay as
     it is; empty if it may change. A pool whose backlog is unknown (None) does not shrink.
+    `capacity_rel_std`: how far off its capacity may be, as a share. `ceiling`: never more than
+    this for now, whatever is needed. `wish`: somebody else sizes the pool and asks for so many;
+    what they serve is unknown.
     """
 
     spec: PoolSpec
@@ -54,6 +57,9 @@ class PoolView:
     backlog_replica_s: float | None = None
     load_rps: Mapping[ClassName, float] = field(default_factory=dict)
     held: str = ""
+    capacity_rel_std: float = 0.0
+    ceiling: int | None = None
+    wish: int | None = None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

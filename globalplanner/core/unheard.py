@@ -37,7 +37,7 @@ def _fit(
     specs: Mapping[PoolId, PoolSpec], replicas: Mapping[PoolId, int], limits: Sequence[Limit]
 ) -> bool:
     gpus = {
-        id: max(count, specs[id].floor_replicas) * specs[id].gpus_per_replica
+        id: max(count, specs[id].aside_replicas) * specs[id].gpus_per_replica
         for id, count in replicas.items()
     }
     return all(limit.holds(gpus) for limit in limits)

@@ -109,6 +109,9 @@ class PoolSpec:
     min <= floor <= guarantee <= max, all in replicas. The pool never runs fewer than
     `min_replicas`; GPUs up to `floor_replicas` are set aside for it even while idle; demand
     up to `guarantee_replicas` is served before any pool grows beyond its guarantee.
+
+    `borrow_replicas`: how far beyond its guarantee it may grow; `lend_replicas`: how much of the
+    guarantee others may use while it is idle, down to the floor. None: as far as there is room.
     """
 
     id: PoolId
@@ -126,6 +129,22 @@ class PoolSpec:
     profile: EngineProfile
     context_limit_tokens: int
     dialect: str = "vllm"
+    borrow_replicas: int | None = None
+    lend_replicas: int | None = None
+
+    @property
+    def most_replicas(self) -> int:
+        """Never more than this: its maximum, or what it is guaranteed and may borrow."""
+        if self.borrow_replicas is None:
+            return self.max_replicas
+        return min(self.max_replicas, self.guarantee_replicas + self.borrow_replicas)
+
+    @property
+    def aside_replicas(self) -> int:
+        """GPUs for so many no other pool gets: the floor, and of the guarantee what is not lent."""
+        if self.lend_replicas is None:
+            return self.floor_replicas
+        return max(self.floor_replicas, self.guarantee_replicas - self.lend_replicas)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

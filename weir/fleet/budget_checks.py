@@ -55,10 +55,12 @@ def _limits(fleet: Fleet, tree: Tree) -> Iterator[_Limit]:
 
 
 def _set_aside(limit: _Limit, tree: Tree) -> Iterator[Finding]:
-    floors = sum(pool.floor_replicas * pool.gpus_per_replica for pool in limit.pools)
-    if floors > limit.gpus:
-        parts = _sum((pool.id, pool.floor_replicas, pool.gpus_per_replica) for pool in limit.pools)
-        message = f"the pools' floors need {floors} GPUs ({parts}), {limit.what} has {limit.gpus}"
+    aside = sum(pool.aside_replicas * pool.gpus_per_replica for pool in limit.pools)
+    if aside > limit.gpus:
+        parts = _sum((pool.id, pool.aside_replicas, pool.gpus_per_replica) for pool in limit.pools)
+        lends = any(pool.aside_replicas > pool.floor_replicas for pool in limit.pools)
+        needs = "floors and what is not lent need" if lends else "floors need"
+        message = f"the pools' {needs} {aside} GPUs ({parts}), {limit.what} has {limit.gpus}"
         yield at(tree, limit.path, f"{message}; lower a floor or raise it")
         return
     guarantees = sum(pool.guarantee_replicas * pool.gpus_per_replica for pool in limit.pools)

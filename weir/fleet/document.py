@@ -246,6 +246,12 @@ class PoolDocument(StrictModel):
     guarantee_replicas: Replicas | None = None
     """Demand up to here is served before any pool grows beyond its own; default the floor."""
 
+    borrow_replicas: Replicas | None = None
+    """Replicas that it may have beyond its guarantee; by default up to `max_replicas`."""
+
+    lend_replicas: Replicas | None = None
+    """Replicas of its guarantee that others may use while it is idle; default all but the floor."""
+
     weight: Positive = 1.0
     """Worth of this pool's goodput relative to other pools' when GPUs are short."""
 

@@ -116,6 +116,8 @@ def _pool(
         profile=profile,
         context_limit_tokens=pool.context_limit_tokens or min(profile.kv_tokens, _LONGEST_CONTEXT),
         dialect=pool.dialect,
+        borrow_replicas=pool.borrow_replicas,
+        lend_replicas=pool.lend_replicas,
     )
 
 

@@ -169,6 +169,14 @@ def test_a_doubtful_fleet_can_be_used_with_a_warning(
     assert any(says in warning for warning in warnings), warnings
 
 
+def test_a_guarantee_that_is_not_lent_must_fit_as_a_floor_does(tmp_path: Path) -> None:
+    sets = ["pools.p.guarantee_replicas=4", "budget.gpus=4"]
+    assert not problems_of(tmp_path, FULL, sets)
+    problems = problems_of(tmp_path, FULL, [*sets, "pools.p.lend_replicas=0"])
+    says = "the pools' floors and what is not lent need 5 GPUs (p 4x1, d 1x1), the budget has 4"
+    assert any(says in problem for problem in problems), problems
+
+
 def test_guarantees_beyond_the_budget_are_a_warning(tmp_path: Path) -> None:
     warnings = _warnings(tmp_path, "pools.p.guarantee_replicas=4", "budget.gpus=4")
     assert any("the guarantees need 5 GPUs, the budget has 4" in w for w in warnings)

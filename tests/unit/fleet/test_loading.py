@@ -57,6 +57,14 @@ def test_floor_defaults_to_min_and_guarantee_to_floor(tmp_path: Path) -> None:
     assert (pool.min_replicas, pool.floor_replicas, pool.guarantee_replicas) == (1, 2, 2)
 
 
+def test_borrowing_bounds_a_pool_and_what_is_not_lent_is_set_aside(tmp_path: Path) -> None:
+    sets = ("pools.p.guarantee_replicas=3", "pools.p.borrow_replicas=2", "pools.p.lend_replicas=1")
+    pool = _load(tmp_path, MINIMAL, "budget.gpus=16", *sets).fleet.pools[0]
+    assert (pool.most_replicas, pool.aside_replicas) == (5, 2)
+    unlimited = _load(tmp_path, MINIMAL, "budget.gpus=16", sets[0]).fleet.pools[0]
+    assert (unlimited.most_replicas, unlimited.aside_replicas) == (16, 1)
+
+
 def test_a_pool_that_is_not_scaled_stays_at_its_minimum(tmp_path: Path) -> None:
     loaded = _load(
         tmp_path,
