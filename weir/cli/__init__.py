@@ -26,6 +26,7 @@ COMMANDS: dict[str, tuple[str, str]] = {
     "router": ("weir.cli.router", "public endpoint and router of a fleet"),
     "pool-planner": ("weir.cli.pool_planner", "size and scale one pool within its grant"),
     "global-planner": ("weir.cli.global_planner", "split the GPU budget among the pools"),
+    "status": ("weir.cli.status", "how a running fleet stands: ledger, pools, plan, health"),
     "mocker": ("weir.cli.mocker", "mock engine in vLLM's dialect"),
 }
 """Command name -> (module, one line of help)."""

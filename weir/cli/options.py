@@ -4,6 +4,7 @@ import argparse
 import math
 import re
 import time
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
@@ -12,9 +13,11 @@ if TYPE_CHECKING:
 __all__ = [
     "add_clock_options",
     "add_control_option",
+    "add_credential_options",
     "add_fleet_options",
     "add_nats_option",
     "address",
+    "addresses",
     "clock_of",
     "positive",
     "seconds",
@@ -49,6 +52,20 @@ def add_control_option(parser: argparse._ActionsContainer) -> None:
     )
 
 
+def add_credential_options(parser: argparse._ActionsContainer) -> None:
+    """--token-file, --ca, --cert and --key of a client of the GlobalPlanner."""
+    parser.add_argument(
+        "--token-file", metavar="FILE", type=Path, help="holds the bearer token that says who asks"
+    )
+    parser.add_argument(
+        "--ca", metavar="FILE", type=Path, help="use TLS; whoever answers is certified by this CA"
+    )
+    parser.add_argument(
+        "--cert", metavar="FILE", type=Path, help="client certificate that says who asks"
+    )
+    parser.add_argument("--key", metavar="FILE", type=Path, help="private key of --cert")
+
+
 def add_clock_options(parser: argparse._ActionsContainer) -> None:
     """--speed and --clock-origin-s, for `clock_of`."""
     parser.add_argument(
@@ -79,6 +96,14 @@ def address(text: str) -> str:
     if match is None or int(match[1]) > 65_535:
         raise argparse.ArgumentTypeError(f"{text!r} is not HOST:PORT")
     return text
+
+
+def addresses(text: str) -> tuple[str, ...]:
+    """One HOST:PORT or several, separated by commas."""
+    found = tuple(address(each.strip()) for each in text.split(","))
+    if len(set(found)) < len(found):
+        raise argparse.ArgumentTypeError(f"{text!r} names an address twice")
+    return found
 
 
 def positive(text: str) -> float:
