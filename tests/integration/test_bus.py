@@ -6,7 +6,7 @@ from collections.abc import Awaitable, Callable
 import nats
 import pytest
 
-import weir.runtime.bus
+import weir.runtime.watch
 from tests.integration.nats_process import Server, eventually
 from weir.domain.errors import StaleRevisionError, UnavailableError
 from weir.runtime.bus import Bus
@@ -74,7 +74,7 @@ async def test_everything_works_again_after_the_server_was_killed(server: Server
 
 
 async def test_a_watch_outlives_its_bucket(server: Server, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(weir.runtime.bus, "_WATCH_ANEW_S", 0.5)
+    monkeypatch.setattr(weir.runtime.watch, "_ANEW_S", 0.5)
     bus = await Bus.connect(server.url, name="test")
     values: dict[str, bytes | None] = {}
     for value in (b"1", b"2", b"3"):

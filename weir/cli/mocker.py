@@ -91,8 +91,8 @@ def _fleet_options(group: argparse._ArgumentGroup) -> None:
         metavar="HOST",
         help="where other engines reach this one to fetch KV (default: the host of --listen)",
     )
-    group.add_argument(
-        "--nats", metavar="URL", help="NATS server for forward-pass metrics, one message a second"
+    options.add_nats_option(
+        group, required=False, use=" for forward-pass metrics, one message a second"
     )
 
 

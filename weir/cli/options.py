@@ -6,6 +6,7 @@ import re
 import time
 from pathlib import Path
 from typing import TYPE_CHECKING
+from urllib.parse import urlsplit
 
 if TYPE_CHECKING:
     from weir.runtime.clock import Clock
@@ -19,6 +20,7 @@ __all__ = [
     "address",
     "addresses",
     "clock_of",
+    "nats_urls",
     "positive",
     "seconds",
 ]
@@ -38,8 +40,16 @@ def add_fleet_options(parser: argparse.ArgumentParser) -> None:
     )
 
 
-def add_nats_option(parser: argparse.ArgumentParser) -> None:
-    parser.add_argument("--nats", metavar="URL", required=True, help="the NATS server")
+def add_nats_option(
+    parser: argparse._ActionsContainer, *, required: bool = True, use: str = ""
+) -> None:
+    parser.add_argument(
+        "--nats",
+        metavar="URL[,URL]...",
+        type=nats_urls,
+        required=required,
+        help=f"the NATS server{use}, or several nodes of its cluster",
+    )
 
 
 def add_control_option(parser: argparse._ActionsContainer) -> None:
@@ -104,6 +114,20 @@ def addresses(text: str) -> tuple[str, ...]:
     if len(set(found)) < len(found):
         raise argparse.ArgumentTypeError(f"{text!r} names an address twice")
     return found
+
+
+def nats_urls(text: str) -> str:
+    """One or more URLs, separated by commas, as given."""
+    for url in text.split(","):
+        try:
+            parts = urlsplit(url if "://" in url else f"nats://{url}")
+            usable = parts.scheme in ("nats", "tls", "ws", "wss") and parts.hostname is not None
+            _ = parts.port
+        except ValueError:
+            usable = False
+        if not usable or url != url.strip():
+            raise argparse.ArgumentTypeError(f"{url!r} is not a URL like nats://10.0.0.1:4222")
+    return text
 
 
 def positive(text: str) -> float:

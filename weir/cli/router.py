@@ -76,7 +76,7 @@ def _address_options(group: argparse._ArgumentGroup) -> None:
     )
     group.add_argument("--grpc", metavar="HOST:PORT", help="serve Router.Route there")
     options.add_control_option(group)
-    group.add_argument("--nats", metavar="URL", help="NATS server of the fleet")
+    options.add_nats_option(group, required=False, use=" of the fleet")
 
 
 def _process_options(group: argparse._ArgumentGroup) -> None:

@@ -1,25 +1,24 @@
-"""A NATS connection that never gives up: publish, subscribe, key-value with compare-and-set.
+"""A NATS connection that never gives up: publish, subscribe, store with compare-and-set.
 
-Invariant: while the server is away nothing raises or blocks except the `kv_*` calls, which
-raise `UnavailableError` within their deadline; after it is back (also restarted with an
+Invariant: while the server is away nothing raises or blocks except the `kv_*` calls, `record`
+and `recall`, which raise `UnavailableError` within their deadline, and at once when the
+connection breaks; after it is back (also another node of the cluster, or restarted with an
 empty memory) subscriptions and watches deliver again without the caller doing anything.
 """
 
 import asyncio
 import logging
 from collections.abc import Awaitable, Callable
+from functools import partial
 from typing import Any, TypeVar
 
 import nats
 from nats.aio.client import Client
-from nats.js.errors import (
-    BucketNotFoundError,
-    KeyNotFoundError,
-    KeyWrongLastSequenceError,
-)
-from nats.js.kv import KeyValue
 
-from weir.domain.errors import StaleRevisionError, UnavailableError, WeirError
+from weir.domain.errors import UnavailableError, WeirError
+from weir.runtime.jetstream import Storage
+from weir.runtime.names import BoundedStream
+from weir.runtime.watch import watch
 
 __all__ = ["Bus"]
 
@@ -27,32 +26,39 @@ _log = logging.getLogger("weir.bus")
 _T = TypeVar("_T")
 _OUTBOX_MESSAGES = 1024
 _RETRY_S = 0.2
-_WATCH_POLL_S = 0.5
-_WATCH_ANEW_S = 30.0
-"""A bucket that was deleted and made again ends no watch on it; the watch only hears nothing."""
+_PING_S = 1.0
+"""Two of them without an answer and another node is tried: so long may a node hang."""
+_REQUEST_S = 2.0
 _CANCEL_AGAIN_S = 0.1
 
 
 class Bus:
     """Create with `connect`; close with `close`."""
 
-    def __init__(self, url: str, name: str) -> None:
+    def __init__(self, url: str, name: str, replicas: int) -> None:
         self._url = url
         self._name = name
+        self._replicas = replicas
         self._client: Client | None = None
+        self._storage: Storage | None = None
         self._tasks: set[asyncio.Task[None]] = set()
         self._subscriptions: list[tuple[str, Callable[[bytes], None]]] = []
         self._outbox: asyncio.Queue[tuple[str, bytes]] = asyncio.Queue(_OUTBOX_MESSAGES)
-        self._buckets: dict[str, KeyValue] = {}
+        self._limits: set[asyncio.Timeout] = set()
+        """Deadlines of the calls under way."""
         self._generation = 0
         self._ready = asyncio.Event()
         self.dropped = 0
         """Messages not published because the server was away or the outbox full."""
 
     @classmethod
-    async def connect(cls, url: str, *, name: str, wait_s: float = 2.0) -> "Bus":
-        """Connect to `url`; returns after `wait_s` at the latest, connected or not."""
-        bus = cls(url, name)
+    async def connect(cls, url: str, *, name: str, wait_s: float = 2.0, replicas: int = 3) -> "Bus":
+        """Connect to `url`; returns after `wait_s` at the latest, connected or not.
+
+        `url` may be several, of nodes of one cluster, separated by commas. There, buckets and
+        streams that this bus makes have `replicas` copies; a lone server holds the only one.
+        """
+        bus = cls(url, name, replicas)
         bus._spawn(bus._connect_for_ever())
         bus._spawn(bus._publish_for_ever())
         try:
@@ -81,45 +87,39 @@ class Bus:
 
     async def kv_put(self, bucket: str, key: str, value: bytes, *, timeout_s: float = 2.0) -> int:
         """Write `key`; returns its revision."""
-
-        async def put() -> int:
-            return await (await self._bucket(bucket)).put(key, value)
-
-        return await self._within(f"put {bucket}/{key}", put, timeout_s)
+        return await self._within(
+            f"put {bucket}/{key}", lambda storage: storage.put(bucket, key, value), timeout_s
+        )
 
     async def kv_get(
         self, bucket: str, key: str, *, timeout_s: float = 2.0
     ) -> tuple[bytes, int] | None:
-        """Value and revision of `key`, None if it has none."""
+        """Value and revision of `key`, None if it has none.
 
-        async def get() -> tuple[bytes, int] | None:
-            try:
-                entry = await (await self._bucket(bucket)).get(key)
-            except KeyNotFoundError:
-                return None
-            return entry.value or b"", entry.revision or 0
-
-        return await self._within(f"get {bucket}/{key}", get, timeout_s)
+        The bucket's leader answers: whatever anybody was told is written is seen. Only a leader
+        that has been cut off from the other nodes may for some seconds not know of its
+        successor; a `kv_update` that succeeds is proof that there is none.
+        """
+        return await self._within(
+            f"get {bucket}/{key}", lambda storage: storage.get(bucket, key), timeout_s
+        )
 
     async def kv_update(
         self, bucket: str, key: str, value: bytes, revision: int, *, timeout_s: float = 2.0
     ) -> int:
         """Write `key` if its revision is still `revision` (0 = it must not exist).
 
-        Raises `StaleRevisionError` if not. After `UnavailableError` the write may have
-        happened: read the key again before deciding anything.
+        Raises `StaleRevisionError` if a newer revision is there: somebody else's, or one of the
+        caller's own that it had given up. After `UnavailableError` the write may have
+        happened, and may still happen, also after a `kv_get` that does not show it: read the
+        key again before deciding anything. The next success at a revision settles it, for of
+        all writes at one revision one succeeds.
         """
-
-        async def update() -> int:
-            kv = await self._bucket(bucket)
-            try:
-                if revision == 0:
-                    return await kv.create(key, value)
-                return await kv.update(key, value, last=revision)
-            except KeyWrongLastSequenceError:
-                raise StaleRevisionError(f"{bucket}/{key} is past revision {revision}") from None
-
-        return await self._within(f"update {bucket}/{key}", update, timeout_s)
+        return await self._within(
+            f"update {bucket}/{key}",
+            lambda storage: storage.update(bucket, key, value, revision),
+            timeout_s,
+        )
 
     async def kv_watch(self, bucket: str, callback: Callable[[str, bytes | None], None]) -> None:
         """Call `callback(key, value)` for all keys now and for each change (None = deleted).
@@ -128,6 +128,32 @@ class Bus:
         must be idempotent.
         """
         self._spawn(self._watch_for_ever(bucket, callback))
+
+    async def record(
+        self, stream: BoundedStream, subject: str, payload: bytes, *, timeout_s: float = 2.0
+    ) -> int:
+        """Append a message, at most 1 MiB, to `stream`; returns its number, which only grows.
+
+        After `UnavailableError` it may be there, or come to be there.
+        """
+        return await self._within(
+            f"record {subject}",
+            lambda storage: storage.append(stream, subject, payload),
+            timeout_s,
+        )
+
+    async def recall(
+        self, stream: BoundedStream, subject: str, count: int, *, timeout_s: float = 2.0
+    ) -> list[bytes]:
+        """The newest `count` messages on `subject`, which may hold wildcards, oldest first.
+
+        A round trip each. Nothing if there is no such stream.
+        """
+        return await self._within(
+            f"recall {subject}",
+            lambda storage: storage.newest(stream, subject, count),
+            timeout_s,
+        )
 
     async def close(self) -> None:
         pending = set(self._tasks)
@@ -151,15 +177,16 @@ class Bus:
     async def _connect_for_ever(self) -> None:
         while self._client is None:
             try:
-                self._client = await nats.connect(
-                    self._url,
+                client = await nats.connect(
+                    self._url.split(","),
                     name=self._name,
                     connect_timeout=1,
                     allow_reconnect=True,
                     max_reconnect_attempts=-1,
                     reconnect_time_wait=_RETRY_S,
-                    ping_interval=5,
+                    ping_interval=_PING_S,
                     max_outstanding_pings=2,
+                    pending_size=0,
                     error_cb=self._on_error,
                     disconnected_cb=self._on_disconnected,
                     reconnected_cb=self._on_reconnected,
@@ -169,6 +196,9 @@ class Bus:
             except Exception as error:
                 _log.debug("nats connect: %r", error)
                 await asyncio.sleep(_RETRY_S)
+                continue
+            self._storage = Storage(client.jetstream(timeout=_REQUEST_S), self._replicas)
+            self._client = client
         for subject, callback in self._subscriptions:
             await self._subscribe(self._client, subject, callback)
         self._ready.set()
@@ -196,76 +226,56 @@ class Bus:
 
         await client.subscribe(subject, cb=deliver)
 
-    async def _bucket(self, bucket: str) -> KeyValue:
-        if bucket not in self._buckets:
-            if self._client is None:
-                raise UnavailableError("never connected")
-            jetstream = self._client.jetstream(timeout=1.5)
-            try:
-                self._buckets[bucket] = await jetstream.key_value(bucket)
-            except BucketNotFoundError:
-                self._buckets[bucket] = await jetstream.create_key_value(bucket=bucket, history=1)
-        return self._buckets[bucket]
-
-    async def _within(self, what: str, call: Callable[[], Awaitable[_T]], timeout_s: float) -> _T:
-        if not self.connected:
+    async def _within(
+        self, what: str, call: Callable[[Storage], Awaitable[_T]], timeout_s: float
+    ) -> _T:
+        if self._storage is None or not self.connected:
             raise UnavailableError(f"{what}: NATS at {self._url} is away")
+        generation = self._generation
         try:
-            async with asyncio.timeout(timeout_s):
-                return await call()
+            async with asyncio.timeout(timeout_s) as limit:
+                self._limits.add(limit)
+                try:
+                    return await call(self._storage)
+                finally:
+                    self._limits.discard(limit)
         except WeirError:
             raise
+        except TimeoutError:
+            lost = not self._same_connection(generation)
+            why = "the connection broke" if lost else "no answer in time"
+            raise UnavailableError(f"{what}: {why}") from None
         except Exception as error:
-            self._buckets.clear()
             raise UnavailableError(f"{what}: {error!r}") from None
 
     async def _watch_for_ever(
         self, bucket: str, callback: Callable[[str, bytes | None], None]
     ) -> None:
+        await self._ready.wait()
+        assert self._storage is not None
         while True:
-            await self._ready.wait()
+            same = partial(self._same_connection, self._generation)
             try:
-                await self._watch_once(bucket, callback)
+                await watch(self._storage, bucket, callback, same)
             except asyncio.CancelledError:
                 raise
             except Exception as error:
-                self._buckets.pop(bucket, None)
                 _log.debug("watch %s: %r", bucket, error)
                 await asyncio.sleep(_RETRY_S)
 
-    async def _watch_once(self, bucket: str, callback: Callable[[str, bytes | None], None]) -> None:
-        """Deliver until the connection has been replaced or it is time to look anew."""
-        generation = self._generation
-        until_s = asyncio.get_running_loop().time() + _WATCH_ANEW_S
-        async with asyncio.timeout(3.0):
-            watcher: Any = await (await self._bucket(bucket)).watchall()
-        try:
-            while generation == self._generation and asyncio.get_running_loop().time() < until_s:
-                try:
-                    entry = await watcher.updates(timeout=_WATCH_POLL_S)
-                except TimeoutError:
-                    continue
-                if entry is None:
-                    continue
-                deleted = entry.operation in ("DEL", "PURGE")
-                try:
-                    callback(entry.key, None if deleted else entry.value)
-                except Exception:
-                    _log.exception("a value was not understood bucket=%s", bucket)
-        finally:
-            try:
-                async with asyncio.timeout(1.0):
-                    await watcher.stop()
-            except Exception as error:
-                _log.debug("watch stop: %r", error)
+    def _same_connection(self, generation: int) -> bool:
+        return generation == self._generation
 
     async def _on_error(self, error: Exception) -> None:
         _log.debug("nats: %r", error)
 
     async def _on_disconnected(self) -> None:
+        """What is under way gets no answer any more: fail it now, while there is time left."""
+        self._generation += 1
+        for limit in self._limits:
+            if not limit.expired():
+                limit.reschedule(0.0)
         _log.warning("nats away url=%s", self._url)
 
     async def _on_reconnected(self) -> None:
-        self._generation += 1
-        self._buckets.clear()
         _log.info("nats back url=%s", self._url)

@@ -1,10 +1,18 @@
-"""NATS subjects and buckets of one fleet, in one place. docs/reference/messages.md lists them."""
+"""NATS subjects, buckets and streams of one fleet, in one place.
+
+docs/reference/messages.md lists them.
+"""
+
+from dataclasses import dataclass
 
 from weir.domain.ids import PoolId, RouterId, WorkerId
 
 __all__ = [
     "PLAN_KEY",
     "TERM_KEY",
+    "BoundedStream",
+    "decisions_stream",
+    "decisions_subject",
     "fpm_subject",
     "ledger_bucket",
     "members_bucket",
@@ -17,6 +25,20 @@ PLAN_KEY = "plan"
 
 TERM_KEY = "term"
 """Key of the newest GlobalPlanner term (decimal text) in the ledger bucket."""
+
+_DECISIONS_AGE_S = 7 * 24 * 3600.0
+_DECISIONS_BYTES = 128 * 2**20
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class BoundedStream:
+    """A JetStream stream and what it may hold; beyond that the oldest messages go."""
+
+    name: str
+    subjects: tuple[str, ...]
+    """What it stores; wildcards as NATS has them."""
+    max_age_s: float
+    max_bytes: int
 
 
 def traffic_subject(fleet: str, router_id: RouterId | str = "*") -> str:
@@ -31,18 +53,33 @@ def fpm_subject(fleet: str, pool_id: PoolId | str = "*", worker_id: WorkerId | s
 
 def members_bucket(fleet: str) -> str:
     """Bucket of PoolMembers by pool id."""
-    return _bucket(fleet, "members")
+    return _prefixed(fleet, "members")
 
 
 def plan_bucket(fleet: str) -> str:
     """Bucket of the RoutingPlan."""
-    return _bucket(fleet, "plan")
+    return _prefixed(fleet, "plan")
 
 
 def ledger_bucket(fleet: str) -> str:
     """Bucket of the GlobalPlanner's durable state."""
-    return _bucket(fleet, "ledger")
+    return _prefixed(fleet, "ledger")
 
 
-def _bucket(fleet: str, what: str) -> str:
+def decisions_stream(fleet: str) -> BoundedStream:
+    """What the GlobalPlanners have decided, newest last."""
+    return BoundedStream(
+        name=_prefixed(fleet, "decisions"),
+        subjects=(decisions_subject(fleet),),
+        max_age_s=_DECISIONS_AGE_S,
+        max_bytes=_DECISIONS_BYTES,
+    )
+
+
+def decisions_subject(fleet: str, kind: str = "*") -> str:
+    """Where decisions of one kind, one word, are recorded; of all kinds by default."""
+    return f"weir.{fleet}.decisions.{kind}"
+
+
+def _prefixed(fleet: str, what: str) -> str:
     return f"weir_{fleet.replace('-', '_')}_{what}"
