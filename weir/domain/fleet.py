@@ -4,8 +4,10 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from enum import StrEnum
 
+from weir.domain.dynamo import DynamoDeployment, DynamoRules
 from weir.domain.ids import ClassName, ModelName, PoolId
 from weir.domain.profile import EngineProfile
+from weir.domain.schedule import BudgetWindow
 
 __all__ = [
     "Budget",
@@ -89,17 +91,33 @@ class Model:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class NodeGroup:
+    """`foreign_gpus` of its `gpus` are held by others and are not to be had.
+
+    `implied`: the document names no groups, and this one stands for the whole budget.
+    """
+
     name: str
     gpu_class: str
     gpus: int
+    foreign_gpus: int = 0
+    implied: bool = False
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Budget:
-    """GPUs that all pools together may hold; `by_gpu_class` limits single classes further."""
+    """GPUs that all pools together may hold; `by_gpu_class` limits single classes further.
+
+    In one of `windows` others count; of several at a time the first.
+    """
 
     gpus: int
     by_gpu_class: Mapping[str, int] = field(default_factory=dict)
+    windows: tuple[BudgetWindow, ...] = ()
+
+    @property
+    def most_gpus(self) -> int:
+        """The most that they may hold at any time of the week."""
+        return max(self.gpus, *(window.gpus or 0 for window in self.windows), 0)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -112,6 +130,8 @@ class PoolSpec:
 
     `borrow_replicas`: how far beyond its guarantee it may grow; `lend_replicas`: how much of the
     guarantee others may use while it is idle, down to the floor. None: as far as there is room.
+
+    `max_implied`: no maximum is given, `max_replicas` is what budget and node group hold.
     """
 
     id: PoolId
@@ -129,8 +149,10 @@ class PoolSpec:
     profile: EngineProfile
     context_limit_tokens: int
     dialect: str = "vllm"
+    dynamo: DynamoDeployment | None = None
     borrow_replicas: int | None = None
     lend_replicas: int | None = None
+    max_implied: bool = False
 
     @property
     def most_replicas(self) -> int:
@@ -155,6 +177,7 @@ class Fleet:
     budget: Budget
     node_groups: tuple[NodeGroup, ...]
     pools: tuple[PoolSpec, ...]
+    dynamo: DynamoRules = DynamoRules()
 
     def pool(self, pool_id: PoolId) -> PoolSpec:
         """The pool of this id. Raises `KeyError` if there is none."""
