@@ -1,14 +1,23 @@
 """What the pool planner needs of the world. All calls end within a deadline of their own."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
 from typing import Protocol
 
 from poolplanner.core.replicas import Replica
 from weir.domain.errors import WeirError
-from weir.domain.ids import WorkerId
+from weir.domain.ids import ClassName, WorkerId
+from weir.domain.overrides import ClassTargets
 from weir.domain.planning import Grant, PoolMembers, PoolReport
 
-__all__ = ["Actuator", "GrantSource", "MembersStore", "RefusedError", "StaleReportError"]
+__all__ = [
+    "Actuator",
+    "Answer",
+    "GrantSource",
+    "MembersStore",
+    "RefusedError",
+    "StaleReportError",
+]
 
 
 class RefusedError(WeirError):
@@ -24,6 +33,17 @@ class StaleReportError(WeirError):
     def __init__(self, *, sequence: int, newest: int) -> None:
         super().__init__(f"report {sequence} is not newer than {newest}; counting on from there")
         self.newest = newest
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Answer:
+    """What a report is answered with. `grant`: the newest one, None if there is none yet.
+
+    `targets`: what classes are to meet now, where it differs from the document.
+    """
+
+    grant: Grant | None = None
+    targets: Mapping[ClassName, ClassTargets] = field(default_factory=dict)
 
 
 class Actuator(Protocol):
@@ -46,9 +66,7 @@ class GrantSource(Protocol):
     `StaleReportError` if it knows a newer report.
     """
 
-    async def report(self, report: PoolReport) -> Grant | None:
-        """Hand in a report; the answer is the newest grant, None if there is none yet."""
-        ...
+    async def report(self, report: PoolReport) -> Answer: ...
 
 
 class MembersStore(Protocol):

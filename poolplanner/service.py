@@ -164,7 +164,7 @@ class PoolPlanner:
             self._pace.announced(self._clock.wall_s())
 
     async def _report(self, replicas: Sequence[Replica]) -> None:
-        """Hand in a report and take over the grant that answers it.
+        """Hand in a report; take over the grant and the classes' targets that answer it.
 
         A new leader waits for the pool to say that it acts on its grant, so that is said at once.
         """
@@ -179,7 +179,7 @@ class PoolPlanner:
         self._metrics.holds(report.state)
         self._metrics.reported(report)
         try:
-            grant = await self._planner.report(report)
+            answer = await self._planner.report(report)
         except StaleReportError as error:
             self._troubles.failed("global_planner", error)
             self._sequence = max(self._sequence, error.newest)
@@ -190,6 +190,8 @@ class PoolPlanner:
             return
         self._troubles.recovered("global_planner")
         self._answered_at_s = self._clock.wall_s()
+        self._reporter.follow(answer.targets)
+        grant = answer.grant
         if grant is not None and not self._inherits(sent_at_s):
             self._take(grant, sent_at_s)
             acts_on = self._pace.grant

@@ -3,11 +3,12 @@
 import grpc
 
 from poolplanner.adapters.rpc import failure
-from poolplanner.ports import StaleReportError
+from poolplanner.ports import Answer, StaleReportError
 from weir import codec
 from weir.api.v1 import planner_pb2_grpc
 from weir.domain.errors import UnavailableError
-from weir.domain.planning import Grant, PoolReport
+from weir.domain.ids import ClassName
+from weir.domain.planning import PoolReport
 
 __all__ = ["GlobalPlannerClient"]
 
@@ -20,7 +21,7 @@ class GlobalPlannerClient:
         self._target = target
         self._timeout_s = timeout_s
 
-    async def report(self, report: PoolReport) -> Grant | None:
+    async def report(self, report: PoolReport) -> Answer:
         what = "report to the GlobalPlanner"
         try:
             answer = await self._stub.Report(codec.encode_report(report), timeout=self._timeout_s)
@@ -29,6 +30,12 @@ class GlobalPlannerClient:
         if answer.newest_sequence > report.sequence:
             raise StaleReportError(sequence=report.sequence, newest=answer.newest_sequence)
         try:
-            return codec.decode_grant(answer.grant) if answer.HasField("grant") else None
+            return Answer(
+                grant=codec.decode_grant(answer.grant) if answer.HasField("grant") else None,
+                targets={
+                    ClassName(name): codec.decode_targets(targets)
+                    for name, targets in answer.targets.items()
+                },
+            )
         except ValueError as error:
-            raise UnavailableError(f"{what} at {self._target}: bad grant: {error}") from None
+            raise UnavailableError(f"{what} at {self._target}: bad answer: {error}") from None

@@ -33,6 +33,12 @@ class CapacityTable:
     utilization: float
     _known: dict[_Key, float | None] = field(default_factory=dict)
 
+    def follow(self, classes: Mapping[ClassName, RequestClass]) -> None:
+        """What classes are to meet from now on."""
+        if classes != self.classes:
+            self.classes = classes
+            self._known.clear()
+
     def capacity_rps(self, shapes: Mapping[ClassName, ClassShape]) -> dict[ClassName, float]:
         """Requests/s by class at planned utilization; without the classes it cannot serve."""
         rates = {name: self._rate_rps(name, shape) for name, shape in shapes.items()}

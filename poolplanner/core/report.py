@@ -4,6 +4,7 @@ Unknown stays unknown: without fresh telemetry the report has no load and no bac
 planner that reads it must hold.
 """
 
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 
 from poolplanner.core.capacity import CAPACITY_REL_STD, CapacityTable, backlog_replica_s
@@ -11,6 +12,8 @@ from poolplanner.core.load import class_loads, class_shapes
 from poolplanner.core.observation import Observation
 from poolplanner.core.observe import Telemetry
 from weir.domain.fleet import PoolSpec, RequestClass
+from weir.domain.ids import ClassName
+from weir.domain.overrides import ClassTargets, effective_classes
 from weir.domain.planning import ClassLoad, Grant, PoolReport, PoolState
 from weir.forecast.trend import Forecast, Trend, observe, predict
 
@@ -21,7 +24,10 @@ _ISL_PRIOR_TOKENS = 1024.0
 
 @dataclass(slots=True, kw_only=True)
 class Reporter:
-    """One pool's view of itself. `forecast` is the newest one, for when a start would be ready."""
+    """One pool's view of itself. `forecast` is the newest one, for when a start would be ready.
+
+    `classes` are the document's.
+    """
 
     spec: PoolSpec
     classes: tuple[RequestClass, ...]
@@ -35,6 +41,11 @@ class Reporter:
     def __post_init__(self) -> None:
         by_name = {c.name: c for c in self.classes}
         self._capacity = CapacityTable(self.spec, by_name, self.utilization)
+
+    def follow(self, targets: Mapping[ClassName, ClassTargets]) -> None:
+        """What classes are to meet from now on, where it differs from the document."""
+        effective = effective_classes(self.classes, targets)
+        self._capacity.follow({c.name: c for c in effective})
 
     def report(
         self, *, sequence: int, state: PoolState, grant: Grant | None, now_s: float

@@ -4,7 +4,8 @@ from poolplanner.core.observe import Telemetry
 from poolplanner.core.report import Reporter
 from tests.unit.poolplanner.pools import CLASSES, POOL, SMALL, pool_spec
 from weir.domain.fleet import Role
-from weir.domain.ids import RouterId
+from weir.domain.ids import ClassName, RouterId
+from weir.domain.overrides import ClassTargets
 from weir.domain.planning import Grant, PoolReport, PoolState
 from weir.domain.telemetry import ClassTraffic, PoolTraffic, TrafficSample
 
@@ -75,3 +76,16 @@ def test_an_outage_makes_the_load_unknown_never_zero() -> None:
     assert report.telemetry_age_s == pytest.approx(16.0)
     _hear(reporter, 40, 12, 80.0)
     assert _report(reporter, 80.0).load[0].rate_rps == pytest.approx(6.0, rel=0.05)
+
+
+def test_capacity_follows_what_classes_are_to_meet_now() -> None:
+    # An iteration takes 10 ms and 1 ms per sequence: 40 of them within 50 ms, 20 within 30 ms.
+    reporter = _reporter(Role.DECODE)
+    before = _report(reporter, 0.0).capacity_rps[SMALL]
+    reporter.follow({SMALL: ClassTargets(itl_s=0.030)})
+    changed = _report(reporter, 2.0).capacity_rps[SMALL]
+    assert changed / before == pytest.approx((20 / 0.030) / (40 / 0.050))
+    reporter.follow({SMALL: ClassTargets(ttft_s=4.0)})
+    assert _report(reporter, 4.0).capacity_rps[SMALL] == before
+    reporter.follow({ClassName("nobody"): ClassTargets(itl_s=0.030)})
+    assert _report(reporter, 6.0).capacity_rps == {SMALL: before}

@@ -11,11 +11,12 @@ from poolplanner.core.pace import Pace
 from poolplanner.core.replicas import Replica, ReplicaState
 from poolplanner.core.report import Reporter
 from poolplanner.metrics import Metrics
-from poolplanner.ports import RefusedError, StaleReportError
+from poolplanner.ports import Answer, RefusedError, StaleReportError
 from poolplanner.service import Origin, PoolPlanner, Schedule
-from tests.unit.poolplanner.pools import CLASSES, POOL, pool_spec
+from tests.unit.poolplanner.pools import CLASSES, POOL, SMALL, pool_spec
 from weir.domain.errors import UnavailableError
-from weir.domain.ids import PoolId, WorkerId
+from weir.domain.ids import ClassName, PoolId, WorkerId
+from weir.domain.overrides import ClassTargets
 from weir.domain.planning import Grant, PoolMembers, PoolReport, PoolState
 from weir.runtime.clock import Clock
 from weir.runtime.lifecycle import Stop
@@ -29,6 +30,7 @@ class World:
 
     replicas: dict[WorkerId, ReplicaState] = field(default_factory=dict)
     grant: Grant | None = None
+    targets: dict[ClassName, ClassTargets] = field(default_factory=dict)
     stored_version: int = 0
     broken: set[str] = field(default_factory=set)
     reports: list[PoolReport] = field(default_factory=list)
@@ -59,10 +61,10 @@ class World:
         self.stops.append((worker_id, drain_s))
         self.replicas[worker_id] = T
 
-    async def report(self, report: PoolReport) -> Grant | None:
+    async def report(self, report: PoolReport) -> Answer:
         self.reports.append(report)
         self._check("global_planner")
-        return self.grant
+        return Answer(grant=self.grant, targets=self.targets)
 
     async def newest_version(self) -> int:
         self._check("members")
@@ -271,7 +273,7 @@ async def test_each_decision_is_one_line_with_its_reason(caplog: pytest.LogCaptu
 
 async def test_a_defect_in_a_round_does_not_end_the_planner() -> None:
     class Defective(World):
-        async def report(self, report: PoolReport) -> Grant | None:
+        async def report(self, report: PoolReport) -> Answer:
             if not self.reports:
                 self.reports.append(report)
                 raise KeyError("defect")
@@ -328,11 +330,11 @@ async def test_the_first_planner_of_a_pool_acts_at_once() -> None:
 async def test_a_planner_that_counts_from_below_goes_on_above_what_is_known() -> None:
     # The time of day was set back: its reports would change nothing for ever.
     class Ahead(World):
-        async def report(self, report: PoolReport) -> Grant | None:
+        async def report(self, report: PoolReport) -> Answer:
             self.reports.append(report)
             if report.sequence <= 9000:
                 raise StaleReportError(sequence=report.sequence, newest=9000)
-            return self.grant
+            return Answer(grant=self.grant)
 
     world = Ahead(grant=_grant(1))
     planner, _ = _planner(world)
@@ -340,6 +342,29 @@ async def test_a_planner_that_counts_from_below_goes_on_above_what_is_known() ->
     await _tick(planner)
     assert [report.sequence for report in world.reports] == [501, 9001]
     assert len(world.replicas) == 1
+
+
+async def test_targets_that_answer_a_report_count_in_the_next_one_until_they_are_gone() -> None:
+    # A prompt of 1,024 tokens takes 0.1 s even alone.
+    world = World(grant=_grant(1), targets={SMALL: ClassTargets(ttft_s=0.05)})
+    planner, _ = _planner(world)
+    await _tick(planner)
+    await _tick(planner)
+    world.targets = {}
+    await _tick(planner)
+    await _tick(planner)
+    served = [SMALL in report.capacity_rps for report in world.reports]
+    assert served == [True, False, False, True]
+
+
+async def test_targets_hold_while_the_global_planner_is_away() -> None:
+    world = World(grant=_grant(1), targets={SMALL: ClassTargets(ttft_s=0.05)})
+    planner, _ = _planner(world)
+    await _tick(planner)
+    world.broken = {"global_planner"}
+    await _tick(planner)
+    await _tick(planner)
+    assert [SMALL in report.capacity_rps for report in world.reports] == [True, False, False]
 
 
 async def test_a_grant_of_a_new_leader_is_acknowledged_at_once() -> None:

@@ -8,7 +8,7 @@ from poolplanner.core.replicas import Replica, ReplicaState
 from poolplanner.core.report import Reporter
 from poolplanner.metrics import Metrics
 from poolplanner.parts import pace_of, reporter_of, schedule_of
-from poolplanner.ports import RefusedError
+from poolplanner.ports import Answer, RefusedError
 from poolplanner.service import Origin, PoolPlanner
 from weir.domain.errors import UnavailableError
 from weir.domain.fleet import PoolSpec
@@ -176,21 +176,27 @@ class _Grants:
         self._role = role
         self._find = find
 
-    async def report(self, report: PoolReport) -> Grant | None:
+    async def report(self, report: PoolReport) -> Answer:
         target = self._find()
         if target is None:
             raise UnavailableError("no GlobalPlanner is there")
+
+        def answered() -> Answer:
+            grant = target.report(report)
+            plan = target.planner.plan if target.planner is not None else None
+            return Answer(grant=grant, targets=plan.targets if plan is not None else {})
+
         sent_at_s = self._role.clock.now_s()
-        grant = await self._plane.network.ask(
+        answer = await self._plane.network.ask(
             self._role.process,
             target.process,
             "report",
-            lambda: target.report(report),
+            answered,
             timeout_s=_RPC_TIMEOUT_S,
         )
-        if grant is not None:
-            self._role.answered(grant, sent_at_s)
-        return grant
+        if answer.grant is not None:
+            self._role.answered(answer.grant, sent_at_s)
+        return answer
 
 
 class _Members:
