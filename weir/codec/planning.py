@@ -4,7 +4,7 @@ from collections.abc import Mapping
 
 from weir.api.v1 import planner_pb2
 from weir.codec.fields import finite, text
-from weir.domain.fleet import Stage
+from weir.domain.fleet import Role, Stage
 from weir.domain.ids import ClassName, PoolId
 from weir.domain.overrides import ClassTargets
 from weir.domain.planning import ClassLoad, Grant, PoolReport, PoolState, RoutingPlan
@@ -30,6 +30,8 @@ def encode_state(state: PoolState) -> planner_pb2.PoolState:
 
 
 def decode_state(message: planner_pb2.PoolState) -> PoolState:
+    for name in ("ready", "starting", "terminating"):
+        finite(f"state.{name}", getattr(message, name))
     return PoolState(
         ready=message.ready, starting=message.starting, terminating=message.terminating
     )
@@ -61,6 +63,8 @@ def encode_report(report: PoolReport) -> planner_pb2.ReportRequest:
         itl_s=report.itl_s,
         start_up_s=report.start_up_s,
         withdrawn=report.withdrawn,
+        role=report.role,
+        gpus_per_replica=report.gpus_per_replica,
     )
 
 
@@ -78,7 +82,7 @@ def decode_report(message: planner_pb2.ReportRequest) -> PoolReport:
         acted_replicas=message.acted_replicas,
         state=decode_state(message.state),
         capacity_rps={
-            ClassName(name): finite(f"capacity_rps[{name}]", rate)
+            ClassName(text("capacity_rps", name)): finite(f"capacity_rps[{name}]", rate)
             for name, rate in message.capacity_rps.items()
         },
         capacity_rel_std=finite("capacity_rel_std", message.capacity_rel_std),
@@ -89,16 +93,29 @@ def decode_report(message: planner_pb2.ReportRequest) -> PoolReport:
         itl_s=optional("itl_s"),
         start_up_s=finite("start_up_s", message.start_up_s),
         withdrawn=message.withdrawn,
+        role=_decode_role(message.role),
+        gpus_per_replica=(
+            int(finite("gpus_per_replica", message.gpus_per_replica, low=1))
+            if message.HasField("gpus_per_replica")
+            else None
+        ),
     )
 
 
+def _decode_role(name: str) -> Role | None:
+    if name and name not in set(Role):
+        raise ValueError(f"role must be one of {', '.join(Role)}, not {name!r}")
+    return Role(name) if name else None
+
+
 def _decode_load(message: planner_pb2.ClassLoad) -> ClassLoad:
+    name = text("load.class_name", message.class_name)
     return ClassLoad(
-        name=ClassName(text("load.class_name", message.class_name)),
-        rate_rps=finite("load.rate_rps", message.rate_rps),
-        rate_high_rps=finite("load.rate_high_rps", message.rate_high_rps),
-        isl_tokens=finite("load.isl_tokens", message.isl_tokens),
-        osl_tokens=finite("load.osl_tokens", message.osl_tokens),
+        name=ClassName(name),
+        rate_rps=finite(f"load[{name}].rate_rps", message.rate_rps),
+        rate_high_rps=finite(f"load[{name}].rate_high_rps", message.rate_high_rps),
+        isl_tokens=finite(f"load[{name}].isl_tokens", message.isl_tokens),
+        osl_tokens=finite(f"load[{name}].osl_tokens", message.osl_tokens),
     )
 
 

@@ -3,7 +3,7 @@
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 
-from weir.domain.fleet import Stage
+from weir.domain.fleet import Role, Stage
 from weir.domain.ids import ClassName, PoolId, WorkerId
 from weir.domain.overrides import ClassTargets
 
@@ -56,7 +56,8 @@ class PoolReport:
     pool, empty when unknown. `backlog_replica_s`: queued work in seconds of one replica, None
     when unknown. `telemetry_age_s`: age of the newest traffic sample, None if never seen.
     `withdrawn`: it gives back what it was granted beyond `acted_replicas`, and starts nothing more
-    until it is granted anew after it has stopped saying so.
+    until it is granted anew after it has stopped saying so. `role`, `gpus_per_replica`: as in the
+    document of who reports, None if not said.
     """
 
     pool_id: PoolId
@@ -74,6 +75,8 @@ class PoolReport:
     itl_s: float | None = None
     start_up_s: float = 0.0
     withdrawn: bool = False
+    role: Role | None = None
+    gpus_per_replica: int | None = None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -91,6 +94,10 @@ class Grant:
     replicas: int
     valid_s: float
     reason: str = ""
+
+    @property
+    def number(self) -> tuple[int, int]:
+        return self.term, self.epoch
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -31,7 +31,7 @@ class ClassLoad(_message.Message):
     def __init__(self, class_name: _Optional[str] = ..., rate_rps: _Optional[float] = ..., rate_high_rps: _Optional[float] = ..., isl_tokens: _Optional[float] = ..., osl_tokens: _Optional[float] = ...) -> None: ...
 
 class ReportRequest(_message.Message):
-    __slots__ = ("pool_id", "sequence", "acted_term", "acted_epoch", "acted_replicas", "state", "capacity_rps", "capacity_rel_std", "load", "backlog_replica_s", "telemetry_age_s", "ttft_s", "itl_s", "start_up_s", "withdrawn")
+    __slots__ = ("pool_id", "sequence", "acted_term", "acted_epoch", "acted_replicas", "state", "capacity_rps", "capacity_rel_std", "load", "backlog_replica_s", "telemetry_age_s", "ttft_s", "itl_s", "start_up_s", "withdrawn", "role", "gpus_per_replica")
     class CapacityRpsEntry(_message.Message):
         __slots__ = ("key", "value")
         KEY_FIELD_NUMBER: _ClassVar[int]
@@ -54,6 +54,8 @@ class ReportRequest(_message.Message):
     ITL_S_FIELD_NUMBER: _ClassVar[int]
     START_UP_S_FIELD_NUMBER: _ClassVar[int]
     WITHDRAWN_FIELD_NUMBER: _ClassVar[int]
+    ROLE_FIELD_NUMBER: _ClassVar[int]
+    GPUS_PER_REPLICA_FIELD_NUMBER: _ClassVar[int]
     pool_id: str
     sequence: int
     acted_term: int
@@ -69,7 +71,9 @@ class ReportRequest(_message.Message):
     itl_s: float
     start_up_s: float
     withdrawn: bool
-    def __init__(self, pool_id: _Optional[str] = ..., sequence: _Optional[int] = ..., acted_term: _Optional[int] = ..., acted_epoch: _Optional[int] = ..., acted_replicas: _Optional[int] = ..., state: _Optional[_Union[PoolState, _Mapping]] = ..., capacity_rps: _Optional[_Mapping[str, float]] = ..., capacity_rel_std: _Optional[float] = ..., load: _Optional[_Iterable[_Union[ClassLoad, _Mapping]]] = ..., backlog_replica_s: _Optional[float] = ..., telemetry_age_s: _Optional[float] = ..., ttft_s: _Optional[float] = ..., itl_s: _Optional[float] = ..., start_up_s: _Optional[float] = ..., withdrawn: _Optional[bool] = ...) -> None: ...
+    role: str
+    gpus_per_replica: int
+    def __init__(self, pool_id: _Optional[str] = ..., sequence: _Optional[int] = ..., acted_term: _Optional[int] = ..., acted_epoch: _Optional[int] = ..., acted_replicas: _Optional[int] = ..., state: _Optional[_Union[PoolState, _Mapping]] = ..., capacity_rps: _Optional[_Mapping[str, float]] = ..., capacity_rel_std: _Optional[float] = ..., load: _Optional[_Iterable[_Union[ClassLoad, _Mapping]]] = ..., backlog_replica_s: _Optional[float] = ..., telemetry_age_s: _Optional[float] = ..., ttft_s: _Optional[float] = ..., itl_s: _Optional[float] = ..., start_up_s: _Optional[float] = ..., withdrawn: _Optional[bool] = ..., role: _Optional[str] = ..., gpus_per_replica: _Optional[int] = ...) -> None: ...
 
 class Grant(_message.Message):
     __slots__ = ("pool_id", "term", "epoch", "replicas", "valid_s", "reason")
