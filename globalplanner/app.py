@@ -2,12 +2,15 @@
 
 import asyncio
 import logging
+import os
+import secrets
+import socket
 from contextlib import AsyncExitStack
 
-from globalplanner.adapters.nats import NatsPlans, NatsTerms, subscribe
+from globalplanner.adapters.nats import NatsPlans, NatsRecords, subscribe
 from globalplanner.adapters.rpc import SERVICE_NAME, Servicer
 from globalplanner.config import GlobalPlannerConfig
-from globalplanner.leadership import Leadership
+from globalplanner.leadership import Leadership, Lease
 from globalplanner.metrics import Metrics
 from globalplanner.parts import patience_of, rules_of
 from globalplanner.publisher import Publisher
@@ -20,6 +23,7 @@ from weir.runtime.bus import Bus
 from weir.runtime.clock import Clock
 from weir.runtime.control import ControlServer
 from weir.runtime.lifecycle import Stop
+from weir.runtime.signal import Signal
 
 __all__ = ["run"]
 
@@ -39,14 +43,17 @@ async def run(config: GlobalPlannerConfig, loaded: LoadedFleet, clock: Clock, st
         bus = await Bus.connect(config.nats, name="global-planner", wait_s=0.5)
         stack.push_async_callback(bus.close)
 
+        changed = Signal(stop)
+
         async def announce(leading: bool) -> None:
             await server.set_serving([SERVICE_NAME], leading)
 
         leadership = Leadership(
-            NatsTerms(bus, fleet.name),
+            NatsRecords(bus, fleet.name),
             clock,
-            confirm_s=config.confirm_s,
-            unconfirmed_s=config.unconfirmed_s,
+            Lease(lease_s=config.lease_s),
+            owner=f"{socket.gethostname()}-{os.getpid()}-{secrets.token_hex(4)}",
+            changed=changed,
             announce=announce,
         )
         planner = GlobalPlanner(
@@ -56,6 +63,7 @@ async def run(config: GlobalPlannerConfig, loaded: LoadedFleet, clock: Clock, st
             clock,
             metrics,
             may_grow=leadership.sure,
+            unwritten=changed.set,
         )
         await subscribe(bus, fleet.name, planner.on_traffic, metrics)
         server = await rpc.serve(

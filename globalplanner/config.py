@@ -15,11 +15,8 @@ class GlobalPlannerConfig(StrictModel):
     control: Address = "127.0.0.1:0"
     """Where /livez, /readyz and /metrics are served."""
 
-    confirm_s: Seconds = 1.0
-    """Wall seconds between two looks at whether a later GlobalPlanner has taken over."""
-
-    unconfirmed_s: Seconds = 3.0
-    """Wall seconds after the last such look in which pools may still grow."""
+    lease_s: Seconds = 4.0
+    """Wall seconds without a sign of the leader after which another GlobalPlanner takes over."""
 
     refresh_s: Seconds = 5.0
     """Wall seconds after which an unchanged routing plan is written again."""

@@ -1,30 +1,39 @@
 """What the GlobalPlanner needs of the world. All calls end within a deadline of their own."""
 
+from collections.abc import Mapping
 from typing import Protocol
 
+from globalplanner.core.snapshot import Decision, Snapshot
+from weir.domain.decision import Outcome
+from weir.domain.ids import PoolId
 from weir.domain.planning import RoutingPlan
+from weir.domain.record import LedgerRecord
 
-__all__ = ["PlanStore", "TermStore"]
+__all__ = ["Gate", "PlanStore", "RecordStore", "Signal"]
 
 
-class TermStore(Protocol):
-    """Numbers leaders. Raises `UnavailableError`."""
+class RecordStore(Protocol):
+    """The one durable record of the fleet. Raises `UnavailableError`."""
 
     @property
     def connected(self) -> bool:
         """Whether the store can be asked now."""
         ...
 
-    async def newest(self) -> int:
-        """The newest term there is, 0 if none is stored.
+    async def read(self) -> tuple[LedgerRecord | None, int]:
+        """The record and its revision; (None, 0) if there is none. Never an older one."""
+        ...
 
-        What this process has written without hearing so is not somebody else's term: then it
-        is the one that `take` returned last.
+    async def write(self, record: LedgerRecord, revision: int) -> int:
+        """Write the record if its revision is still this one; returns the new one.
+
+        Raises `StaleRevisionError` if it is not. After `UnavailableError` it may have been
+        written, or may be written later.
         """
         ...
 
-    async def take(self, *, above: int = 0) -> int:
-        """Become the newest leader: a term higher than any before and than `above`."""
+    def new_term(self) -> int:
+        """A term for a store that has no record: above any that it may have lost."""
         ...
 
 
@@ -32,3 +41,33 @@ class PlanStore(Protocol):
     """Where routers look up the plan. Raises `UnavailableError`."""
 
     async def put(self, plan: RoutingPlan) -> None: ...
+
+
+class Signal(Protocol):
+    """Wakes one who waits."""
+
+    def set(self) -> None: ...
+
+    async def wait(self, timeout_s: float) -> None:
+        """Until it is set, or was since the last wait, for `timeout_s` wall seconds at most."""
+        ...
+
+
+class Gate(Protocol):
+    """What decisions have to pass."""
+
+    @property
+    def mode(self) -> str:
+        """ "act", "approve" or "advise"."""
+        ...
+
+    @property
+    def outcome(self) -> Outcome:
+        """What became of the decision that came last."""
+        ...
+
+    def through(
+        self, before: Mapping[PoolId, int], decision: Decision, snapshot: Snapshot
+    ) -> Mapping[PoolId, int]:
+        """The replicas to aim for, of the pools in `decision.replicas`; `before` is aimed for."""
+        ...

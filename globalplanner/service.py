@@ -1,15 +1,15 @@
 """The GlobalPlanner: reports and traffic in, grants and the routing plan out.
 
 Reports are answered and decisions made without awaiting, so they need no lock. It leads while
-it has a `Ledger`; `leadership` sees to that, `publisher` to the plan reaching the routers.
+it has a `Ledger`; `leadership` sees to that and to the record being written, `publisher` to the
+plan reaching the routers.
 """
 
 import asyncio
 import logging
 import time
-from collections import deque
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, replace
 
 from globalplanner.core.arbitrate import arbitrate
 from globalplanner.core.ledger import Ledger
@@ -18,13 +18,19 @@ from globalplanner.core.offered import OfferedLoad
 from globalplanner.core.overview import Moment, Overview
 from globalplanner.core.plan import differs
 from globalplanner.core.report import check_report
-from globalplanner.core.snapshot import Decision, Memory, Rules
+from globalplanner.core.snapshot import Decision, Memory, Rules, Snapshot
+from globalplanner.decided import Decided
+from globalplanner.gates import OpenGate
 from globalplanner.metrics import Metrics
-from globalplanner.standing import Change, Standing, pool_standings
+from globalplanner.ports import Gate
+from globalplanner.standing import Change, Health, Standing, pool_standings
+from globalplanner.tally import Tally
 from weir.domain.errors import StaleTermError, UnavailableError, UnknownPoolError
 from weir.domain.fleet import Fleet
 from weir.domain.ids import ClassName, PoolId
+from weir.domain.overrides import ClassTargets, Overrides
 from weir.domain.planning import Grant, PoolReport, RoutingPlan
+from weir.domain.record import LedgerRecord
 from weir.domain.telemetry import TrafficSample
 from weir.forecast.trend import Forecast
 from weir.runtime.clock import Clock
@@ -33,7 +39,6 @@ from weir.runtime.lifecycle import Stop
 __all__ = ["SETTLE_WALL_S", "GlobalPlanner", "Patience"]
 
 _log = logging.getLogger("weir.globalplanner")
-_CHANGES_KEPT = 200
 SETTLE_WALL_S = 0.05
 """After a report that changes what is held, others may be about to come."""
 
@@ -48,18 +53,12 @@ class Patience:
     silent_s: float
 
 
-@dataclass(slots=True)
-class _Tally:
-    """What outlives a term."""
-
-    peak_charged_gpus: int = 0
-    violations: int = 0
-    changes: deque[Change] = field(default_factory=lambda: deque(maxlen=_CHANGES_KEPT))
-    changed: int = 0
-
-
 class GlobalPlanner:
     """`may_grow` tells, at any moment, whether this leader is sure that it still leads.
+
+    `unwritten` is called when the record should be written soon. `effective` makes the fleet that
+    counts of the document and what operators have changed. `wishes` are replicas that others ask
+    for, by pool. `gate` lets decisions through.
 
     Raises `InfeasibleFloorsError` if the fleet's floors do not fit its limits.
     """
@@ -73,30 +72,51 @@ class GlobalPlanner:
         metrics: Metrics,
         *,
         may_grow: Callable[[], bool],
+        unwritten: Callable[[], None] = lambda: None,
+        effective: Callable[[Fleet, Overrides], Fleet] = lambda fleet, overrides: fleet,
+        wishes: Callable[[], Mapping[PoolId, int]] = dict,
+        gate: Gate | None = None,
     ) -> None:
         check_floors(fleet)
-        self._fleet = fleet
-        self._rules = rules
+        self.document = fleet
+        """The fleet as it is written."""
+        self.overrides = Overrides()
+        """What operators have changed."""
+        self.rules = rules
+        self.gate: Gate = gate or OpenGate()
+        self.wishes = wishes
+        self.on_decision: list[Callable[[Decided], None]] = []
+        """Told of every decision that changes something, or would."""
+        self._effective = effective
+        self._unwritten = unwritten
         self._patience = patience
         self._clock = clock
         self._metrics = metrics
         self._may_grow = may_grow
-        self._overview = Overview(
-            fleet=fleet,
-            ahead_s=max(pool.start_up_s for pool in fleet.pools) + patience.interval_s,
-            stale_s=patience.stale_s,
-            silent_s=patience.silent_s,
-        )
         self._offered = OfferedLoad(
             (c.name for c in fleet.classes),
             stale_s=patience.stale_s,
             window_s=patience.interval_s,
         )
+        self._overview = Overview(
+            fleet=fleet,
+            overrides=self.overrides,
+            ahead_s=max(pool.start_up_s for pool in fleet.pools) + patience.interval_s,
+            stale_s=patience.stale_s,
+            silent_s=patience.silent_s,
+        )
         self._memory = Memory()
-        self._tally = _Tally()
+        self._tally = Tally()
+        self._number = 0
+        """Of the newest decision told of in this term."""
+        self._blocked: Mapping[PoolId, int] | None = None
+        """What was decided last and not let through."""
         self.wake = asyncio.Event()
         """Set when what pools hold has changed: it is time to decide."""
+        self._news = asyncio.Event()
         self._ledger: Ledger | None = None
+        self._prepared: Ledger | None = None
+        self._written: LedgerRecord | None = None
         self._led_since_s = 0.0
         self._why_not_leading = "has no term yet"
         self._holding = ""
@@ -104,6 +124,11 @@ class GlobalPlanner:
         """The newest routing plan of this term."""
         self.seen_term = 0
         """The highest term that a pool has named."""
+
+    @property
+    def fleet(self) -> Fleet:
+        """What counts now: the document and what operators have changed."""
+        return self._overview.fleet
 
     @property
     def ledger(self) -> Ledger | None:
@@ -118,6 +143,11 @@ class GlobalPlanner:
     def forecasts(self) -> Mapping[ClassName, Forecast]:
         """Rates of the classes so far ahead; reading them changes nothing."""
         return self._offered.forecasts(self._clock.now_s(), ahead_s=self.ahead_s)
+
+    @property
+    def targets(self) -> Mapping[ClassName, ClassTargets]:
+        """What classes are to meet, where it differs from the document."""
+        return self.overrides.targets
 
     @property
     def term(self) -> int:
@@ -138,21 +168,37 @@ class GlobalPlanner:
 
     def changes_after(self, count: int) -> list[Change]:
         """Those after the first `count` changes of this process, as far as they are kept."""
-        kept = self._tally.changes
-        return list(kept)[max(0, len(kept) - max(0, self._tally.changed - count)) :]
+        return self._tally.changes_after(count)
 
     def not_ready(self) -> str | None:
         """Why this process does not lead; None if it does."""
         return None if self._ledger is not None else f"does not lead: {self._why_not_leading}"
 
-    def lead(self, term: int) -> None:
-        """Begin to lead with an empty ledger."""
-        self._ledger = Ledger(self._fleet, term=term, valid_s=self._patience.grant_valid_s)
+    # --- leading ---
+
+    def prepare(self, term: int, record: LedgerRecord | None, *, owner: str) -> LedgerRecord:
+        """What to write in order to lead with `term`, after what `record` holds."""
+        fleet = self._fleet_with(record.overrides if record is not None else self.overrides)
+        valid_s = self._patience.grant_valid_s
+        self._prepared = Ledger(fleet, term=term, valid_s=valid_s, record=record)
+        overrides = record.overrides if record is not None else self.overrides
+        lines = self._prepared.lines()
+        return LedgerRecord(term=term, owner=owner, serial=0, pools=lines, overrides=overrides)
+
+    def lead(self, record: LedgerRecord) -> None:
+        """Begin to lead with what was prepared, now that it is written."""
+        if self._prepared is None or self._prepared.term != record.term:
+            raise ValueError(f"term {record.term} was not prepared")
+        self._ledger, self._prepared = self._prepared, None
+        self._take_over(self._fleet_with(record.overrides), record.overrides)
+        self._written = record
         self._led_since_s = self._clock.wall_s()
         self._memory = Memory()
+        self._number = 0
         self.plan = None
-        self._metrics.leads(term)
-        _log.info("leading term=%d budget_gpus=%d", term, self._fleet.budget.gpus)
+        self._metrics.leads(record.term)
+        _log.info("leading term=%d budget_gpus=%d", record.term, self.fleet.budget.gpus)
+        self._tell()
 
     def yield_to(self, why: str) -> None:
         """Stop leading: no report is answered from now on."""
@@ -160,12 +206,71 @@ class GlobalPlanner:
             _log.warning("no longer leading term=%d: %s", self._ledger.term, why)
             self._tally.peak_charged_gpus = self.peak_charged_gpus
             self._tally.violations = self.violations
+            self._tell()
         self._ledger = None
         self._why_not_leading = why
         self._metrics.leads(0)
 
+    def record(self, *, owner: str, serial: int) -> LedgerRecord:
+        """All that must not be lost. Only for one that leads."""
+        ledger = self._leading()
+        return LedgerRecord(
+            term=ledger.term,
+            owner=owner,
+            serial=serial,
+            pools=ledger.lines(),
+            overrides=self.overrides,
+        )
+
+    @property
+    def epoch(self) -> int:
+        """Of the newest grant of this term."""
+        return self._ledger.epoch if self._ledger is not None else 0
+
+    def written(self, record: LedgerRecord, epoch: int) -> None:
+        """The record with all grants up to `epoch` is durable."""
+        if self._ledger is None or self._ledger.term != record.term:
+            return
+        self._written = record
+        if self._ledger.unwritten:
+            self._ledger.written(epoch)
+            self._write_soon()
+        self._tell()
+
+    async def stored(self, timeout_s: float) -> None:
+        """Until what operators have changed is durable. Raises `UnavailableError`."""
+        until_s = self._clock.wall_s() + timeout_s
+        while self._written is None or self._written.overrides != self.overrides:
+            left_s = until_s - self._clock.wall_s()
+            if self._ledger is None or left_s <= 0.0:
+                raise UnavailableError("the change could not be stored; nothing was changed")
+            self._unwritten()
+            await self.news(left_s)
+
+    async def news(self, timeout_s: float) -> None:
+        """Until something may be sent anew, or this process begins or ceases to lead."""
+        news = self._news
+        try:
+            async with asyncio.timeout(timeout_s):
+                await news.wait()
+        except TimeoutError:
+            return
+
+    def revise(self, fleet: Fleet, overrides: Overrides, *, document: Fleet | None = None) -> None:
+        """From now on `fleet` counts, which is what `overrides` make of the document.
+
+        Raises `InfeasibleFloorsError`; then nothing has changed.
+        """
+        check_floors(fleet)
+        self.document = document or self.document
+        self._take_over(fleet, overrides)
+        self._write_soon()
+        self.wake.set()
+
+    # --- reports ---
+
     def report(self, report: PoolReport) -> Grant | None:
-        """Take in one pool's report; the answer is its newest grant, None if it has none.
+        """Take in one pool's report; the answer is the newest grant that may be sent, if any.
 
         Raises `UnavailableError` if this process does not lead, `UnknownPoolError`, and
         `ValueError` naming what cannot be true.
@@ -181,16 +286,36 @@ class GlobalPlanner:
         except ValueError:
             self._metrics.refused("invalid")
             raise
+        self._write_soon()
         return grant
+
+    def pending(self, pool_id: PoolId) -> bool:
+        """Whether a newer grant waits for the record to be written."""
+        account = self._ledger.accounts.get(pool_id) if self._ledger is not None else None
+        return account is not None and account.newest is not account.sendable
+
+    def grant_of(self, pool_id: PoolId) -> Grant | None:
+        """The newest grant that may be sent."""
+        account = self._ledger.accounts.get(pool_id) if self._ledger is not None else None
+        return account.sendable if account is not None else None
 
     def newest_sequence(self, pool_id: PoolId) -> int:
         """That of the newest report taken in of the pool, 0 if there is none."""
         account = self._ledger.accounts.get(pool_id) if self._ledger is not None else None
-        return account.report.sequence if account is not None and account.report else 0
+        return account.sequence if account is not None else 0
 
     def on_traffic(self, sample: TrafficSample) -> None:
         """Take in one router's sample."""
         self._offered.add(sample, self._clock.now_s())
+
+    # --- decisions ---
+
+    def moment(self) -> Snapshot | None:
+        """Everything that is known now, as a decision would see it; None while it does not lead."""
+        if self._ledger is None:
+            return None
+        self._offered.fold(self._clock.now_s())
+        return self._snapshot(self._ledger, sure=self._may_grow())
 
     def decide(self) -> None:
         """Weigh what is offered and reported, and move the ledger towards the outcome."""
@@ -198,30 +323,40 @@ class GlobalPlanner:
         if ledger is None:
             return
         began_s = time.thread_time()
-        now_s = self._clock.now_s()
-        self._offered.fold(now_s)
-        moment = Moment(
-            now_s=now_s,
-            wall_s=self._clock.wall_s(),
-            led_since_s=self._led_since_s,
-            sure=self._may_grow(),
-        )
-        snapshot = self._overview.snapshot(ledger, self._offered, moment)
+        sure = self._may_grow()
+        self._offered.fold(self._clock.now_s())
+        snapshot = self._snapshot(ledger, sure=sure)
         before = {id: account.target for id, account in ledger.accounts.items()}
-        decision = arbitrate(snapshot, self._rules, self._memory)
+        decision = arbitrate(snapshot, self.rules, self._memory)
         self._memory, self._holding = decision.memory, decision.holding
-        replicas = {
+        after = {
             id: count
-            for id, count in sorted(decision.replicas.items())
+            for id, count in sorted(self.gate.through(before, decision, snapshot).items())
             if ledger.accounts[id].report is not None
         }
-        ledger.aim(replicas, decision.reasons, growing=moment.sure)
-        for pool_id, after in replicas.items():
-            if after != before[pool_id]:
-                reason = decision.reasons[pool_id]
-                self._note(snapshot.now_s, pool_id, before[pool_id], after, reason)
-        self._plan_anew(ledger.term, decision)
+        ledger.aim(after, decision.reasons, growing=sure)
+        self._write_soon()
+        for id, count in after.items():
+            if count != before[id]:
+                self._note(snapshot.now_s, id, before[id], count, decision.reasons[id])
+        planned = self._plan_anew(ledger.term, decision)
         self._metrics.decided(time.thread_time() - began_s, holding=bool(decision.holding))
+        decided = Decided(
+            number=self._number + 1,
+            id=f"{ledger.term}.{self._number + 1}",
+            term=ledger.term,
+            at_s=snapshot.now_s,
+            at_unix_s=self._clock.unix_s(),
+            snapshot=snapshot,
+            decision=decision,
+            before={id: before[id] for id in after},
+            after=after,
+            outcome=self.gate.outcome,
+            charged_gpus=ledger.charged_gpus,
+            budget_gpus=self.fleet.budget.gpus,
+            plan_version=self.plan.version if self.plan is not None else None,
+        )
+        self._announce(decided, planned=planned)
         self._metrics.show(self.standing())
 
     async def run(self, stop: Stop) -> None:
@@ -238,7 +373,7 @@ class GlobalPlanner:
         ledger = self._ledger
         return Standing(
             term=self.term,
-            budget_gpus=self._fleet.budget.gpus,
+            budget_gpus=self.fleet.budget.gpus,
             charged_gpus=ledger.charged_gpus if ledger else 0,
             peak_charged_gpus=self.peak_charged_gpus,
             violations=self.violations,
@@ -246,12 +381,60 @@ class GlobalPlanner:
             changes=tuple(self._tally.changes),
             plan=self.plan,
             holding=self._holding if ledger else (self.not_ready() or ""),
+            overrides=self.overrides,
+            mode=self.gate.mode,
         )
 
-    def _reported(self, report: PoolReport) -> Grant | None:
-        ledger = self._ledger
-        if ledger is None:
+    def health(self) -> Health:
+        """What there is to know of this process; whoever has the store adds what it says."""
+        ledger, wall_s = self._ledger, self._clock.wall_s()
+        accounts = sorted(ledger.accounts.items()) if ledger is not None else []
+        ages = {id: wall_s - a.reported_at_s for id, a in accounts if a.report is not None}
+        silent = self._patience.silent_s
+        return Health(
+            leading=ledger is not None,
+            term=self.term,
+            growing=ledger is not None and self._may_grow(),
+            traffic_age_s=self._offered.age_s(self._clock.now_s()),
+            report_age_s=ages,
+            silent_pools=tuple(id for id, _ in accounts if ages.get(id, silent + 1.0) > silent),
+            problem=self.not_ready() or "",
+        )
+
+    def _leading(self) -> Ledger:
+        if self._ledger is None:
             raise UnavailableError(f"this GlobalPlanner {self.not_ready()}")
+        return self._ledger
+
+    def _fleet_with(self, overrides: Overrides) -> Fleet:
+        """The document with what operators have changed, or without if that is impossible now."""
+        try:
+            fleet = self._effective(self.document, overrides)
+            check_floors(fleet)
+        except ValueError as error:
+            _log.error("what operators have changed does not fit the document: %s", error)
+            return self.document
+        return fleet
+
+    def _take_over(self, fleet: Fleet, overrides: Overrides) -> None:
+        self.overrides = overrides
+        ahead_s = max(pool.start_up_s for pool in fleet.pools) + self._patience.interval_s
+        self._overview = replace(self._overview, fleet=fleet, overrides=overrides, ahead_s=ahead_s)
+        self._offered.follow(c.name for c in fleet.classes)
+        if self._ledger is not None:
+            self._ledger.revise(fleet)
+
+    def _snapshot(self, ledger: Ledger, *, sure: bool) -> Snapshot:
+        moment = Moment(
+            now_s=self._clock.now_s(),
+            wall_s=self._clock.wall_s(),
+            led_since_s=self._led_since_s,
+            sure=sure,
+        )
+        return self._overview.snapshot(ledger, self._offered, moment, self.wishes())
+
+    def _reported(self, report: PoolReport) -> Grant | None:
+        ledger = self._leading()
         check_report(report)
         try:
             receipt = ledger.report(report, self._clock.wall_s(), growing=self._may_grow())
@@ -262,6 +445,18 @@ class GlobalPlanner:
         if receipt.changed:
             self.wake.set()
         return receipt.grant
+
+    def _write_soon(self) -> None:
+        """What waits for the record, or differs from it in what operators have set."""
+        ledger, written = self._ledger, self._written
+        if ledger is not None and (
+            ledger.unwritten or written is None or written.overrides != self.overrides
+        ):
+            self._unwritten()
+
+    def _tell(self) -> None:
+        self._news.set()
+        self._news = asyncio.Event()
 
     async def _rest(self, stop: Stop) -> None:
         """Until the next interval, a change of what is held, or the stop."""
@@ -280,22 +475,40 @@ class GlobalPlanner:
         self.wake.clear()
 
     def _note(self, at_s: float, pool_id: PoolId, before: int, after: int, reason: str) -> None:
-        self._tally.changed += 1
-        self._tally.changes.append(
+        self._tally.note(
             Change(at_s=at_s, pool_id=pool_id, before=before, after=after, reason=reason)
         )
         self._metrics.changed(pool_id, up=after > before)
         _log.info("decided pool=%s at_s=%.0f %s", pool_id, at_s, reason)
 
-    def _plan_anew(self, term: int, decision: Decision) -> None:
+    def _plan_anew(self, term: int, decision: Decision) -> bool:
+        """Whether routers get another plan."""
         if decision.shares is None or decision.spill is None:
-            return
+            return False
         known = self.plan
-        if known is not None and not differs(known.shares, decision.shares):
-            return
+        if (
+            known is not None
+            and known.targets == self.overrides.targets
+            and not differs(known.shares, decision.shares)
+        ):
+            return False
         self.plan = RoutingPlan(
             term=term,
             version=known.version + 1 if known is not None else 1,
             shares=decision.shares,
             spill=decision.spill,
+            targets=self.overrides.targets,
         )
+        self._tell()
+        return True
+
+    def _announce(self, decided: Decided, *, planned: bool) -> None:
+        """Tell of what has changed something, or would have if it had been let."""
+        wanted = {id: decided.decision.replicas[id] for id in decided.after}
+        blocked = wanted if wanted != decided.after else None
+        news = decided.before != decided.after or planned or blocked not in (None, self._blocked)
+        self._blocked = blocked
+        if news:
+            self._number += 1
+            for tell in self.on_decision:
+                tell(decided)

@@ -1,14 +1,15 @@
 """How things stand, for people and dashboards."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 from globalplanner.core.account import Account
 from globalplanner.core.ledger import Ledger
 from weir.domain.ids import PoolId
+from weir.domain.overrides import Overrides
 from weir.domain.planning import PoolState, RoutingPlan
 
-__all__ = ["Change", "PoolStanding", "Standing", "pool_standings"]
+__all__ = ["Change", "Health", "PoolStanding", "Standing", "pool_standings"]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -48,6 +49,21 @@ class Standing:
     changes: Sequence[Change]
     plan: RoutingPlan | None
     holding: str
+    overrides: Overrides
+    mode: str
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Health:
+    """`growing`: whether pools may grow now. Ages in wall seconds, None: never heard."""
+
+    leading: bool
+    term: int
+    growing: bool
+    traffic_age_s: float | None
+    report_age_s: Mapping[PoolId, float]
+    silent_pools: Sequence[PoolId]
+    problem: str
 
 
 def pool_standings(ledger: Ledger, wall_s: float) -> list[PoolStanding]:

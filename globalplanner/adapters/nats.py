@@ -1,7 +1,5 @@
-"""Traffic in, term and routing plan in the key-value store, over NATS."""
+"""Traffic in, the record and the routing plan in the key-value store, over NATS."""
 
-import logging
-import secrets
 import time
 from collections.abc import Callable
 
@@ -9,18 +7,17 @@ from google.protobuf.message import DecodeError
 
 from globalplanner.metrics import Metrics
 from weir import codec
-from weir.api.v1 import telemetry_pb2
-from weir.domain.errors import StaleRevisionError, UnavailableError
+from weir.api.v1 import planner_pb2, telemetry_pb2
+from weir.domain.errors import UnavailableError
 from weir.domain.planning import RoutingPlan
+from weir.domain.record import LedgerRecord
 from weir.domain.telemetry import TrafficSample
 from weir.runtime import names
 from weir.runtime.bus import Bus
 
-__all__ = ["NatsPlans", "NatsTerms", "subscribe"]
+__all__ = ["NatsPlans", "NatsRecords", "subscribe"]
 
-_log = logging.getLogger("weir.globalplanner")
 _TIMEOUT_S = 1.0
-_DIGITS = 18
 
 
 async def subscribe(
@@ -39,54 +36,41 @@ async def subscribe(
     await bus.subscribe(names.traffic_subject(fleet), receive)
 
 
-class NatsTerms:
-    """The newest leader's term: a decimal number that only grows, by compare-and-set.
-
-    After it stands who has taken it, so that this process knows its own. Where no term is stored
-    the time of day in milliseconds comes first, so that a store which has lost its data does not
-    give numbers away again.
-    """
+class NatsRecords:
+    """The fleet's durable record: one key, written by compare-and-set; a `RecordStore`."""
 
     def __init__(self, bus: Bus, fleet: str) -> None:
         self._bus = bus
         self._bucket = names.ledger_bucket(fleet)
-        self._owner = secrets.token_hex(4).encode()
-        self._taken = 0
 
     @property
     def connected(self) -> bool:
         return self._bus.connected
 
-    async def newest(self) -> int:
-        newest, owner, _ = await self._read()
-        return self._taken if owner == self._owner else newest
-
-    async def take(self, *, above: int = 0) -> int:
-        newest, _, revision = await self._read()
-        if newest == 0:
-            newest = time.time_ns() // 1_000_000
-        term = max(newest, above) + 1
-        try:
-            value = b"%d %s" % (term, self._owner)
-            await self._bus.kv_update(
-                self._bucket, names.TERM_KEY, value, revision, timeout_s=_TIMEOUT_S
-            )
-        except StaleRevisionError:
-            raise UnavailableError("another GlobalPlanner has written the term first") from None
-        self._taken = term
-        return term
-
-    async def _read(self) -> tuple[int, bytes, int]:
-        """Term, who has taken it, and revision; zero and nobody if there is none."""
-        found = await self._bus.kv_get(self._bucket, names.TERM_KEY, timeout_s=_TIMEOUT_S)
+    async def read(self) -> tuple[LedgerRecord | None, int]:
+        found = await self._bus.kv_get(self._bucket, names.RECORD_KEY, timeout_s=_TIMEOUT_S)
         if found is None:
-            return 0, b"", 0
+            return None, 0
         value, revision = found
-        number, _, owner = value.partition(b" ")
-        if not (number.isdigit() and len(number) <= _DIGITS):
-            key = f"{self._bucket}/{names.TERM_KEY}"
-            raise UnavailableError(f"{key} holds {value[:40]!r}, not a number; delete that key")
-        return int(number), owner, revision
+        try:
+            record = codec.decode_record(planner_pb2.LedgerRecord.FromString(value))
+        except (DecodeError, ValueError) as error:
+            key = f"{self._bucket}/{names.RECORD_KEY}"
+            raise UnavailableError(
+                f"{key} cannot be read ({error}); delete that key to begin anew, with every pool "
+                "counted at its maximum until it reports"
+            ) from None
+        return record, revision
+
+    async def write(self, record: LedgerRecord, revision: int) -> int:
+        value = codec.encode_record(record).SerializeToString(deterministic=True)
+        return await self._bus.kv_update(
+            self._bucket, names.RECORD_KEY, value, revision, timeout_s=_TIMEOUT_S
+        )
+
+    def new_term(self) -> int:
+        """The time of day in milliseconds: above every term of a store that has lost its data."""
+        return time.time_ns() // 1_000_000
 
 
 class NatsPlans:

@@ -1,9 +1,10 @@
-"""What one pool may be running, as far as this term knows."""
+"""What one pool may be running, as far as this leader knows."""
 
 from dataclasses import dataclass, field
 
 from weir.domain.fleet import PoolSpec
 from weir.domain.planning import Grant, PoolReport
+from weir.domain.record import OpenGrant, PoolLine
 
 __all__ = ["Account"]
 
@@ -14,8 +15,11 @@ class Account:
 
     `open_grants` are those that the pool may still act on, newest last: from the one it last
     said to act on. Only those that can matter are kept, so their replicas fall strictly.
-    `settled` is False while the pool may act on a grant that this ledger has not seen. `found` is
-    the target that the pool was found with.
+    `sendable` is the newest that may be sent: it is in the record, or lets the pool have no more
+    than every grant before it that the pool may be acting on. `known` is False while the pool may
+    act on a grant that neither this ledger nor the record it began with has seen. `inherited` is
+    what the record charges until the pool reports. `found`: the target that the pool was found
+    with. `misfit`: why the document's description of it does not count yet.
     """
 
     spec: PoolSpec
@@ -23,9 +27,15 @@ class Account:
     reason: str = ""
     report: PoolReport | None = None
     reported_at_s: float = 0.0
-    settled: bool = False
+    sequence: int = 0
+    known: bool = False
+    inherited: int = 0
     found: int = 0
     open_grants: list[Grant] = field(default_factory=list)
+    sendable: Grant | None = None
+    reach: int = 0
+    leaving: bool = False
+    misfit: str = ""
 
     @property
     def newest(self) -> Grant | None:
@@ -43,10 +53,16 @@ class Account:
 
     @property
     def wanted(self) -> int:
-        """Replicas to grant: the target, and while one is missing those that are leaving."""
-        if self.report is None:
+        """Replicas to grant: the target, and while one is missing those that are leaving.
+
+        A pool that has withdrawn is to have no more than it has said.
+        """
+        report = self.report
+        if report is None:
             return self.target
-        state = self.report.state
+        if report.withdrawn:
+            return min(self.target, report.acted_replicas)
+        state = report.state
         missing = state.ready + state.starting < self.target
         return self.target + state.terminating if missing else self.target
 
@@ -56,24 +72,70 @@ class Account:
         return self.report.state.held if self.report is not None else 0
 
     @property
+    def seen(self) -> int:
+        """Replicas that may be running whatever was granted since."""
+        if self.report is None:
+            return self.inherited
+        return max(self.report.state.held, self.report.acted_replicas)
+
+    @property
     def charged(self) -> int:
         """Replicas that may be running, of what is known."""
-        acted = self.report.acted_replicas if self.report is not None else 0
-        most_granted = self.open_grants[0].replicas if self.open_grants else 0
-        return max(self.held, acted, most_granted)
+        return max(self.seen, self.open_grants[0].replicas if self.open_grants else 0)
 
     @property
     def reserved(self) -> int:
         """Replicas that may be running, at most: what is not known counts as the maximum."""
-        return self.charged if self.settled else max(self.charged, self.spec.max_replicas)
+        return self.charged if self.known else max(self.charged, self.spec.max_replicas)
 
     def issue(self, grant: Grant) -> None:
         while self.open_grants and self.open_grants[-1].replicas <= grant.replicas:
             self.open_grants.pop()
         self.open_grants.append(grant)
+        if grant.replicas <= self.reach:
+            self._may_send(grant)
 
-    def acknowledge(self, epoch: int) -> None:
-        """The pool refuses grants before `epoch` from now on."""
+    def written(self, term: int, epoch: int) -> None:
+        """The record now holds every grant up to this one. What follows lets the pool have less."""
+        sent = self.sendable.number if self.sendable is not None else (0, 0)
+        if any(sent < g.number <= (term, epoch) and g.term == term for g in self.open_grants):
+            self._may_send(self.open_grants[-1])
+
+    def acknowledge(self, term: int, epoch: int) -> None:
+        """The pool refuses grants before this one from now on."""
+        if (term, epoch) > (0, 0):
+            self.open_grants = [g for g in self.open_grants if g.number >= (term, epoch)]
+
+    def line(self) -> PoolLine:
+        return PoolLine(
+            pool_id=self.spec.id,
+            gpus_per_replica=self.spec.gpus_per_replica,
+            gpu_class=self.spec.gpu_class,
+            node_group=self.spec.node_group,
+            charged_replicas=self.seen,
+            unknown=not self.known,
+            sequence=self.sequence,
+            open=tuple(
+                OpenGrant(term=g.term, epoch=g.epoch, replicas=g.replicas) for g in self.open_grants
+            ),
+        )
+
+    def inherit(self, line: PoolLine) -> None:
+        """Begin with what an earlier leader has left."""
+        self.known = not line.unknown
+        self.inherited = line.charged_replicas
+        self.sequence = line.sequence
         self.open_grants = [
-            grant for grant in self.open_grants if grant.epoch >= epoch
-        ] or self.open_grants[-1:]
+            Grant(
+                pool_id=line.pool_id,
+                term=grant.term,
+                epoch=grant.epoch,
+                replicas=grant.replicas,
+                valid_s=0.0,
+                reason="of an earlier leader",
+            )
+            for grant in line.open
+        ]
+
+    def _may_send(self, grant: Grant) -> None:
+        self.sendable, self.reach = grant, grant.replicas

@@ -25,15 +25,20 @@ class Limit:
         return self.used(gpus_by_pool) <= self.gpus
 
 
-def limits_of(fleet: Fleet) -> tuple[Limit, ...]:
-    """All limits of a fleet, the budget first. Limits that can never bind are left out."""
-    limits = [Limit(name="budget", gpus=fleet.budget.gpus, pools=_ids(fleet.pools))]
+def limits_of(fleet: Fleet, leaving: Iterable[PoolSpec] = ()) -> tuple[Limit, ...]:
+    """All limits of a fleet, the budget first. Limits that can never bind are left out.
+
+    `leaving`: pools that the fleet has no more but that hold GPUs still.
+    """
+    all_pools = (*fleet.pools, *leaving)
+    limits = [Limit(name="budget", gpus=fleet.budget.gpus, pools=_ids(all_pools))]
     for gpu_class, gpus in sorted(fleet.budget.by_gpu_class.items()):
-        pools = _ids(pool for pool in fleet.pools if pool.gpu_class == gpu_class)
+        pools = _ids(pool for pool in all_pools if pool.gpu_class == gpu_class)
         limits.append(Limit(name=f"GPU class {gpu_class}", gpus=gpus, pools=pools))
     for group in fleet.node_groups:
-        pools = _ids(pool for pool in fleet.pools if pool.node_group == group.name)
-        limits.append(Limit(name=f"node group {group.name}", gpus=group.gpus, pools=pools))
+        pools = _ids(pool for pool in all_pools if pool.node_group == group.name)
+        gpus = max(0, group.gpus - group.foreign_gpus)
+        limits.append(Limit(name=f"node group {group.name}", gpus=gpus, pools=pools))
     return tuple(limit for limit in limits if limit.pools)
 
 

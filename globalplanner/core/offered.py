@@ -79,6 +79,10 @@ class OfferedLoad:
         self._trends: dict[ClassName, Trend | None] = dict.fromkeys(classes)
         self._lengths: dict[ClassName, _Lengths] = {}
 
+    def follow(self, classes: Iterable[ClassName]) -> None:
+        """From now on these classes count; what is known of them stays."""
+        self._trends = {name: self._trends.get(name) for name in classes}
+
     def add(self, sample: TrafficSample, now_s: float) -> bool:
         """Take in one router's sample; False if it says nothing new."""
         router = self._routers.get(sample.router_id)

@@ -1,6 +1,6 @@
 """What is known at one moment, put together for a decision."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 from globalplanner.core.account import Account
@@ -9,9 +9,14 @@ from globalplanner.core.offered import OfferedLoad
 from globalplanner.core.snapshot import PoolView, Snapshot
 from globalplanner.core.unheard import with_unheard
 from weir.domain.fleet import Fleet
+from weir.domain.ids import PoolId
+from weir.domain.overrides import Overrides
 from weir.domain.planning import PoolReport
 
 __all__ = ["Moment", "Overview"]
+
+_FIRST_REPORTS_S = 4.0
+"""A leader that has just begun waits no longer for pools that do not report."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -33,16 +38,25 @@ class Overview:
     """
 
     fleet: Fleet
+    overrides: Overrides
     ahead_s: float
     stale_s: float
     silent_s: float
 
-    def snapshot(self, ledger: Ledger, offered: OfferedLoad, at: Moment) -> Snapshot:
-        """Everything a decision needs."""
+    def snapshot(
+        self, ledger: Ledger, offered: OfferedLoad, at: Moment, wishes: Mapping[PoolId, int]
+    ) -> Snapshot:
+        """Everything a decision needs. `wishes`: replicas that others ask for, by pool."""
         accounts = [account for _, account in sorted(ledger.accounts.items())]
         holding = self._why_hold(accounts, offered, at)
-        views = [self._view(account, account.report, at) for account in accounts if account.report]
-        unheard = [account.spec for account in accounts if account.report is None]
+        views = [
+            self._view(account, account.report, at, wishes)
+            for account in accounts
+            if account.report
+        ]
+        silent = [account for account in accounts if account.report is None]
+        views += [_inherited(account) for account in silent if account.known]
+        unheard = [account.spec for account in silent if not account.known]
         return Snapshot(
             now_s=at.now_s,
             classes=self.fleet.classes,
@@ -57,7 +71,7 @@ class Overview:
         if not at.sure:
             return "NATS does not answer, so a later leader would not be noticed"
         unheard = [account.spec.id for account in accounts if account.report is None]
-        if unheard and at.wall_s - at.led_since_s < self.silent_s:
+        if unheard and at.wall_s - at.led_since_s < min(self.silent_s, _FIRST_REPORTS_S):
             return f"waits for a first report of {', '.join(unheard)}"
         if offered.known(at.now_s):
             return ""
@@ -66,9 +80,11 @@ class Overview:
             return "no traffic telemetry yet"
         return f"traffic telemetry of a router is missing, the newest is {age_s:.0f} s old"
 
-    def _view(self, account: Account, report: PoolReport, at: Moment) -> PoolView:
+    def _view(
+        self, account: Account, report: PoolReport, at: Moment, wishes: Mapping[PoolId, int]
+    ) -> PoolView:
         """A pool whose telemetry is old may have any backlog."""
-        silent_s = at.wall_s - account.reported_at_s
+        id = account.spec.id
         age_s = report.telemetry_age_s
         fresh = age_s is not None and age_s <= self.stale_s
         return PoolView(
@@ -76,7 +92,35 @@ class Overview:
             replicas=account.target,
             ready=report.state.ready,
             capacity_rps={name: rate for name, rate in report.capacity_rps.items() if rate > 0.0},
+            capacity_rel_std=report.capacity_rel_std,
             backlog_replica_s=report.backlog_replica_s if fresh else None,
             load_rps={load.name: load.rate_rps for load in report.load},
-            held=f"silent for {silent_s:.0f} s" if silent_s > self.silent_s else "",
+            held=self._why_held(account, at.wall_s - account.reported_at_s),
+            ceiling=self._ceiling(account, report),
+            wish=wishes.get(id),
         )
+
+    def _why_held(self, account: Account, silent_s: float) -> str:
+        id = account.spec.id
+        if silent_s > self.silent_s:
+            return f"silent for {silent_s:.0f} s"
+        if id in self.overrides.drained:
+            return ""
+        if account.misfit:
+            return account.misfit
+        if id in self.overrides.frozen:
+            return f"frozen: {self.overrides.frozen[id]}"
+        return ""
+
+    def _ceiling(self, account: Account, report: PoolReport) -> int | None:
+        """What the pool may have at most for now."""
+        if account.leaving or account.spec.id in self.overrides.drained:
+            return 0
+        return report.acted_replicas if report.withdrawn else None
+
+
+def _inherited(account: Account) -> PoolView:
+    """A pool that has not reported to this leader, of which an earlier one has left the charge."""
+    return PoolView(
+        spec=account.spec, replicas=account.charged, held="has not reported to this leader"
+    )

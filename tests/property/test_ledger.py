@@ -68,13 +68,15 @@ class Run:
         held = event.held if isinstance(event, Edit) else min(event.held, acted[2])
         self.sequence += 1
         self.last = report(event.pool_id, self.sequence, ready=held, acted=acted)
-        grant = self.ledger.report(self.last, 0.0).grant
+        self.ledger.report(self.last, 0.0)
+        self.ledger.written(self.ledger.epoch)
+        grant = self.ledger.accounts[event.pool_id].sendable
         if grant is not None and (isinstance(event, Edit) or event.hears):
             self.acted[event.pool_id] = (grant.term, grant.epoch, grant.replicas)
 
     def state(self) -> list[tuple[int, int, int, bool]]:
         accounts = self.ledger.accounts.values()
-        return [(a.charged, a.reserved, a.granted, a.settled) for a in accounts]
+        return [(a.charged, a.reserved, a.granted, a.known) for a in accounts]
 
     def gpus(self) -> dict[PoolId, int]:
         accounts = self.ledger.accounts.items()

@@ -2,8 +2,10 @@
 
 One seed, virtual time. The pools are simple pool planners: they report every two seconds, act
 only inside their newest grant, start one replica at a time and take a while to stop one. The
-network loses, delays, doubles and reorders. Pools, engines and leaders crash and come back; a
-leader keeps nothing but the number of its term, and an old one may live on beside a new one.
+network loses, delays, doubles and reorders. Pools, engines and leaders crash and come back. A
+leader keeps nothing but the record, which it writes by compare-and-set: writes and their answers
+are lost or late, the store is away for a while or loses everything. An old leader may live on
+beside a new one, until it finds out by a write.
 """
 
 import heapq
@@ -18,10 +20,15 @@ from weir.domain.errors import StaleTermError
 from weir.domain.fleet import Fleet
 from weir.domain.ids import PoolId
 from weir.domain.planning import Grant, PoolReport, PoolState
+from weir.domain.record import LedgerRecord
 
 REPORT_S = 2.0
+LOOK_S = 0.5
+RENEW_S = 1.0
+LEASE_S = 4.0
 DEADLINE_S = 2.0
 VALID_S = 15.0
+KINDS = ("pool", "engine", "leader", "second leader", "store away", "store lost")
 
 
 @dataclass(slots=True)
@@ -52,16 +59,39 @@ class Pool:
 
 @dataclass(slots=True)
 class Leader:
+    """`revision` is the record's as far as it knows; `asked` numbers its writes."""
+
     ledger: Ledger
-    deposed: bool = False
+    revision: int
     alive: bool = True
+    cut_until_s: float = 0.0
+    writing: bool = False
+    asked: int = 0
+
+
+@dataclass(slots=True)
+class Store:
+    record: LedgerRecord | None = None
+    revision: int = 0
+    written_at_s: float = -LEASE_S
+    away_until_s: float = 0.0
+
+    def update(self, record: LedgerRecord, revision: int, now_s: float) -> bool:
+        if revision != self.revision:
+            return False
+        self.record, self.revision, self.written_at_s = record, self.revision + 1, now_s
+        return True
 
 
 class World:
     """Run with `run_until`; `check` is called after every event."""
 
     def __init__(
-        self, fleet: Fleet, seed: int, *, new_ledger: Callable[[Fleet, int], Ledger]
+        self,
+        fleet: Fleet,
+        seed: int,
+        *,
+        new_ledger: Callable[[Fleet, int, LedgerRecord | None], Ledger],
     ) -> None:
         self.fleet = fleet
         self.limits = limits_of(fleet)
@@ -69,16 +99,17 @@ class World:
         self.now_s = 0.0
         self.pools = {spec.id: Pool(spec.id) for spec in fleet.pools}
         self.leaders: list[Leader] = []
+        self.store = Store()
         self.faulty = True
         self.targets: dict[PoolId, int] | None = None
         """What every leader aims at; None: something else every few seconds."""
         self.grants_taken = 0
         self._new_ledger = new_ledger
-        self._term = 0
+        self._terms = 0
         self._events: list[tuple[float, int, Callable[[], None]]] = []
         self._order = count()
         self._sequence = count(1)
-        self._elect()
+        self._stand_by()
         for pool in self.pools.values():
             self.later(self.random.uniform(0.0, REPORT_S), lambda pool=pool: self._tick(pool, 0))
         self.later(self.random.uniform(2.0, 6.0), self._aim)
@@ -102,11 +133,76 @@ class World:
 
     # --- leaders -------------------------------------------------------------------------
 
-    def _elect(self) -> None:
-        for leader in self.leaders:
-            leader.deposed = True
-        self._term += 1
-        self.leaders.append(Leader(self._new_ledger(self.fleet, self._term)))
+    def _stand_by(self) -> None:
+        """Take over a record that nobody writes. The old leader may not know it yet."""
+        self.later(LOOK_S, self._stand_by)
+        store = self.store
+        if self.now_s < store.away_until_s or self.now_s - store.written_at_s < LEASE_S:
+            return
+        self._terms += 1
+        record = store.record
+        term = record.term + 1 if record is not None else 1000 * self._terms
+        ledger = self._new_ledger(self.fleet, term, record)
+        begun = LedgerRecord(term=term, owner=f"{term}", serial=0, pools=ledger.lines())
+        store.update(begun, store.revision, self.now_s)
+        self.leaders.append(Leader(ledger, store.revision))
+        self._renew(self.leaders[-1])
+
+    def _renew(self, leader: Leader) -> None:
+        if leader.alive:
+            self._write(leader)
+            self.later(RENEW_S, lambda: self._renew(leader))
+
+    def _write(self, leader: Leader) -> None:
+        """Write the record; one write at a time."""
+        ledger = leader.ledger
+        if leader.writing or not leader.alive:
+            return
+        leader.writing, leader.asked = True, leader.asked + 1
+        asked, epoch, revision = leader.asked, ledger.epoch, leader.revision
+        record = LedgerRecord(
+            term=ledger.term, owner=f"{ledger.term}", serial=asked, pools=ledger.lines()
+        )
+
+        def arrived() -> None:
+            if self.now_s < max(self.store.away_until_s, leader.cut_until_s):
+                return
+            if self.store.update(record, revision, self.now_s):
+                self._send(answered)
+            elif leader.revision == revision and leader.asked == asked:
+                self._send(lambda: self._look(leader))
+
+        def answered() -> None:
+            if leader.writing and leader.asked == asked:
+                leader.writing, leader.revision = False, revision + 1
+                ledger.written(epoch)
+                if ledger.unwritten:
+                    self._write(leader)
+
+        def late() -> None:
+            if leader.writing and leader.asked == asked:
+                self._look(leader)
+
+        self._send(arrived)
+        self.later(DEADLINE_S, late)
+
+    def _write_if_needed(self, leader: Leader) -> None:
+        if leader.ledger.unwritten:
+            self._write(leader)
+
+    def _look(self, leader: Leader) -> None:
+        """What has become of a write: a look at the record, which answers truly or not at all."""
+        away_until_s = max(self.store.away_until_s, leader.cut_until_s)
+        if self.now_s < away_until_s or (self.faulty and self.random.random() < 0.2):
+            self.later(1.0, lambda: self._look(leader))
+            return
+        record, revision = self.store.record, self.store.revision
+        own = record is not None and record.term == leader.ledger.term
+        if own or revision == leader.revision:
+            leader.revision, leader.writing = revision, False
+            self._write(leader)
+        else:
+            leader.alive = False
 
     def _lead(self) -> Leader | None:
         """Whom a call reaches: the newest mostly, or one that does not know it is deposed."""
@@ -127,7 +223,8 @@ class World:
         targets = self.targets or targets
         for leader in self.leaders:
             if leader.alive:
-                leader.ledger.aim(targets, {}, growing=not leader.deposed)
+                leader.ledger.aim(targets, {})
+                self._write_if_needed(leader)
 
     def _gpus(self, replicas: dict[PoolId, int]) -> dict[PoolId, int]:
         return {spec.id: replicas[spec.id] * spec.gpus_per_replica for spec in self.fleet.pools}
@@ -167,9 +264,11 @@ class World:
             if leader is None:
                 return
             try:
-                receipt = leader.ledger.report(report, self.now_s, growing=not leader.deposed)
+                receipt = leader.ledger.report(report, self.now_s)
             except StaleTermError:
+                leader.alive = False
                 return
+            self._write_if_needed(leader)
             if receipt.grant is not None:
                 answer = receipt.grant
                 self._send(lambda: answered(answer))
@@ -220,7 +319,7 @@ class World:
             return
         self.later(self.random.uniform(3.0, 20.0), self._fail)
         pool = self.random.choice(list(self.pools.values()))
-        kind = self.random.choice(["pool", "engine", "leader", "second leader", "quiet"])
+        kind = self.random.choice(KINDS)
         if kind == "pool" and pool.alive:
             pool.alive = False
             self.later(self.random.uniform(0.5, 30.0), lambda: self._revive(pool))
@@ -229,14 +328,12 @@ class World:
         elif kind == "leader":
             for leader in self.leaders:
                 leader.alive = False
-            self.later(self.random.uniform(0.1, 10.0), self._elect)
-        elif kind == "second leader":
-            old = self.leaders[-1]
-            self._elect()
-            self.later(self.random.uniform(5.0, 40.0), lambda: self._end(old))
-
-    def _end(self, leader: Leader) -> None:
-        leader.alive = False
+        elif kind == "second leader" and self.leaders:
+            self.leaders[-1].cut_until_s = self.now_s + self.random.uniform(3.0, 90.0)
+        elif kind == "store away":
+            self.store.away_until_s = self.now_s + self.random.uniform(1.0, 60.0)
+        elif kind == "store lost" and self.random.random() < 0.3:
+            self.store.record, self.store.revision = None, self.store.revision + 1
 
     def _revive(self, pool: Pool) -> None:
         pool.alive, pool.grant, pool.expires_at_s = True, None, 0.0

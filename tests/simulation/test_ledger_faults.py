@@ -1,5 +1,6 @@
 """The budget holds at every instant, whatever the network, pools and leaders do."""
 
+import dataclasses
 from collections.abc import Callable
 from typing import Any
 
@@ -11,9 +12,10 @@ from tests.simulation.ledger_world import VALID_S, World
 from tests.unit.globalplanner.fleets import fleet, pool
 from weir.domain.fleet import Fleet, NodeGroup
 from weir.domain.ids import PoolId
+from weir.domain.record import LedgerRecord
 
 SEEDS = 200
-DEFECT_SEEDS = 120
+DEFECT_SEEDS = 300
 END_S = 240.0
 
 CONTENDED = fleet(
@@ -33,8 +35,8 @@ class BudgetExceeded(AssertionError):
     pass
 
 
-def new_ledger(whole: Fleet, term: int) -> Ledger:
-    return Ledger(whole, term=term, valid_s=VALID_S)
+def new_ledger(whole: Fleet, term: int, record: LedgerRecord | None) -> Ledger:
+    return Ledger(whole, term=term, valid_s=VALID_S, record=record)
 
 
 def world(seed: int) -> World:
@@ -87,12 +89,44 @@ def forget_earlier_leaders(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(account.Account, "reserved", property(lambda self: self.charged))
 
 
-def trust_a_report_that_acts_on_no_grant_of_this_term(monkeypatch: pytest.MonkeyPatch) -> None:
+def send_before_it_is_written(monkeypatch: pytest.MonkeyPatch) -> None:
+    issue = account.Account.issue
+
+    def at_once(self: Any, grant: Any) -> None:
+        issue(self, grant)
+        self.sendable = grant
+
+    monkeypatch.setattr(account.Account, "issue", at_once)
+
+
+def begin_without_the_grants_of_the_record(monkeypatch: pytest.MonkeyPatch) -> None:
+    inherit = account.Account.inherit
     monkeypatch.setattr(
         account.Account,
-        "reserved",
-        property(lambda self: self.charged if self.report else self.spec.max_replicas),
+        "inherit",
+        lambda self, line: inherit(self, dataclasses.replace(line, open=())),
     )
+
+
+def begin_without_the_charges_of_the_record(monkeypatch: pytest.MonkeyPatch) -> None:
+    inherit = account.Account.inherit
+    monkeypatch.setattr(
+        account.Account,
+        "inherit",
+        lambda self, line: inherit(self, dataclasses.replace(line, charged_replicas=0)),
+    )
+
+
+def trust_a_record_that_was_lost(monkeypatch: pytest.MonkeyPatch) -> None:
+    init = ledger.Ledger.__init__
+
+    def known(self: Any, *arguments: Any, **named: Any) -> None:
+        init(self, *arguments, **named)
+        for each in self.accounts.values():
+            each.known = True
+
+    monkeypatch.setattr(ledger.Ledger, "__init__", known)
+    monkeypatch.setattr(ledger.Ledger, "_distrust", lambda self, term: None)
 
 
 def let_late_reports_count(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -100,8 +134,7 @@ def let_late_reports_count(monkeypatch: pytest.MonkeyPatch) -> None:
 
     def late(self: Any, message: Any, wall_s: float, *, growing: bool = True) -> Any:
         known = self.accounts[message.pool_id]
-        if known.report is not None and message.sequence <= known.report.sequence:
-            known.report = None
+        known.sequence = min(known.sequence, message.sequence - 1)
         return report(self, message, wall_s, growing=growing)
 
     monkeypatch.setattr(ledger.Ledger, "report", late)
@@ -114,7 +147,10 @@ def let_late_reports_count(monkeypatch: pytest.MonkeyPatch) -> None:
         charge_only_what_is_held,
         charge_only_what_is_granted,
         forget_earlier_leaders,
-        trust_a_report_that_acts_on_no_grant_of_this_term,
+        send_before_it_is_written,
+        begin_without_the_grants_of_the_record,
+        begin_without_the_charges_of_the_record,
+        trust_a_record_that_was_lost,
         let_late_reports_count,
     ],
 )

@@ -216,6 +216,6 @@ def test_the_messages_reference_names_every_message_method_and_name_on_the_bus()
         names.fpm_subject("FLEET", "POOL", "WORKER"),
         names.members_bucket("FLEET"),
         f"{names.plan_bucket('FLEET')}/{names.PLAN_KEY}",
-        f"{names.ledger_bucket('FLEET')}/{names.TERM_KEY}",
+        f"{names.ledger_bucket('FLEET')}/{names.RECORD_KEY}",
     ]
     assert [name for name in on_the_bus if name not in reference] == []

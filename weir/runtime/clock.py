@@ -36,6 +36,11 @@ class Clock:
         """Monotonic wall seconds, for deadlines of RPCs and leases."""
         return time.monotonic()
 
+    @staticmethod
+    def unix_s() -> float:
+        """Seconds since 1970, for people and for what has a time of day."""
+        return time.time()
+
     def wall_span_s(self, model_s: float) -> float:
         """Wall seconds in which `model_s` model seconds pass."""
         return model_s / self.speed

@@ -9,7 +9,7 @@ from weir.domain.ids import PoolId, RouterId, WorkerId
 
 __all__ = [
     "PLAN_KEY",
-    "TERM_KEY",
+    "RECORD_KEY",
     "BoundedStream",
     "decisions_stream",
     "decisions_subject",
@@ -23,8 +23,8 @@ __all__ = [
 PLAN_KEY = "plan"
 """Key of the RoutingPlan in the plan bucket."""
 
-TERM_KEY = "term"
-"""Key of the newest GlobalPlanner term (decimal text) in the ledger bucket."""
+RECORD_KEY = "record"
+"""Key of the LedgerRecord in the ledger bucket."""
 
 _DECISIONS_AGE_S = 7 * 24 * 3600.0
 _DECISIONS_BYTES = 128 * 2**20

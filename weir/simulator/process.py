@@ -26,6 +26,9 @@ class SkewedClock(Clock):
     def wall_s(self) -> float:  # type: ignore[override]
         return self.now_s()
 
+    def unix_s(self) -> float:  # type: ignore[override]
+        return self.now_s()
+
 
 class Process:
     """`begin` is called at every start of it, `forget` at every end. `life` counts the starts."""

@@ -11,8 +11,9 @@ from globalplanner.service import GlobalPlanner, Patience
 from tests.unit.globalplanner.fleets import CHAT, fleet, pool, report
 from weir.domain.errors import InfeasibleFloorsError, UnavailableError, UnknownPoolError
 from weir.domain.fleet import Role, Stage
-from weir.domain.ids import RouterId
+from weir.domain.ids import PoolId, RouterId
 from weir.domain.planning import Grant
+from weir.domain.record import LedgerRecord
 from weir.domain.telemetry import ClassTraffic, TrafficSample
 from weir.runtime.clock import Clock
 
@@ -44,22 +45,32 @@ class Control:
             may_grow=lambda: self.sure,
         )  # fmt: skip
         if term:
-            self.planner.lead(term)
+            self.lead(term)
         self.sequence = 0
         self.acted: dict[str, Grant] = {}
+
+    def lead(self, term: int, record: LedgerRecord | None = None) -> None:
+        self.planner.lead(self.planner.prepare(term, record, owner="me"))
+
+    def write(self) -> None:
+        planner = self.planner
+        if planner.term:
+            planner.written(planner.record(owner="me", serial=1), planner.epoch)
 
     def report(self, pool_id: str, **changes: Any) -> Grant | None:
         self.sequence += 1
         acted = self.acted.get(pool_id)
         named = (acted.term, acted.epoch, acted.replicas) if acted else (0, 0, 0)
         message = report(pool_id, self.sequence, acted=named, **changes)
-        grant = self.planner.report(message)
+        self.planner.report(message)
+        self.write()
+        grant = self.planner.grant_of(PoolId(pool_id))
         if grant is not None:
             self.acted[pool_id] = grant
         return grant
 
     def pools_run_what_they_are_granted(self, **capacity_rps: float) -> None:
-        for pool_id in self.planner._fleet.pools:  # all of them, twice: hear, then act
+        for pool_id in self.planner.fleet.pools:  # all of them, twice: hear, then act
             for _ in range(2):
                 acted = self.acted.get(pool_id.id)
                 capacity = capacity_rps.get(pool_id.id, 5.0)

@@ -3,29 +3,28 @@
 from collections.abc import Callable, Sequence
 from typing import cast
 
-from globalplanner.leadership import Leadership
+from globalplanner.leadership import Leadership, Lease
 from globalplanner.metrics import Metrics
 from globalplanner.parts import patience_of, rules_of
 from globalplanner.publisher import Publisher
 from globalplanner.service import SETTLE_WALL_S, GlobalPlanner
 from globalplanner.standing import Change
 from poolplanner.ports import RefusedError, StaleReportError
-from weir.domain.errors import StaleRevisionError, UnavailableError
+from weir.domain.errors import UnavailableError
 from weir.domain.fleet import Fleet
 from weir.domain.planning import Grant, PoolReport, RoutingPlan
+from weir.domain.record import LedgerRecord
 from weir.domain.telemetry import TrafficSample
 from weir.simulator.process import Process
 from weir.simulator.roles.heard import Heard
-from weir.simulator.roles.keys import PLAN_KEY, TERM_KEY
+from weir.simulator.roles.keys import PLAN_KEY, RECORD_KEY
 from weir.simulator.roles.plane import Plane
-from weir.simulator.roles.stop import VirtualStop
+from weir.simulator.roles.stop import VirtualSignal, VirtualStop
 from weir.simulator.tasks import Task
 
 __all__ = ["GlobalPlannerRole"]
 
 _TIMEOUT_S = 1.0
-_CONFIRM_S = 1.0
-_UNCONFIRMED_S = 3.0
 _REFRESH_S = 5.0
 
 
@@ -67,12 +66,13 @@ class GlobalPlannerRole:
         plane = self._plane
         events, settings = plane.world.events, plane.world.planner_settings
         clock = plane.clock()
-        terms = _Terms(plane, self)
+        changed = VirtualSignal(events)
         leadership = Leadership(
-            terms,
+            _Records(plane, self),
             clock,
-            confirm_s=_CONFIRM_S,
-            unconfirmed_s=_UNCONFIRMED_S,
+            Lease(),
+            owner=f"{self.process.name}/{self.process.life}",
+            changed=changed,
             announce=_announce,
         )
         planner = self.planner = GlobalPlanner(
@@ -82,6 +82,7 @@ class GlobalPlannerRole:
             clock,
             Metrics(pool.id for pool in self.fleet.pools),
             may_grow=leadership.sure,
+            unwritten=changed.set,
         )
         publisher = Publisher(_Plans(plane, self.process), clock, refresh_s=_REFRESH_S)
         stop = VirtualStop(events)
@@ -136,15 +137,13 @@ async def _announce(leading: bool) -> None:
     """Nobody looks: reports find out by asking."""
 
 
-class _Terms:
-    """The leaders' number in the simulated store; a `TermStore`."""
+class _Records:
+    """The fleet's record in the simulated store; a `RecordStore`."""
 
     def __init__(self, plane: Plane, role: GlobalPlannerRole) -> None:
         self._plane = plane
         self._role = role
         self._process = role.process
-        self._owner = f"{role.process.name}/{role.process.life}"
-        self._taken = 0
 
     @property
     def connected(self) -> bool:
@@ -153,41 +152,30 @@ class _Terms:
         pair = frozenset((self._process.name, store.name))
         return store.alive and pair not in self._plane.network.weather.cut
 
-    async def newest(self) -> int:
-        newest, owner, _ = await self._read()
-        return self._taken if owner == self._owner else newest
-
-    async def take(self, *, above: int = 0) -> int:
-        newest, _, revision = await self._read()
-        term = max(newest or self._plane.started_ms(), above) + 1
-        plane, taken = self._plane, (term, self._owner)
-        try:
-            await plane.network.ask(
-                self._process,
-                plane.store.process,
-                "term",
-                lambda: plane.store.update(TERM_KEY, taken, revision),
-                timeout_s=_TIMEOUT_S,
-            )
-        except StaleRevisionError:
-            raise UnavailableError("another GlobalPlanner has written the term first") from None
-        self._taken = term
-        self._role.newest_term = max(self._role.newest_term, term)
-        return term
-
-    async def _read(self) -> tuple[int, str, int]:
+    async def read(self) -> tuple[LedgerRecord | None, int]:
         plane = self._plane
         found = await plane.network.ask(
             self._process,
             plane.store.process,
-            "term",
-            lambda: plane.store.get(TERM_KEY),
+            "record",
+            lambda: plane.store.get(RECORD_KEY),
             timeout_s=_TIMEOUT_S,
         )
-        if found is None:
-            return 0, "", 0
-        (term, owner), revision = cast(tuple[tuple[int, str], int], found)
-        return term, owner, revision
+        return cast(tuple[LedgerRecord, int], found) if found is not None else (None, 0)
+
+    async def write(self, record: LedgerRecord, revision: int) -> int:
+        plane = self._plane
+        self._role.newest_term = max(self._role.newest_term, record.term)
+        return await plane.network.ask(
+            self._process,
+            plane.store.process,
+            "record",
+            lambda: plane.store.update(RECORD_KEY, record, revision),
+            timeout_s=_TIMEOUT_S,
+        )
+
+    def new_term(self) -> int:
+        return self._plane.started_ms()
 
 
 class _Plans:

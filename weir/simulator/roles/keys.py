@@ -2,10 +2,10 @@
 
 from weir.domain.ids import PoolId
 
-__all__ = ["PLAN_KEY", "TERM_KEY", "members_key"]
+__all__ = ["PLAN_KEY", "RECORD_KEY", "members_key"]
 
 PLAN_KEY = "plan"
-TERM_KEY = "term"
+RECORD_KEY = "record"
 
 
 def members_key(pool_id: PoolId) -> str:
