@@ -9,6 +9,7 @@ from weir.domain.ids import ClassName, PoolId
 from weir.domain.planning import ClassLoad
 
 __all__ = [
+    "Alternative",
     "Decision",
     "Lull",
     "Memory",
@@ -104,10 +105,22 @@ class Memory:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class Alternative:
+    """What was weighed and not done: it would have added `value` per second."""
+
+    words: str
+    value: float
+    why_not: str
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class Decision:
     """`memory` is to be given to the next decision. `holding` is empty if demand was weighed.
 
     `shares` of a class and stage sum to 1; None: the plan before stays.
+
+    `value` is what is served within SLO per second, weighted, of `full_value` that some pool
+    could serve. `prices`, by limit: what one more GPU there would add; 0 where none is missing.
     """
 
     replicas: Mapping[PoolId, int]
@@ -116,3 +129,8 @@ class Decision:
     shares: SharesByClass | None = None
     spill: SpillByClass | None = None
     holding: str = ""
+    value: float = 0.0
+    full_value: float = 0.0
+    class_reasons: Mapping[ClassName, str] = field(default_factory=dict)
+    alternatives: tuple[Alternative, ...] = ()
+    prices: Mapping[str, float] = field(default_factory=dict)

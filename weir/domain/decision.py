@@ -37,7 +37,7 @@ class PoolChange:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Alternative:
-    """What was not done. `value` is in the unit of `DecisionRecord.value`."""
+    """What was weighed and not done: it would have added `value` to the value of the decision."""
 
     what: str
     value: float
@@ -70,6 +70,12 @@ class DecisionRecord:
     charged_gpus: int = 0
     plan_version: int | None = None
     holding: str = ""
+
+    @property
+    def order(self) -> tuple[int, int]:
+        """Later decisions have a higher one, those of later leaders too."""
+        number = self.id.rpartition(".")[2]
+        return self.term, int(number) if number.isdecimal() else 0
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

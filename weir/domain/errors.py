@@ -86,6 +86,7 @@ class InfeasibleFloorsError(PlannerError):
         super().__init__(f"floors need {needed_gpus} GPUs, {limit} holds {budget_gpus}")
         self.needed_gpus = needed_gpus
         self.budget_gpus = budget_gpus
+        self.limit = limit
 
 
 class StaleTermError(PlannerError):
@@ -104,24 +105,25 @@ class UnknownError(PlannerError):
 class UnknownPoolError(UnknownError):
     """The Fleet document of this process does not have this pool."""
 
-    def __init__(self, pool_id: str) -> None:
-        super().__init__(f"no pool {pool_id!r} in this fleet")
+    def __init__(self, pool_id: str, known: Sequence[str] = ()) -> None:
+        super().__init__(f"no pool {pool_id!r} in this fleet{_there_are(known)}")
         self.pool_id = pool_id
 
 
 class UnknownClassError(UnknownError):
     """The Fleet document of this process does not have this request class."""
 
-    def __init__(self, class_name: str) -> None:
-        super().__init__(f"no class {class_name!r} in this fleet")
+    def __init__(self, class_name: str, known: Sequence[str] = ()) -> None:
+        super().__init__(f"no class {class_name!r} in this fleet{_there_are(known)}")
         self.class_name = class_name
 
 
 class UnknownDecisionError(UnknownError):
     """There has been no such decision, or it is no longer kept."""
 
-    def __init__(self, decision_id: str) -> None:
-        super().__init__(f"no decision {decision_id!r} is kept here; ids are TERM.NUMBER")
+    def __init__(self, decision_id: str, known: Sequence[str] = ()) -> None:
+        there_are = _there_are(known) or "; ids are TERM.NUMBER"
+        super().__init__(f"no decision {decision_id!r} is kept here{there_are}")
         self.decision_id = decision_id
 
 
@@ -155,3 +157,11 @@ class RequestError(WeirError):
 
 class UnavailableError(WeirError):
     """A process that is needed does not answer. Retrying later may help."""
+
+
+def _there_are(known: Sequence[str], most: int = 20) -> str:
+    """The first few; empty if there are none."""
+    if not known:
+        return ""
+    left = len(known) - most
+    return f"; there are {', '.join(known[:most])}" + (f" and {left} more" if left > 0 else "")

@@ -1,0 +1,186 @@
+"""Why a pool has what it has, what it waits for and what would change it, as text for people."""
+
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+
+from globalplanner import wording
+from globalplanner.core.account import Account
+from globalplanner.core.snapshot import Lull, PoolView
+
+__all__ = ["LimitNow", "PoolNow", "Rival", "pool_lines"]
+
+_RIVALS = 4
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Rival:
+    """Another pool under a limit of which more would be of use."""
+
+    pool_id: str
+    gpus: int
+    reason: str
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class LimitNow:
+    """A limit that counts the pool. `price`: what one more GPU under it would add."""
+
+    name: str
+    gpus: int
+    charged_gpus: int
+    price: float
+    rivals: Sequence[Rival] = ()
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class PoolNow:
+    """What there is to know of one pool. `view`: None if the pool is not weighed.
+
+    `desired`: what the last decision came to, which may wait for approval. `waits`: why it has
+    less than its target. `frozen`, `drained`: why operators have done so, None if they have not.
+    `holding`: why demand is not weighed. `dwell_s`: how long less has to do before it shrinks.
+    """
+
+    account: Account
+    view: PoolView | None
+    age_s: float | None
+    reason: str
+    desired: int
+    waits: str
+    last: str
+    limits: Sequence[LimitNow] = ()
+    alternatives: Sequence[str] = ()
+    lull: Lull | None = None
+    now_s: float = 0.0
+    dwell_s: float = 0.0
+    utilization: float = 1.0
+    frozen: str | None = None
+    drained: str | None = None
+    holding: str = ""
+    mode: str = "act"
+
+
+def pool_lines(pool: PoolNow) -> list[str]:
+    """First what it is and has, then why, then what it waits for, then what would change it."""
+    account = pool.account
+    spec = account.spec
+    told = [
+        f"pool {spec.id}: {spec.role}, model {spec.model or 'unknown'}, "
+        f"{spec.gpus_per_replica} x {spec.gpu_class or 'GPU'} a replica",
+        wording.line("has", _has(pool)),
+        wording.line("granted", _granted(account)),
+        wording.line("why", pool.reason or "nothing has been decided yet"),
+        wording.line("last", pool.last),
+        *wording.lines("limits", [_limit(limit) for limit in pool.limits]),
+        *wording.lines("GPUs are at", list(_rivals(pool))),
+        *wording.lines("not done", pool.alternatives),
+    ]
+    told += wording.lines("waits for", list(_waits(pool)))
+    return told + wording.lines("to change", list(_changes(pool)))
+
+
+def _has(pool: PoolNow) -> str:
+    account = pool.account
+    charged = f"{account.charged * account.spec.gpus_per_replica} GPUs charged"
+    if account.report is None or pool.age_s is None:
+        return f"nobody knows what: it has not reported to this leader; {charged}"
+    state = account.report.state
+    return (
+        f"{state.ready} replicas ready, {state.starting} starting, {state.terminating} "
+        f"terminating; {charged}; reported {wording.ago(pool.age_s)}"
+    )
+
+
+def _granted(account: Account) -> str:
+    spec = account.spec
+    return (
+        f"{account.granted} of {account.target} wanted (minimum {spec.min_replicas}, "
+        f"floor {spec.floor_replicas}, guarantee {spec.guarantee_replicas}, "
+        f"maximum {spec.most_replicas})"
+    )
+
+
+def _limit(limit: LimitNow) -> str:
+    text = f"{limit.name}: {limit.charged_gpus} of {limit.gpus} GPUs charged"
+    if limit.price > 0.0:
+        return f"{text}; one more would add {wording.rps(limit.price)}"
+    return text
+
+
+def _rivals(pool: PoolNow) -> Iterator[str]:
+    """Who has what this pool might have, where it could have more."""
+    if pool.account.target >= pool.account.spec.most_replicas:
+        return
+    for limit in pool.limits:
+        if limit.price > 0.0:
+            for rival in limit.rivals[:_RIVALS]:
+                yield f"{rival.pool_id}, {rival.gpus} of {limit.name}: {rival.reason}"
+
+
+def _waits(pool: PoolNow) -> Iterator[str]:
+    if pool.drained is not None:
+        yield f"nothing, it is drained: {pool.drained or 'no reason given'}"
+    elif pool.frozen is not None:
+        yield f"nothing, it is frozen: {pool.frozen or 'no reason given'}"
+    elif pool.view is not None and pool.view.held:
+        yield f"nothing, it is held: {pool.view.held}"
+    if pool.holding:
+        yield f"what is not known: {pool.holding}"
+    if pool.desired != pool.account.target:
+        yield (
+            f"approval: {pool.account.target} -> {pool.desired} is decided"
+            if pool.mode == "approve"
+            else f"nobody: {pool.account.target} -> {pool.desired} is advice (mode {pool.mode})"
+        )
+    if pool.waits:
+        yield pool.waits.removeprefix("waits for ")
+
+
+def _changes(pool: PoolNow) -> Iterator[str]:
+    """The most binding comes first."""
+    account, view = pool.account, pool.view
+    if account.leaving:
+        yield "put the pool back into the document; it ends when its last replica is gone"
+    if account.misfit:
+        yield account.misfit
+    if pool.drained is not None:
+        yield "undo the drain"
+    if pool.frozen is not None:
+        yield "thaw it"
+    if account.report is None:
+        yield "its pool planner has to report"
+        return
+    if account.report.withdrawn:
+        yield "its pool planner has to be able to start replicas again"
+    if view is not None and not view.capacity_rps:
+        yield "its pool planner has to report what a replica serves within SLO"
+    if view is not None and view.backlog_replica_s is None:
+        yield "it does not shrink until its pool planner knows what is queued"
+    if pool.drained is not None or pool.frozen is not None or pool.holding:
+        return
+    yield from _more(pool)
+    yield from _less(pool)
+    if view is not None and not account.leaving:
+        yield f"more replicas: more demand than these carry at {pool.utilization:.0%}"
+
+
+def _more(pool: PoolNow) -> Iterator[str]:
+    spec = pool.account.spec
+    short = [limit for limit in pool.limits if limit.price > 0.0]
+    if short and pool.account.target >= spec.most_replicas:
+        yield f"a higher maximum than {spec.most_replicas}"
+        return
+    for limit in short:
+        yield f"more GPUs under {limit.name}, or less demand for those that hold them"
+
+
+def _less(pool: PoolNow) -> Iterator[str]:
+    account, spec = pool.account, pool.account.spec
+    if pool.lull is not None and pool.lull.replicas < account.target:
+        left_s = max(0.0, pool.lull.since_s + pool.dwell_s - pool.now_s)
+        yield (
+            f"fewer replicas: {pool.lull.replicas} will do in {left_s:.0f} s "
+            "unless more is needed until then"
+        )
+    elif account.target <= spec.min_replicas:
+        yield f"fewer replicas: a lower minimum than {spec.min_replicas}"
