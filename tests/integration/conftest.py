@@ -5,6 +5,7 @@ from pathlib import Path
 
 import pytest
 
+from tests.integration.nats_cluster import Cluster
 from tests.integration.nats_process import Server
 
 
@@ -15,3 +16,9 @@ def nats(tmp_path: Path) -> Iterator[Server]:
     server.start()
     yield server
     server.kill()
+
+
+@pytest.fixture
+def nats_cluster(tmp_path: Path) -> Iterator[Cluster]:
+    """Three NATS nodes with JetStream that keep their files in the test's folder."""
+    yield from Cluster.running(tmp_path)

@@ -57,7 +57,8 @@ class Node:
 
     def freeze(self) -> None:
         """Stop answering without closing a connection, as on a partition."""
-        self._signal(signal.SIGSTOP)
+        pid = self._signal(signal.SIGSTOP)
+        os.waitpid(pid, os.WUNTRACED)  # its threads stop one after the other
         self.frozen = True
 
     def thaw(self) -> None:
@@ -73,10 +74,11 @@ class Node:
         except (OSError, ValueError):
             return None
 
-    def _signal(self, number: signal.Signals) -> None:
+    def _signal(self, number: signal.Signals) -> int:
         if self._process is None:
             raise RuntimeError(f"{self.name} does not run")
         os.kill(self._process.pid, number)
+        return self._process.pid
 
 
 class Cluster:
@@ -126,6 +128,15 @@ class Cluster:
     def thaw(self, name: str) -> None:
         self.nodes[name].thaw()
 
+    def mend(self) -> None:
+        """Thaw and start what a test has left frozen or killed, and wait for it."""
+        for name, node in self.nodes.items():
+            if node.frozen:
+                self.thaw(name)
+            elif not node.answers:
+                self.restart(name)
+        self.until_healthy()
+
     def until_healthy(self, timeout_s: float = 20.0) -> None:
         """Wait, seconds, until every running node has JetStream and has caught up."""
         _until(
@@ -142,6 +153,15 @@ class Cluster:
         for name, node in self.nodes.items():
             if node.answers and name == _leader(node.monitor("jsz?streams=1"), stream):
                 return name
+        return None
+
+    def node_of(self, client: str) -> str | None:
+        """The node that a client of this name is connected to."""
+        for name, node in self.nodes.items():
+            if node.answers:
+                connections = (node.monitor("connz") or {}).get("connections", ())
+                if any(connection.get("name") == client for connection in connections):
+                    return name
         return None
 
     def until_led(self, stream: str, timeout_s: float = 20.0) -> str:
