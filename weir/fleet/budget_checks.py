@@ -25,6 +25,8 @@ def budget_findings(fleet: Fleet, tree: Tree) -> Iterator[Finding]:
     for limit in _limits(fleet, tree):
         yield from _set_aside(limit, tree)
         yield from _beyond(limit, fleet.pools, tree)
+    for limit in _limits_in_windows(fleet):
+        yield from _set_aside(limit, tree)
     groups_gpus = sum(group.gpus for group in fleet.node_groups)
     if fleet.budget.gpus > groups_gpus:
         message = f"is {fleet.budget.gpus}, but the node groups hold only {groups_gpus} GPUs"
@@ -52,6 +54,21 @@ def _limits(fleet: Fleet, tree: Tree) -> Iterator[_Limit]:
             gpus=group.gpus,
             pools=tuple(pool for pool in fleet.pools if pool.node_group == group.name),
         )
+
+
+def _limits_in_windows(fleet: Fleet) -> Iterator[_Limit]:
+    for index, window in enumerate(fleet.budget.windows):
+        path: Path = ("spec", "budget", "windows", index)
+        if window.gpus is not None:
+            what = f"the budget in the window {window.name}"
+            yield _Limit(path=(*path, "gpus"), what=what, gpus=window.gpus, pools=fleet.pools)
+        for gpu_class, gpus in window.by_gpu_class.items():
+            yield _Limit(
+                path=(*path, "gpuClasses", gpu_class),
+                what=f"the budget of GPU class {gpu_class} in the window {window.name}",
+                gpus=gpus,
+                pools=tuple(pool for pool in fleet.pools if pool.gpu_class == gpu_class),
+            )
 
 
 def _set_aside(limit: _Limit, tree: Tree) -> Iterator[Finding]:

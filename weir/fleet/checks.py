@@ -9,16 +9,20 @@ from collections.abc import Callable, Iterator
 from weir.domain.fleet import Fleet
 from weir.fleet.budget_checks import budget_findings
 from weir.fleet.class_checks import class_findings
+from weir.fleet.dynamo_checks import dynamo_findings
 from weir.fleet.finding import Finding, in_order
 from weir.fleet.pool_checks import pool_findings
 from weir.fleet.tree import Tree
+from weir.fleet.window_checks import window_findings
 
 __all__ = ["cross_check"]
 
 _CHECKS: tuple[Callable[[Fleet, Tree], Iterator[Finding]], ...] = (
     pool_findings,
     budget_findings,
+    window_findings,
     class_findings,
+    dynamo_findings,
 )
 
 

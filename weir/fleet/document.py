@@ -4,7 +4,7 @@ Field constraints live here; whatever needs two fields at once is in `references
 and `checks` (numbers). Kubernetes-style keys are camelCase, ours carry their unit.
 """
 
-from typing import Annotated, Any, Literal
+from typing import Annotated, Any, Literal, get_args
 
 from pydantic import Discriminator, Field, Tag
 
@@ -26,7 +26,10 @@ __all__ = [
     "API_VERSION",
     "BudgetSpec",
     "ClassSpec",
+    "DAYS",
     "Document",
+    "DynamoDeploymentSpec",
+    "DynamoSpec",
     "FleetSpec",
     "LocalScaling",
     "ModelSpec",
@@ -37,6 +40,7 @@ __all__ = [
     "ProfileSpec",
     "RangeSpec",
     "TableTimingSpec",
+    "WindowSpec",
 ]
 
 API_VERSION = "weir.dev/v1alpha1"
@@ -48,6 +52,8 @@ PlainName = Annotated[
     str, Field(pattern=r"^[A-Za-z0-9]([-A-Za-z0-9_.]*[A-Za-z0-9])?$", max_length=63)
 ]
 ModelId = Annotated[str, Field(pattern=r"^[!-~]+$", max_length=256)]
+Day = Literal["mon", "tue", "wed", "thu", "fri", "sat", "sun"]
+DAYS: tuple[Day, ...] = get_args(Day)
 Milliseconds = Annotated[float, Field(strict=True, gt=0.0, le=1e9)]
 Finite = Annotated[float, Field(strict=True)]
 NonNegative = Annotated[float, Field(strict=True, ge=0.0, le=1e12)]
@@ -110,12 +116,35 @@ class ClassSpec(StrictModel):
     """Higher classes are served first when not all can be."""
 
 
+class WindowSpec(StrictModel):
+    days: Annotated[tuple[Day, ...], Field(min_length=1, max_length=7)] = DAYS
+    """Days on which it begins; by default all."""
+
+    from_: Annotated[str, Field(alias="from", pattern=r"^([01]\d|2[0-3]):[0-5]\d$")]
+    """When it begins, as HH:MM."""
+
+    to: Annotated[str, Field(pattern=r"^(([01]\d|2[0-3]):[0-5]\d|24:00)$")]
+    """When it ends, as HH:MM; on the day after unless that is later than `from`."""
+
+    timezone: Annotated[str, Field(min_length=1, max_length=64)] = "UTC"
+    """Whose clocks are meant: an IANA name such as Europe/Berlin."""
+
+    gpus: Count | None = None
+    """GPUs that all pools together may hold in it; by default what they may otherwise."""
+
+    gpu_classes: dict[PlainName, Replicas] = Field(alias="gpuClasses", default_factory=dict)
+    """Limits for single GPU classes in it; those that are not named stay."""
+
+
 class BudgetSpec(StrictModel):
     gpus: Count
     """GPUs that all pools together may hold."""
 
     gpu_classes: dict[PlainName, Replicas] = Field(alias="gpuClasses", default_factory=dict)
     """Further limits for single GPU classes."""
+
+    windows: Annotated[tuple[WindowSpec, ...], Field(max_length=100)] = ()
+    """Times of the week with another budget; of several at a time the first counts."""
 
 
 class NodeGroupSpec(StrictModel):
@@ -215,6 +244,25 @@ class NoScaling(StrictModel):
     """The pool stays at `min_replicas`."""
 
 
+class DynamoDeploymentSpec(StrictModel):
+    deployment: DnsName
+    """The DynamoGraphDeployment whose prefill or decode component the pool is, by its role."""
+
+    k8s_namespace: Annotated[DnsName | None, Field(alias="k8sNamespace")] = None
+    """Kubernetes namespace of the deployment; by default that of the fleet, else `default`."""
+
+    caller_namespace: Annotated[PlainName | None, Field(alias="callerNamespace")] = None
+    """Dynamo namespace of its planner; by default `K8S_NAMESPACE-DEPLOYMENT`, as in Dynamo."""
+
+
+class DynamoSpec(StrictModel):
+    min_total_gpus: Count | None = None
+    """GPUs that Dynamo planners leave in use, all pools together; by default they need not."""
+
+    intent_ttl_s: Seconds = 360.0
+    """Wall seconds after which a scale request that was not renewed asks for nothing more."""
+
+
 class PoolDocument(StrictModel):
     name: DnsName
     """Name of the pool."""
@@ -267,6 +315,9 @@ class PoolDocument(StrictModel):
     scaling: Annotated[LocalScaling | NoScaling, Field(discriminator="kind")] = LocalScaling()
     """How the number of replicas is changed."""
 
+    dynamo: DynamoDeploymentSpec | None = None
+    """Of a pool that a Dynamo planner sizes by scale requests: which deployment it belongs to."""
+
 
 class FleetSpec(StrictModel):
     models: Annotated[tuple[ModelSpec, ...], Field(min_length=1)]
@@ -292,6 +343,9 @@ class FleetSpec(StrictModel):
 
     planner: PlannerSettings = PlannerSettings()
     """Settings of the planners."""
+
+    dynamo: DynamoSpec = DynamoSpec()
+    """What holds for the scale requests of Dynamo planners."""
 
     workload: WorkloadSpec = WorkloadSpec()
     """Default workload for `weir up` and `weir simulate`."""

@@ -9,6 +9,7 @@ from itertools import pairwise
 from typing import Any
 
 from weir.fleet.finding import Finding, at
+from weir.fleet.schedule import zone_of
 from weir.fleet.shape import suggestion
 from weir.fleet.tree import Path, Tree
 
@@ -21,6 +22,7 @@ def reference_findings(tree: Tree) -> list[Finding]:
         *_duplicates(tree),
         *_unknown_references(tree),
         *_gpu_classes(tree),
+        *_time_zones(tree),
         *_replica_order(tree),
         *_empty_ranges(tree),
     ]
@@ -94,18 +96,43 @@ def _unknown_references(tree: Tree) -> Iterator[Finding]:
 
 
 def _gpu_classes(tree: Tree) -> Iterator[Finding]:
-    limits = tree.get(("spec", "budget", "gpuClasses"))
-    if not isinstance(limits, dict):
-        return
-    path: Path = ("spec", "budget", "gpuClasses")
     classes = [item.get("gpuClass") for _, item in _items(tree, "nodeGroups")]
     known = [name for name in classes if isinstance(name, str)]
-    if not known and len(limits) > 1:
-        yield at(tree, path, "several GPU classes need `nodeGroups` that say where they are")
-    for name in limits:
-        if known and name not in known:
-            message = f"no node group has this GPU class{suggestion(str(name), known)}"
-            yield at(tree, (*path, name), message)
+    places = [(path, limits) for path in _budgets(tree) for limits in (tree.get(path),)]
+    named = {str(name) for _, limits in places if isinstance(limits, dict) for name in limits}
+    for path, limits in places:
+        if not isinstance(limits, dict):
+            continue
+        if not known and len(named) > 1:
+            yield at(tree, path, "several GPU classes need `nodeGroups` that say where they are")
+        for name in limits:
+            if known and name not in known:
+                message = f"no node group has this GPU class{suggestion(str(name), known)}"
+                yield at(tree, (*path, name), message)
+
+
+def _budgets(tree: Tree) -> Iterator[Path]:
+    """Where limits of GPU classes may be: the budget and its windows."""
+    yield ("spec", "budget", "gpuClasses")
+    for path, _ in _windows(tree):
+        yield (*path, "gpuClasses")
+
+
+def _windows(tree: Tree) -> Iterator[tuple[Path, dict[str, Any]]]:
+    windows = tree.get(("spec", "budget", "windows"))
+    for index, item in enumerate(windows if isinstance(windows, list) else ()):
+        if isinstance(item, dict):
+            yield ("spec", "budget", "windows", index), item
+
+
+def _time_zones(tree: Tree) -> Iterator[Finding]:
+    for path, item in _windows(tree):
+        name = item.get("timezone")
+        if isinstance(name, str):
+            try:
+                zone_of(name)
+            except ValueError as error:
+                yield at(tree, (*path, "timezone"), str(error))
 
 
 def _replica_order(tree: Tree) -> Iterator[Finding]:

@@ -3,6 +3,7 @@
 Names must have been checked (`references`); numbers are checked on the result (`checks`).
 """
 
+from weir.domain.dynamo import DynamoDeployment, DynamoRules
 from weir.domain.fleet import (
     Budget,
     Fleet,
@@ -16,14 +17,17 @@ from weir.domain.fleet import (
 from weir.domain.ids import ClassName, ModelName, PoolId
 from weir.domain.profile import EngineProfile, profile_from_mapping
 from weir.fleet.document import (
+    BudgetSpec,
     ClassSpec,
     Document,
+    DynamoDeploymentSpec,
     FleetSpec,
     NoScaling,
     PoolDocument,
     ProfileSpec,
     RangeSpec,
 )
+from weir.fleet.schedule import window_of
 
 __all__ = ["DEFAULT_CLASS", "fleet_of", "profile_of", "request_class_of"]
 
@@ -33,12 +37,14 @@ DEFAULT_CLASS = ClassSpec(name="default", ttft_ms=5000.0, itl_ms=100.0)
 _LONGEST_CONTEXT = 10_000_000
 _IMPLICIT_GROUP = "default"
 _IMPLICIT_GPU_CLASS = "gpu"
+_IMPLICIT_K8S_NAMESPACE = "default"
 
 
 def fleet_of(document: Document) -> Fleet:
     """The domain fleet. Raises `KeyError` or `ValueError` if `references` was not heeded."""
     spec = document.spec
-    groups = _node_groups(spec)
+    budget = _budget(spec.budget)
+    groups = _node_groups(spec, budget)
     profiles = {name: profile_of(profile) for name, profile in spec.profiles.items()}
     return Fleet(
         name=document.metadata.name,
@@ -46,16 +52,20 @@ def fleet_of(document: Document) -> Fleet:
             Model(name=ModelName(model.name), aliases=model.aliases) for model in spec.models
         ),
         classes=tuple(request_class_of(item) for item in spec.classes or (DEFAULT_CLASS,)),
-        budget=Budget(gpus=spec.budget.gpus, by_gpu_class=dict(spec.budget.gpu_classes)),
+        budget=budget,
         node_groups=tuple(groups.values()),
         pools=tuple(
             _pool(
                 pool,
                 group=groups[pool.node_group or next(iter(groups))],
                 profile=profiles[pool.profile] if pool.profile else EngineProfile(),
-                budget_gpus=spec.budget.gpus,
+                budget_gpus=budget.most_gpus,
+                k8s_namespace=document.metadata.namespace or _IMPLICIT_K8S_NAMESPACE,
             )
             for pool in spec.pools
+        ),
+        dynamo=DynamoRules(
+            min_total_gpus=spec.dynamo.min_total_gpus, intent_ttl_s=spec.dynamo.intent_ttl_s
         ),
     )
 
@@ -83,20 +93,38 @@ def _token_range(item: RangeSpec) -> TokenRange:
     return TokenRange(low=item.min, high=item.max)
 
 
-def _node_groups(spec: FleetSpec) -> dict[str, NodeGroup]:
+def _budget(item: BudgetSpec) -> Budget:
+    return Budget(
+        gpus=item.gpus,
+        by_gpu_class=dict(item.gpu_classes),
+        windows=tuple(window_of(window) for window in item.windows),
+    )
+
+
+def _node_groups(spec: FleetSpec, budget: Budget) -> dict[str, NodeGroup]:
     if spec.node_groups:
         return {
             group.name: NodeGroup(name=group.name, gpu_class=group.gpu_class, gpus=group.gpus)
             for group in spec.node_groups
         }
-    gpu_class = next(iter(spec.budget.gpu_classes), _IMPLICIT_GPU_CLASS)
-    return {
-        _IMPLICIT_GROUP: NodeGroup(name=_IMPLICIT_GROUP, gpu_class=gpu_class, gpus=spec.budget.gpus)
-    }
+    limited = [spec.budget.gpu_classes, *(w.gpu_classes for w in spec.budget.windows)]
+    named = (name for classes in limited for name in classes)
+    group = NodeGroup(
+        name=_IMPLICIT_GROUP,
+        gpu_class=next(named, _IMPLICIT_GPU_CLASS),
+        gpus=budget.most_gpus,
+        implied=True,
+    )
+    return {group.name: group}
 
 
 def _pool(
-    pool: PoolDocument, *, group: NodeGroup, profile: EngineProfile, budget_gpus: int
+    pool: PoolDocument,
+    *,
+    group: NodeGroup,
+    profile: EngineProfile,
+    budget_gpus: int,
+    k8s_namespace: str,
 ) -> PoolSpec:
     floor = pool.min_replicas if pool.floor_replicas is None else pool.floor_replicas
     guarantee = floor if pool.guarantee_replicas is None else pool.guarantee_replicas
@@ -116,9 +144,24 @@ def _pool(
         profile=profile,
         context_limit_tokens=pool.context_limit_tokens or min(profile.kv_tokens, _LONGEST_CONTEXT),
         dialect=pool.dialect,
+        dynamo=_deployment(pool.dynamo, k8s_namespace) if pool.dynamo else None,
         borrow_replicas=pool.borrow_replicas,
         lend_replicas=pool.lend_replicas,
+        max_implied=_max_implied(pool),
     )
+
+
+def _deployment(item: DynamoDeploymentSpec, fleet_namespace: str) -> DynamoDeployment:
+    k8s_namespace = item.k8s_namespace or fleet_namespace
+    return DynamoDeployment(
+        k8s_namespace=k8s_namespace,
+        name=item.deployment,
+        caller_namespace=item.caller_namespace or f"{k8s_namespace}-{item.deployment}",
+    )
+
+
+def _max_implied(pool: PoolDocument) -> bool:
+    return pool.max_replicas is None and not isinstance(pool.scaling, NoScaling)
 
 
 def _max_replicas(pool: PoolDocument, *, holdable_gpus: int) -> int:

@@ -3,7 +3,7 @@
 The models are the document's own sections, handed to the roles as they are.
 """
 
-from typing import Annotated, Any
+from typing import Annotated, Any, Literal
 
 from pydantic import BaseModel, ConfigDict, Field, model_validator
 
@@ -101,6 +101,12 @@ class PlannerSettings(StrictModel):
 
     telemetry_stale_s: Seconds = 15.0
     """Traffic samples older than this count as unknown; nothing is scaled down on them."""
+
+    approve: Literal["required", "never"] = "never"
+    """Whether decisions of the GlobalPlanner wait for `weir approve`, but for what limits force."""
+
+    advisory: Annotated[bool, Field(strict=True)] = False
+    """The GlobalPlanner decides and explains, and changes nothing that pools have."""
 
 
 class WorkloadSpec(StrictModel):
