@@ -49,7 +49,7 @@ async def run(config: GlobalPlannerConfig, loaded: LoadedFleet, clock: Clock, st
             await server.set_serving([SERVICE_NAME], leading)
 
         leadership = Leadership(
-            NatsRecords(bus, fleet.name),
+            NatsRecords(bus, fleet.name, metrics),
             clock,
             Lease(lease_s=config.lease_s),
             owner=f"{socket.gethostname()}-{os.getpid()}-{secrets.token_hex(4)}",

@@ -106,6 +106,8 @@ class GlobalPlanner:
             silent_s=patience.silent_s,
         )
         self._memory = Memory()
+        self.latest: Decision | None = None
+        """The last decision of this term, whether it has changed anything or not."""
         self._tally = Tally()
         self._number = 0
         """Of the newest decision told of in this term."""
@@ -193,7 +195,7 @@ class GlobalPlanner:
         self._take_over(self._fleet_with(record.overrides), record.overrides)
         self._written = record
         self._led_since_s = self._clock.wall_s()
-        self._memory = Memory()
+        self._memory, self.latest = Memory(), None
         self._number = 0
         self.plan = None
         self._metrics.leads(record.term)
@@ -328,6 +330,7 @@ class GlobalPlanner:
         snapshot = self._snapshot(ledger, sure=sure)
         before = {id: account.target for id, account in ledger.accounts.items()}
         decision = arbitrate(snapshot, self.rules, self._memory)
+        self.latest = decision
         self._memory, self._holding = decision.memory, decision.holding
         after = {
             id: count
@@ -358,6 +361,7 @@ class GlobalPlanner:
         )
         self._announce(decided, planned=planned)
         self._metrics.show(self.standing())
+        self._metrics.show_gpus(ledger, decision.replicas, decision.prices)
 
     async def run(self, stop: Stop) -> None:
         """Decide every interval, and when what pools hold has changed, until `stop`."""
@@ -510,5 +514,6 @@ class GlobalPlanner:
         self._blocked = blocked
         if news:
             self._number += 1
+            self._metrics.noted(decided.outcome)
             for tell in self.on_decision:
                 tell(decided)

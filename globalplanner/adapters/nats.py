@@ -5,10 +5,10 @@ from collections.abc import Callable
 
 from google.protobuf.message import DecodeError
 
-from globalplanner.metrics import Metrics
+from globalplanner.metrics import Metrics, Write
 from weir import codec
 from weir.api.v1 import planner_pb2, telemetry_pb2
-from weir.domain.errors import UnavailableError
+from weir.domain.errors import StaleRevisionError, UnavailableError
 from weir.domain.planning import RoutingPlan
 from weir.domain.record import LedgerRecord
 from weir.domain.telemetry import TrafficSample
@@ -39,9 +39,10 @@ async def subscribe(
 class NatsRecords:
     """The fleet's durable record: one key, written by compare-and-set; a `RecordStore`."""
 
-    def __init__(self, bus: Bus, fleet: str) -> None:
+    def __init__(self, bus: Bus, fleet: str, metrics: Metrics) -> None:
         self._bus = bus
         self._bucket = names.ledger_bucket(fleet)
+        self._metrics = metrics
 
     @property
     def connected(self) -> bool:
@@ -64,9 +65,18 @@ class NatsRecords:
 
     async def write(self, record: LedgerRecord, revision: int) -> int:
         value = codec.encode_record(record).SerializeToString(deterministic=True)
-        return await self._bus.kv_update(
-            self._bucket, names.RECORD_KEY, value, revision, timeout_s=_TIMEOUT_S
-        )
+        outcome, began_s = Write.FAILED, time.monotonic()
+        try:
+            written = await self._bus.kv_update(
+                self._bucket, names.RECORD_KEY, value, revision, timeout_s=_TIMEOUT_S
+            )
+            outcome = Write.WRITTEN
+        except StaleRevisionError:
+            outcome = Write.LOST
+            raise
+        finally:
+            self._metrics.wrote(outcome, time.monotonic() - began_s)
+        return written
 
     def new_term(self) -> int:
         """The time of day in milliseconds: above every term of a store that has lost its data."""
