@@ -69,6 +69,8 @@ class Leadership:
         self._changed = changed
         self._announce = announce
         self._announced = False
+        self._term = 0
+        """The highest it has tried to lead with."""
         self._revision = 0
         self._serial = 0
         self._pending: LedgerRecord | None = None
@@ -133,7 +135,7 @@ class Leadership:
             planner.yield_to(f"stands by, {record.owner if record else ''} leads")
             return
         least = record.term + 1 if record is not None else self._store.new_term()
-        term = max(least, planner.seen_term + 1)
+        self._term = term = max(least, planner.seen_term + 1, self._term + 1)
         begun = planner.prepare(term, record, owner=self._owner)
         self._revision, self._serial = revision, 0
         if await self._put(planner, begun):

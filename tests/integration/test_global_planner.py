@@ -1,6 +1,7 @@
 """The GlobalPlanner over real sockets: NATS that comes and goes, pools that report over gRPC."""
 
 import asyncio
+import dataclasses
 import os
 import re
 import signal
@@ -23,6 +24,7 @@ from weir.api.v1 import planner_pb2, planner_pb2_grpc
 from weir.domain.fleet import Stage
 from weir.domain.ids import ClassName, PoolId, RouterId
 from weir.domain.planning import Grant, PoolReport, PoolState, RoutingPlan
+from weir.domain.record import LedgerRecord
 from weir.domain.telemetry import ClassTraffic, TrafficSample
 from weir.local.ports import Ports
 from weir.runtime import names, rpc
@@ -58,9 +60,7 @@ class Lake:
         self.port = Ports().take()
         self.target = f"127.0.0.1:{self.port}"
         self.clock = Clock(speed=SPEED, origin_s=Clock.wall_s())
-        self.config = GlobalPlannerConfig(
-            listen=self.target, nats=nats.url, confirm_s=0.2, unconfirmed_s=1.0
-        )
+        self.config = GlobalPlannerConfig(listen=self.target, nats=nats.url, lease_s=1.0)
         self.grants: dict[str, Grant] = {}
         self.plans: list[RoutingPlan] = []
         self.rps = 0.0
@@ -103,15 +103,19 @@ class Lake:
         )
         return answer
 
-    async def stored_term(self) -> bytes:
-        entry = await self.bus.kv_get(names.ledger_bucket("lake"), names.TERM_KEY)
+    async def stored(self) -> LedgerRecord:
+        entry = await self.bus.kv_get(names.ledger_bucket("lake"), names.RECORD_KEY)
         assert entry is not None
-        return entry[0].split()[0]
+        return codec.decode_record(planner_pb2.LedgerRecord.FromString(entry[0]))
+
+    async def stored_term(self) -> int:
+        return (await self.stored()).term
 
     async def store_term(self, term: int) -> None:
         """As another GlobalPlanner does."""
-        value = b"%d another" % term
-        await self.bus.kv_put(names.ledger_bucket("lake"), names.TERM_KEY, value)
+        record = dataclasses.replace(await self.stored(), term=term, owner="another")
+        value = codec.encode_record(record).SerializeToString()
+        await self.bus.kv_put(names.ledger_bucket("lake"), names.RECORD_KEY, value)
 
     async def report(self, pool_id: str, /, **changes: Any) -> Grant | None:
         self._sequence += 1
@@ -193,7 +197,7 @@ async def test_minimum_then_growth_with_the_load_then_back(lake: Lake) -> None:
         await asyncio.sleep(0.3)
         status = await lake.status()
     assert status.leading
-    assert status.term == int(await lake.stored_term())
+    assert status.term == await lake.stored_term()
     assert (status.charged_gpus, status.peak_charged_gpus, status.budget_gpus) == (2, 3, 6)
     assert status.budget_violations == 0
     changes = [(d.pool_id, d.before_replicas, d.after_replicas) for d in status.decisions]
@@ -205,7 +209,7 @@ async def test_a_restart_takes_the_next_term_and_changes_nothing(lake: Lake) -> 
     lake.rps = 8.0
     async with lake.running():
         await eventually(lambda: lake.replicas == {"prefill": 2, "decode": 1})
-        first = int(await lake.stored_term())
+        first = await lake.stored_term()
     before = len(lake.plans)
     async with lake.running():
         await eventually(lambda: {g.term for g in lake.grants.values()} == {first + 1})
@@ -240,13 +244,13 @@ async def test_a_store_that_has_lost_everything_makes_it_begin_a_later_term(
     async with lake.running():
         lake.rps = 8.0
         await eventually(lambda: bool(lake.plans))
-        first = int(await lake.stored_term())
+        first = await lake.stored_term()
         lake.nats.kill()
         lake.nats.store = tmp_path / "empty"
         lake.nats.start()
         lake.plans.clear()
         await eventually(lambda: bool(lake.plans), 15.0)
-        later = int(await lake.stored_term())
+        later = await lake.stored_term()
         assert later > first
         await eventually(lambda: {g.term for g in lake.grants.values()} == {later})
         assert lake.plans[-1].term == later
@@ -255,7 +259,7 @@ async def test_a_store_that_has_lost_everything_makes_it_begin_a_later_term(
 async def test_without_nats_it_does_not_lead_until_it_is_there(lake: Lake) -> None:
     lake.nats.kill()
     async with lake.running():
-        await eventually(lambda: "does not lead: no term" in lake.last_error)
+        await eventually(lambda: "does not lead: no record" in lake.last_error)
         assert lake.errors[-1].code() is grpc.StatusCode.UNAVAILABLE
         lake.nats.start()
         await eventually(lambda: lake.replicas == {"prefill": 1, "decode": 1}, 15.0)
@@ -264,10 +268,10 @@ async def test_without_nats_it_does_not_lead_until_it_is_there(lake: Lake) -> No
 async def test_a_later_leader_ends_this_one(lake: Lake) -> None:
     async with lake.running():
         await eventually(lambda: bool(lake.grants))
-        later = int(await lake.stored_term()) + 9
+        later = await lake.stored_term() + 9
         await lake.store_term(later)
         lake.errors.clear()
-        await eventually(lambda: f"a later GlobalPlanner has taken term {later}" in lake.last_error)
+        await eventually(lambda: "another" in lake.last_error)
         assert not (await lake.status()).leading
 
 
@@ -292,10 +296,9 @@ async def test_health_says_whether_it_leads(lake: Lake) -> None:
         await eventually(lambda: bool(lake.grants))
         assert await health(lake, "") == serving
         assert await health(lake, "weir.api.v1.GlobalPlanner") == serving
-        await lake.store_term(int(await lake.stored_term()) + 9)
+        await lake.store_term(await lake.stored_term() + 9)
         lake.errors.clear()
         await eventually(lambda: bool(lake.errors))
-        await asyncio.sleep(0.2)
         assert await health(lake, "weir.api.v1.GlobalPlanner") != serving
 
 

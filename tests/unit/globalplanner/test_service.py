@@ -182,7 +182,7 @@ def test_a_silent_pool_keeps_what_it_has(pair: Control) -> None:
 
 def test_after_a_restart_nothing_is_decided_before_all_pools_have_reported(pair: Control) -> None:
     pair.run(30, rps=8, decode=20.0)
-    pair.planner.lead(2)
+    pair.lead(2)
     pair.report("decode", ready=1, capacity_rps={CHAT: 20.0})
     pair.planner.decide()
     assert pair.planner.standing().holding == "waits for a first report of prefill"
