@@ -8,16 +8,15 @@ import socket
 from contextlib import AsyncExitStack
 
 from globalplanner.adapters.nats import NatsPlans, NatsRecords, subscribe
-from globalplanner.adapters.rpc import SERVICE_NAME, Servicer
 from globalplanner.config import GlobalPlannerConfig
+from globalplanner.edge import Offers, open_edge
+from globalplanner.entrance import entrance_of
 from globalplanner.leadership import Leadership, Lease
 from globalplanner.metrics import Metrics
 from globalplanner.parts import patience_of, rules_of
 from globalplanner.publisher import Publisher
 from globalplanner.service import GlobalPlanner
-from weir.api.v1 import planner_pb2_grpc
 from weir.fleet import LoadedFleet
-from weir.runtime import rpc
 from weir.runtime.address import split_address
 from weir.runtime.bus import Bus
 from weir.runtime.clock import Clock
@@ -28,15 +27,15 @@ from weir.runtime.signal import Signal
 __all__ = ["run"]
 
 _log = logging.getLogger("weir.globalplanner")
-_LAST_CALLS_S = 0.5
 
 
 async def run(config: GlobalPlannerConfig, loaded: LoadedFleet, clock: Clock, stop: Stop) -> None:
     """Plan the fleet until `stop` is requested. Pools keep what they have.
 
     Raises `InfeasibleFloorsError` if the floors do not fit, `OSError` if an address cannot be
-    bound.
+    bound, `CredentialsError` if it would let in who should not.
     """
+    entrance = entrance_of(config)
     fleet = loaded.fleet
     metrics = Metrics(pool.id for pool in fleet.pools)
     async with AsyncExitStack() as stack:
@@ -46,7 +45,7 @@ async def run(config: GlobalPlannerConfig, loaded: LoadedFleet, clock: Clock, st
         changed = Signal(stop)
 
         async def announce(leading: bool) -> None:
-            await server.set_serving([SERVICE_NAME], leading)
+            await edge.announce(leading)
 
         leadership = Leadership(
             NatsRecords(bus, fleet.name, metrics),
@@ -66,21 +65,18 @@ async def run(config: GlobalPlannerConfig, loaded: LoadedFleet, clock: Clock, st
             unwritten=changed.set,
         )
         await subscribe(bus, fleet.name, planner.on_traffic, metrics)
-        server = await rpc.serve(
-            config.listen,
-            lambda grpc_server: planner_pb2_grpc.add_GlobalPlannerServicer_to_server(  # type: ignore[no-untyped-call]
-                Servicer(planner), grpc_server
-            ),
-        )
-        stack.push_async_callback(server.close, _LAST_CALLS_S)
-        await announce(False)
+        edge = await open_edge(config.listen, entrance, planner, leadership, metrics, Offers())
+        stack.push_async_callback(edge.close)
         host, port = split_address(config.control)
         control = ControlServer(host, port, planner.not_ready, metrics.registry)
         stack.push_async_callback(control.close)
         control_port = await control.start()
-        _log.info("listening rpc_port=%d control=http://%s:%d", server.port, host, control_port)
+        _log.info("listening rpc_port=%d control=http://%s:%d", edge.port, host, control_port)
         publisher = Publisher(NatsPlans(bus, fleet.name), clock, refresh_s=config.refresh_s)
         await asyncio.gather(
-            leadership.run(planner, stop), planner.run(stop), publisher.run(planner, stop)
+            leadership.run(planner, stop),
+            planner.run(stop),
+            publisher.run(planner, stop),
+            edge.run(stop),
         )
     _log.info("the GlobalPlanner has ended; pools keep what they have")

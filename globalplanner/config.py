@@ -9,6 +9,22 @@ class GlobalPlannerConfig(StrictModel):
     listen: Address = "127.0.0.1:7000"
     """Where pool planners report, over gRPC."""
 
+    tls_cert: str | None = None
+    """PEM file with the listener's certificate; TLS if given, together with `tls_key`."""
+
+    tls_key: str | None = None
+    """PEM file with its private key."""
+
+    client_ca: str | None = None
+    """PEM file with the authority that has certified all clients; who has no certificate of it
+    does not get through."""
+
+    identities: str | None = None
+    """YAML file that says who may call, and for which pools; everybody for all if there is none."""
+
+    insecure: bool = False
+    """Listen beyond loopback although that is open to everybody, or tokens can be read."""
+
     nats: str
     """URL of the NATS server."""
 

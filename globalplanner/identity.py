@@ -46,14 +46,9 @@ class Identities:
         self._entries = tuple(entries)
 
     @property
-    def by_token(self) -> bool:
-        """Whether anybody is known by a token."""
-        return any(entry.token_sha256 is not None for entry in self._entries)
-
-    @property
-    def pools(self) -> frozenset[PoolId]:
-        """All pools that are named."""
-        return frozenset(id for entry in self._entries for id in entry.identity.pools or ())
+    def by_subject(self) -> bool:
+        """Whether anybody is known by a certificate."""
+        return any(entry.subject is not None for entry in self._entries)
 
     def of(self, token: str | None, subjects: Sequence[str]) -> Identity | None:
         """Whose `token` it is; without one, whose certificate. None: nobody's."""

@@ -78,6 +78,8 @@ class Reporter:
             ttft_s=seen.ttft_s,
             itl_s=seen.itl_s,
             start_up_s=self.spec.start_up_s,
+            role=self.spec.role,
+            gpus_per_replica=self.spec.gpus_per_replica,
         )
 
     def _learn(self, seen: Observation, now_s: float) -> None:

@@ -1,0 +1,51 @@
+"""Pools whose newest report was refused, and why, until one is taken in again.
+
+To be told only of pools that the fleet has, so that it stays as small. Logs little, whatever pools
+send: a refusal of each a minute, and classes that are not here once.
+"""
+
+import logging
+from dataclasses import dataclass
+
+from weir.domain.ids import ClassName, PoolId
+
+__all__ = ["Refusal", "Refusals"]
+
+_log = logging.getLogger("weir.globalplanner")
+_LOG_AGAIN_S = 60.0
+_NAMES_LOGGED = 5
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Refusal:
+    """`at_s` is wall time."""
+
+    why: str
+    at_s: float
+
+
+class Refusals:
+    def __init__(self) -> None:
+        self._newest: dict[PoolId, Refusal] = {}
+        self._logged_at_s: dict[PoolId, float] = {}
+        self._strange: set[PoolId] = set()
+
+    def of(self, pool_id: PoolId) -> Refusal | None:
+        """None if its newest report was taken in."""
+        return self._newest.get(pool_id)
+
+    def refused(self, pool_id: PoolId, why: str, wall_s: float) -> None:
+        self._newest[pool_id] = Refusal(why=why, at_s=wall_s)
+        if wall_s - self._logged_at_s.get(pool_id, -_LOG_AGAIN_S) >= _LOG_AGAIN_S:
+            self._logged_at_s[pool_id] = wall_s
+            _log.warning("report refused pool=%s, it stays as it is: %s", pool_id, why)
+
+    def taken(self, pool_id: PoolId, strange: frozenset[ClassName]) -> None:
+        """A report was taken in, but for what it said of classes that are `strange`."""
+        self._newest.pop(pool_id, None)
+        if strange and pool_id not in self._strange:
+            some = ", ".join(map(repr, sorted(strange)[:_NAMES_LOGGED]))
+            _log.warning(
+                "pool=%s reports on classes that are not here, left out: %s", pool_id, some
+            )
+            self._strange.add(pool_id)
