@@ -103,7 +103,8 @@ class Gate:
         if self.mode is Mode.APPROVE:
             taken = forced(before, decision, snapshot)
             aims = self._with_approved(taken, before, snapshot)
-            self._propose({**before, **aims}, decision, snapshot)
+            open_to = {id: n for id, n in decision.replicas.items() if id not in aims}
+            self._propose({**before, **aims}, replace(decision, replicas=open_to), snapshot)
             self.outcome = self._what_became(approved=aims != taken)
         else:
             self.outcome = Outcome.ADVISED
