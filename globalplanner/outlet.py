@@ -93,7 +93,9 @@ class Outlet:
             _log.warning("decision log: %s takes nothing, the oldest are dropped", self._sink.name)
 
     async def emptied(self) -> None:
-        await self._queue.emptied()
+        """Returns at once if nothing comes of waiting."""
+        if not self._failing:
+            await self._queue.emptied()
 
     def give_up(self) -> None:
         """Count what is left."""
