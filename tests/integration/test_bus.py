@@ -10,6 +10,7 @@ import weir.runtime.watch
 from tests.integration.nats_process import Server, eventually
 from weir.domain.errors import StaleRevisionError, UnavailableError
 from weir.runtime.bus import Bus
+from weir.runtime.names import BoundedStream
 
 
 @pytest.fixture
@@ -105,4 +106,35 @@ async def test_connect_returns_while_the_server_is_away_and_connects_later(
     await eventually(lambda: values == {"k": b"v"})
     bus.publish("s", b"1")
     await eventually(lambda: messages == [b"1"])
+    await bus.close()
+
+
+async def test_the_newest_records_are_recalled_however_sparse_they_are(server: Server) -> None:
+    bus = await Bus.connect(server.url, name="test")
+    log = BoundedStream(name="log", subjects=("log.*",), max_age_s=60.0, max_bytes=2**20)
+    assert await bus.recall(log, "log.*", 5) == []
+    rare = {3, 4, 5, 40, 260, 261}
+    for number in range(300):
+        kind = "rare" if number in rare else "often"
+        await bus.record(log, f"log.{kind}", b"%d" % number)
+
+    def last(count: int, numbers: list[int]) -> list[bytes]:
+        return [b"%d" % number for number in numbers[-count:]]
+
+    for count in (1, 2, 3, 4, 6, 7, 50):
+        assert await bus.recall(log, "log.rare", count) == last(count, sorted(rare))
+    for count in (1, 7, 299, 300, 1000):
+        assert await bus.recall(log, "log.*", count) == last(count, list(range(300)))
+    assert await bus.recall(log, "log.none", 3) == []
+    await bus.close()
+
+
+async def test_a_stream_keeps_no_more_than_its_bytes(server: Server) -> None:
+    bus = await Bus.connect(server.url, name="test")
+    log = BoundedStream(name="log", subjects=("log.*",), max_age_s=60.0, max_bytes=10_000)
+    for number in range(30):
+        await bus.record(log, "log.a", b"%4d" % number + bytes(1000))
+    kept = [int(payload[:4]) for payload in await bus.recall(log, "log.a", 100)]
+    assert 5 < len(kept) < 10
+    assert kept == list(range(30))[-len(kept) :]
     await bus.close()

@@ -98,6 +98,8 @@ class Storage:
 
     async def newest(self, stream: BoundedStream, subject: str, count: int) -> list[bytes]:
         """The newest `count` messages of `subject`, which may hold wildcards, oldest first."""
+        if count < 1:
+            return []
         try:
             state = (await self._jetstream.stream_info(stream.name)).state
         except NotFoundError:
