@@ -6,11 +6,17 @@ import os
 import secrets
 import socket
 from contextlib import AsyncExitStack
+from pathlib import Path
 
+from globalplanner.adapters.decisions import DecisionStream
+from globalplanner.adapters.jsonl import JsonlFile, place_of
 from globalplanner.adapters.nats import NatsPlans, NatsRecords, subscribe
 from globalplanner.config import GlobalPlannerConfig
+from globalplanner.decision_log import DecisionLog
 from globalplanner.edge import Offers, open_edge
 from globalplanner.entrance import entrance_of
+from globalplanner.explain import Explainer
+from globalplanner.history import History
 from globalplanner.leadership import Leadership, Lease
 from globalplanner.metrics import Metrics
 from globalplanner.parts import patience_of, rules_of
@@ -65,7 +71,16 @@ async def run(config: GlobalPlannerConfig, loaded: LoadedFleet, clock: Clock, st
             unwritten=changed.set,
         )
         await subscribe(bus, fleet.name, planner.on_traffic, metrics)
-        edge = await open_edge(config.listen, entrance, planner, leadership, metrics, Offers())
+        history, stream = History(), DecisionStream(bus, fleet.name)
+        files = [JsonlFile(place_of(Path(config.decisions)))] if config.decisions else []
+        decisions = DecisionLog(
+            history, [stream, *files], metrics, lambda: planner.rules, recall=stream.recall
+        )
+        planner.on_decision.append(decisions.note)
+        offers = Offers(
+            explainer=Explainer(planner, history, wall_s=clock.wall_s, unix_s=clock.unix_s)
+        )
+        edge = await open_edge(config.listen, entrance, planner, leadership, metrics, offers)
         stack.push_async_callback(edge.close)
         host, port = split_address(config.control)
         control = ControlServer(host, port, planner.not_ready, metrics.registry)
@@ -78,5 +93,6 @@ async def run(config: GlobalPlannerConfig, loaded: LoadedFleet, clock: Clock, st
             planner.run(stop),
             publisher.run(planner, stop),
             edge.run(stop),
+            decisions.run(stop),
         )
     _log.info("the GlobalPlanner has ended; pools keep what they have")

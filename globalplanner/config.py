@@ -31,6 +31,9 @@ class GlobalPlannerConfig(StrictModel):
     control: Address = "127.0.0.1:0"
     """Where /livez, /readyz and /metrics are served."""
 
+    decisions: str | None = None
+    """File (or folder for it) that decisions are written to, besides the stream in NATS."""
+
     lease_s: Seconds = 4.0
     """Wall seconds without a sign of the leader after which another GlobalPlanner takes over."""
 
