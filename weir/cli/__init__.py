@@ -27,6 +27,7 @@ COMMANDS: dict[str, tuple[str, str]] = {
     "pool-planner": ("weir.cli.pool_planner", "size and scale one pool within its grant"),
     "global-planner": ("weir.cli.global_planner", "split the GPU budget among the pools"),
     "status": ("weir.cli.status", "how a running fleet stands: ledger, pools, plan, health"),
+    "explain": ("weir.cli.explain", "why a pool or a class has what it has, or what was decided"),
     "mocker": ("weir.cli.mocker", "mock engine in vLLM's dialect"),
 }
 """Command name -> (module, one line of help)."""
