@@ -106,9 +106,7 @@ class Ledger:
         """The record holds every grant up to this one: they may be sent."""
         for account in self.accounts.values():
             account.written(self.term, epoch)
-        self.unwritten = any(
-            account.newest is not account.sendable for account in self.accounts.values()
-        )
+        self.unwritten = any(self._held_back(account) for account in self.accounts.values())
 
     def revise(self, fleet: Fleet) -> tuple[Grant, ...]:
         """Go on with another document, budget or bounds.
@@ -294,9 +292,10 @@ class Ledger:
         self.violations += above and not self._above
         self._above = above
 
-    @staticmethod
-    def _held_back(account: Account) -> bool:
-        return account.newest is not account.sendable
+    def _held_back(self, account: Account) -> bool:
+        """Whether a grant of this term waits. Those of earlier leaders are in the record."""
+        newest = account.newest
+        return newest is not None and newest.term == self.term and newest is not account.sendable
 
 
 class _Room:
