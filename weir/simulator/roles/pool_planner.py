@@ -183,8 +183,8 @@ class _Grants:
 
         def answered() -> Answer:
             grant = target.report(report)
-            plan = target.planner.plan if target.planner is not None else None
-            return Answer(grant=grant, targets=plan.targets if plan is not None else {})
+            planner = target.planner
+            return Answer(grant=grant, targets=planner.targets if planner is not None else {})
 
         sent_at_s = self._role.clock.now_s()
         answer = await self._plane.network.ask(
