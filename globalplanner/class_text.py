@@ -70,7 +70,7 @@ def _stage(this: ClassNow, stage: Stage) -> Iterator[str]:
     shares = this.shares.get(stage, {})
     if shares:
         split = sorted(shares.items(), key=lambda item: (-item[1], item[0]))
-        yield "goes to " + wording.some([f"{id} {share:.0%}" for id, share in split])
+        yield "goes to " + wording.some([f"{id} {wording.percent(share)}" for id, share in split])
         later = [id for id in this.spill.get(stage, ()) if id not in shares]
         if later:
             yield f"then to {wording.some(later)}"

@@ -108,7 +108,7 @@ def _worth(record: DecisionRecord) -> list[str]:
     return [
         wording.line(
             "worth",
-            f"{wording.rps(record.value)} within SLO, weighted; {share:.0%} of "
+            f"{wording.rps(record.value)} within SLO, weighted; {wording.percent(share)} of "
             f"{wording.rps(record.full_value)} that could be served",
         )
     ]

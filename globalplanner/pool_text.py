@@ -86,7 +86,7 @@ def _has(pool: PoolNow) -> str:
         return f"nobody knows what: it has not reported to this leader; {charged}"
     state = account.report.state
     return (
-        f"{state.ready} replicas ready, {state.starting} starting, {state.terminating} "
+        f"{state.ready} ready, {state.starting} starting, {state.terminating} "
         f"terminating; {charged}; reported {wording.ago(pool.age_s)}"
     )
 
@@ -161,7 +161,7 @@ def _changes(pool: PoolNow) -> Iterator[str]:
     yield from _more(pool)
     yield from _less(pool)
     if view is not None and not account.leaving:
-        yield f"more replicas: more demand than these carry at {pool.utilization:.0%}"
+        yield f"more replicas: more demand than these carry at {wording.percent(pool.utilization)}"
 
 
 def _more(pool: PoolNow) -> Iterator[str]:

@@ -3,7 +3,7 @@
 from collections.abc import Sequence
 from datetime import UTC, datetime
 
-__all__ = ["ago", "line", "lines", "rps", "some", "when"]
+__all__ = ["ago", "line", "lines", "percent", "rps", "some", "when"]
 
 _WIDTH = 11
 
@@ -29,6 +29,10 @@ def ago(age_s: float) -> str:
         if age_s >= 2.0 * seconds:
             return f"{age_s / seconds:.0f} {unit} ago"
     return f"{age_s:.0f} s ago"
+
+
+def percent(share: float) -> str:
+    return f"{share * 100:.0f} %"
 
 
 def rps(rate: float) -> str:
