@@ -1,8 +1,9 @@
 """What the GlobalPlanner needs of the world. All calls end within a deadline of their own."""
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Protocol
 
+from globalplanner.core.proposed import Proposal
 from globalplanner.core.snapshot import Decision, Snapshot
 from weir.domain.decision import Outcome
 from weir.domain.ids import PoolId
@@ -64,6 +65,16 @@ class Gate(Protocol):
     @property
     def outcome(self) -> Outcome:
         """What became of the decision that came last."""
+        ...
+
+    @property
+    def plans(self) -> bool:
+        """Whether routers may be told another plan."""
+        ...
+
+    @property
+    def waiting(self) -> Sequence[Proposal]:
+        """What waits for an operator."""
         ...
 
     def through(

@@ -17,13 +17,15 @@ from globalplanner.core.limits import check_floors
 from globalplanner.core.offered import OfferedLoad
 from globalplanner.core.overview import Moment, Overview
 from globalplanner.core.plan import differs
+from globalplanner.core.proposals import remembered
+from globalplanner.core.proposed import Proposal
 from globalplanner.core.report import check_report
 from globalplanner.core.snapshot import Decision, Memory, Rules, Snapshot
 from globalplanner.decided import Decided
 from globalplanner.gates import OpenGate
 from globalplanner.metrics import Metrics
 from globalplanner.ports import Gate
-from globalplanner.standing import Change, Health, Standing, pool_standings
+from globalplanner.standing import Change, Health, Standing, Waiting, pool_standings
 from globalplanner.tally import Tally
 from weir.domain.errors import StaleTermError, UnavailableError, UnknownPoolError
 from weir.domain.fleet import Fleet
@@ -331,10 +333,12 @@ class GlobalPlanner:
         before = {id: account.target for id, account in ledger.accounts.items()}
         decision = arbitrate(snapshot, self.rules, self._memory)
         self.latest = decision
-        self._memory, self._holding = decision.memory, decision.holding
+        passed = self.gate.through(before, decision, snapshot)
+        self._memory = remembered(self._memory, decision, before, passed)
+        self._holding = decision.holding
         after = {
             id: count
-            for id, count in sorted(self.gate.through(before, decision, snapshot).items())
+            for id, count in sorted(passed.items())
             if ledger.accounts[id].report is not None
         }
         ledger.aim(after, decision.reasons, growing=sure)
@@ -387,6 +391,7 @@ class GlobalPlanner:
             holding=self._holding if ledger else (self.not_ready() or ""),
             overrides=self.overrides,
             mode=self.gate.mode,
+            proposals=[self._waiting(each) for each in self.gate.waiting],
         )
 
     def health(self) -> Health:
@@ -404,6 +409,11 @@ class GlobalPlanner:
             silent_pools=tuple(id for id, _ in accounts if ages.get(id, silent + 1.0) > silent),
             problem=self.not_ready() or "",
         )
+
+    def _waiting(self, proposal: Proposal) -> Waiting:
+        """The proposal and when it was made, by the calendar."""
+        ago_s = self._clock.wall_span_s(self._clock.now_s() - proposal.at_s)
+        return Waiting(proposal=proposal, at_unix_s=self._clock.unix_s() - ago_s)
 
     def _leading(self) -> Ledger:
         if self._ledger is None:
@@ -487,7 +497,7 @@ class GlobalPlanner:
 
     def _plan_anew(self, term: int, decision: Decision) -> bool:
         """Whether routers get another plan."""
-        if decision.shares is None or decision.spill is None:
+        if decision.shares is None or decision.spill is None or not self.gate.plans:
             return False
         known = self.plan
         if (

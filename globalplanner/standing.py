@@ -5,11 +5,12 @@ from dataclasses import dataclass
 
 from globalplanner.core.account import Account
 from globalplanner.core.ledger import Ledger
+from globalplanner.core.proposed import Proposal
 from weir.domain.ids import PoolId
 from weir.domain.overrides import Overrides
 from weir.domain.planning import PoolState, RoutingPlan
 
-__all__ = ["Change", "Health", "PoolStanding", "Standing", "pool_standings"]
+__all__ = ["Change", "Health", "PoolStanding", "Standing", "Waiting", "pool_standings"]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -37,6 +38,14 @@ class PoolStanding:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class Waiting:
+    """A proposal that waits for an operator since `at_unix_s`."""
+
+    proposal: Proposal
+    at_unix_s: float
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class Standing:
     """`term` is 0 when this process does not lead. `holding`: why nothing is decided."""
 
@@ -51,6 +60,7 @@ class Standing:
     holding: str
     overrides: Overrides
     mode: str
+    proposals: Sequence[Waiting] = ()
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -4,7 +4,7 @@ from collections.abc import Iterator
 
 from globalplanner.adapters.offers import Store
 from globalplanner.refusals import Refusals
-from globalplanner.standing import Change, Health, PoolStanding, Standing
+from globalplanner.standing import Change, Health, PoolStanding, Standing, Waiting
 from weir import codec
 from weir.api.v1 import planner_pb2
 
@@ -25,6 +25,7 @@ def status_message(standing: Standing, refusals: Refusals) -> planner_pb2.Status
         holding=standing.holding,
         mode=standing.mode,
         overrides=codec.encode_overrides(standing.overrides),
+        proposals=[_proposal(waiting) for waiting in standing.proposals],
     )
 
 
@@ -39,6 +40,23 @@ def health_message(health: Health, store: Store) -> planner_pb2.HealthResponse:
         report_age_s={str(id): age_s for id, age_s in health.report_age_s.items()},
         silent_pools=health.silent_pools,
         problem=health.problem or "; ".join(_problems(health, store)),
+    )
+
+
+def _proposal(waiting: Waiting) -> planner_pb2.Proposal:
+    return planner_pb2.Proposal(
+        id=waiting.proposal.id,
+        at_unix_s=waiting.at_unix_s,
+        changes=[
+            planner_pb2.Decision(
+                at_s=waiting.proposal.at_s,
+                pool_id=change.pool_id,
+                before_replicas=change.before,
+                after_replicas=change.after,
+                reason=change.reason,
+            )
+            for change in waiting.proposal.changes
+        ],
     )
 
 

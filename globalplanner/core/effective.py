@@ -12,11 +12,11 @@ from dataclasses import replace
 from globalplanner.core.limits import check_floors
 from globalplanner.core.windows import window_at
 from weir.domain.errors import InfeasibleFloorsError
-from weir.domain.fleet import Budget, Fleet, NodeGroup, PoolSpec, RequestClass, Slo
-from weir.domain.overrides import ClassTargets, Overrides
+from weir.domain.fleet import Budget, Fleet, NodeGroup, PoolSpec
+from weir.domain.overrides import Overrides, effective_classes
 from weir.domain.schedule import BudgetWindow
 
-__all__ = ["check_always", "effective", "gpu_classes", "left_out", "retargeted"]
+__all__ = ["check_always", "effective", "gpu_classes", "left_out"]
 
 
 def effective(fleet: Fleet, overrides: Overrides, unix_s: float) -> Fleet:
@@ -64,31 +64,13 @@ def gpu_classes(fleet: Fleet) -> frozenset[str]:
     return frozenset(group.gpu_class for group in fleet.node_groups)
 
 
-def retargeted(item: RequestClass, targets: ClassTargets) -> RequestClass:
-    """The class with what `targets` give."""
-    slo = Slo(
-        ttft_s=item.slo.ttft_s if targets.ttft_s is None else targets.ttft_s,
-        itl_s=item.slo.itl_s if targets.itl_s is None else targets.itl_s,
-        percentile=item.slo.percentile,
-    )
-    return replace(
-        item,
-        slo=slo,
-        weight=item.weight if targets.weight is None else targets.weight,
-        priority=item.priority if targets.priority is None else targets.priority,
-    )
-
-
 def _under(fleet: Fleet, overrides: Overrides, window: BudgetWindow | None) -> Fleet:
     """The fleet in `window`, None if it is in none."""
     budget = _budget(fleet, overrides, window)
     groups = {group.name: _group(group, budget.gpus) for group in fleet.node_groups}
-    nothing = ClassTargets()
     return replace(
         fleet,
-        classes=tuple(
-            retargeted(item, overrides.targets.get(item.name, nothing)) for item in fleet.classes
-        ),
+        classes=effective_classes(fleet.classes, overrides.targets),
         budget=budget,
         node_groups=tuple(groups.values()),
         pools=tuple(

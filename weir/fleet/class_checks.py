@@ -11,7 +11,7 @@ from weir.fleet.feasible import Route, routes
 from weir.fleet.finding import Finding, Level, at
 from weir.fleet.tree import Path, Tree
 
-__all__ = ["class_findings", "largest", "smallest"]
+__all__ = ["class_findings", "largest", "smallest", "why_unserved"]
 
 
 def smallest(item: RequestClass) -> tuple[int, int]:
@@ -57,6 +57,13 @@ def class_findings(fleet: Fleet, tree: Tree) -> Iterator[Finding]:
             yield at(tree, ("spec", "pools", index), message, level=level)
     if declared:
         yield from coverage_findings(fleet.classes, tree)
+
+
+def why_unserved(fleet: Fleet, item: RequestClass) -> str | None:
+    """Why no idle pools serve even the shortest request of the class in time; None if some do."""
+    found = [list(routes(fleet, model.name)) for model in fleet.models]
+    problems = [_cannot(item, each) for each in found if each]
+    return None if None in problems else next(iter(problems), "no pool serves any model")
 
 
 def _cannot(item: RequestClass, found: Sequence[Route]) -> str | None:
