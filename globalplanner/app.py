@@ -9,6 +9,7 @@ from contextlib import AsyncExitStack
 from pathlib import Path
 
 from globalplanner.adapters.decisions import DecisionStream
+from globalplanner.adapters.dynamo import DynamoEndpoint, door_of
 from globalplanner.adapters.jsonl import JsonlFile, place_of
 from globalplanner.adapters.nats import NatsPlans, NatsRecords, subscribe
 from globalplanner.config import GlobalPlannerConfig
@@ -21,6 +22,7 @@ from globalplanner.leadership import Leadership, Lease
 from globalplanner.metrics import Metrics
 from globalplanner.parts import patience_of, rules_of
 from globalplanner.publisher import Publisher
+from globalplanner.scale_requests import ScaleRequests
 from globalplanner.service import GlobalPlanner
 from weir.fleet import LoadedFleet
 from weir.runtime.address import split_address
@@ -83,7 +85,12 @@ async def run(config: GlobalPlannerConfig, loaded: LoadedFleet, clock: Clock, st
         edge = await open_edge(config.listen, entrance, planner, leadership, metrics, offers)
         stack.push_async_callback(edge.close)
         host, port = split_address(config.control)
-        control = ControlServer(host, port, planner.not_ready, metrics.registry)
+        requests = ScaleRequests(planner, clock, metrics)
+        planner.wishes = requests.wishes
+        dynamo = DynamoEndpoint(requests, door_of(config, entrance), leadership)
+        control = ControlServer(
+            host, port, planner.not_ready, metrics.registry, routes=dynamo.routes()
+        )
         stack.push_async_callback(control.close)
         control_port = await control.start()
         _log.info("listening rpc_port=%d control=http://%s:%d", edge.port, host, control_port)

@@ -13,7 +13,7 @@ from weir.runtime.address import split_address
 from weir.runtime.credentials import ServerTls
 from weir.runtime.lifecycle import Stop
 
-__all__ = ["Entrance", "entrance_of"]
+__all__ = ["Entrance", "entrance_of", "is_loopback"]
 
 _log = logging.getLogger("weir.globalplanner")
 
@@ -60,7 +60,7 @@ def _too_open(
     config: GlobalPlannerConfig, door: IdentityFile | OpenDoor, tls: ServerTls | None
 ) -> str:
     """What is dangerous beyond this machine, and how to mend it; empty if nothing is."""
-    if _is_loopback(split_address(config.listen).host):
+    if is_loopback(split_address(config.listen).host):
         return ""
     if isinstance(door, OpenDoor):
         return (
@@ -75,7 +75,8 @@ def _too_open(
     return ""
 
 
-def _is_loopback(host: str) -> bool:
+def is_loopback(host: str) -> bool:
+    """Whether only this machine reaches it."""
     try:
         return ipaddress.ip_address(host).is_loopback
     except ValueError:

@@ -41,8 +41,7 @@ def decode_scale_request(body: bytes | str) -> ScaleRequest:
     try:
         message = _Request.model_validate_json(body)
     except ValidationError as error:
-        details = error.errors(include_url=False, include_context=False)
-        raise ValueError("; ".join(map(_finding, details[:_MOST_FINDINGS]))) from None
+        raise ValueError("; ".join(_findings(error)[:_MOST_FINDINGS])) from None
     return ScaleRequest(
         caller_namespace=message.caller_namespace,
         k8s_namespace=message.k8s_namespace,
@@ -64,6 +63,13 @@ def encode_scale_reply(reply: ScaleReply) -> bytes:
             "current_replicas": {str(key): count for key, count in reply.current_replicas.items()},
         }
     ).encode()
+
+
+def _findings(error: ValidationError) -> list[str]:
+    """One line each, but for what is wrong only because of something within it."""
+    errors = error.errors(include_url=False, include_context=False)
+    within = {each["loc"][:depth] for each in errors for depth in range(len(each["loc"]))}
+    return [_finding(each) for each in errors if each["loc"] not in within]
 
 
 def _finding(details: Any) -> str:

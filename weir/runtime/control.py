@@ -1,7 +1,7 @@
-"""The control endpoint of a role: /livez, /readyz and /metrics on loopback."""
+"""The control endpoint of a role: /livez, /readyz and /metrics, and what the role adds."""
 
 import asyncio
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 
 from aiohttp import web
 from prometheus_client import CollectorRegistry, generate_latest
@@ -17,12 +17,19 @@ class ControlServer:
     """
 
     def __init__(
-        self, host: str, port: int, ready: Callable[[], str | None], registry: CollectorRegistry
+        self,
+        host: str,
+        port: int,
+        ready: Callable[[], str | None],
+        registry: CollectorRegistry,
+        *,
+        routes: Sequence[web.RouteDef] = (),
     ) -> None:
         self._host = host
         self._port = port
         self._ready = ready
         self._registry = registry
+        self._routes = routes
         self._runner: web.AppRunner | None = None
 
     async def start(self) -> int:
@@ -36,6 +43,7 @@ class ControlServer:
                 web.get("/livez", self._livez),
                 web.get("/readyz", self._readyz),
                 web.get("/metrics", self._metrics),
+                *self._routes,
             ]
         )
         self._runner = web.AppRunner(app, access_log=None, shutdown_timeout=1.0)
