@@ -14,7 +14,7 @@ REFERENCE = Path(__file__).parents[3] / "docs/reference"
 
 def test_the_reference_names_every_key_of_the_schema() -> None:
     text = (REFERENCE / "fleet.md").read_text()
-    words = set(re.findall(r"[A-Za-z_]+", text))
+    words = set(re.findall(r"\w+", text))
     keys = {key for item in json_schema()["$defs"].values() for key in item.get("properties", ())}
     assert keys - words == set()
 
