@@ -158,20 +158,22 @@ def _changes(pool: PoolNow) -> Iterator[str]:
         yield "it does not shrink until its pool planner knows what is queued"
     if pool.drained is not None or pool.frozen is not None or pool.holding:
         return
-    yield from _more(pool)
-    yield from _less(pool)
-    if view is not None and not account.leaving:
-        yield f"more replicas: more demand than these carry at {wording.percent(pool.utilization)}"
+    if not account.leaving:
+        yield from _more(pool)
+        yield from _less(pool)
 
 
 def _more(pool: PoolNow) -> Iterator[str]:
     spec = pool.account.spec
     short = [limit for limit in pool.limits if limit.price > 0.0]
-    if short and pool.account.target >= spec.most_replicas:
-        yield f"a higher maximum than {spec.most_replicas}"
+    if pool.account.target >= spec.most_replicas:
+        yield f"more replicas: a higher maximum than {spec.most_replicas}"
         return
     for limit in short:
         yield f"more GPUs under {limit.name}, or less demand for those that hold them"
+    if not short:
+        share = wording.percent(pool.utilization)
+        yield f"more replicas: more demand than these carry at {share}"
 
 
 def _less(pool: PoolNow) -> Iterator[str]:

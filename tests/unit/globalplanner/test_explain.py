@@ -91,8 +91,8 @@ def test_a_pool_at_rest_says_what_it_has_and_what_was_decided_last() -> None:
         "why         1 -> 2: offered 8 rps",
         "last        1 -> 2 in decision 7.1, acted on, 1970-01-01 00:16:41 UTC, 60 s ago",
         "limits      budget: 3 of 6 GPUs charged",
-        "to change   fewer replicas: a lower minimum than 1",
-        "            more replicas: more demand than these carry at 80 %",
+        "to change   more replicas: more demand than these carry at 80 %",
+        "            fewer replicas: a lower minimum than 1",
     ]
 
 
