@@ -51,11 +51,9 @@ class Edge:
 
     async def run(self, stop: Stop) -> None:
         """Until `stop`; then every stream ends with a status."""
-        await asyncio.gather(self._entrance.run(stop), stop.wait())
-        self._servicer.close()
+        await asyncio.gather(self._entrance.run(stop), self._servicer.run(stop))
 
     async def close(self) -> None:
-        self._servicer.close()
         await self._server.close(_LAST_CALLS_S)
 
 

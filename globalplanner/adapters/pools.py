@@ -9,7 +9,7 @@ from globalplanner.metrics import Metrics
 from globalplanner.refusals import Refusals
 from weir import codec
 from weir.api.v1 import planner_pb2
-from weir.domain.errors import UnknownPoolError
+from weir.domain.errors import UnavailableError, UnknownPoolError
 from weir.domain.fleet import Fleet
 from weir.domain.ids import ClassName, PoolId
 from weir.domain.planning import Grant, PoolReport
@@ -36,17 +36,14 @@ class PoolCalls:
         self, request: planner_pb2.ReportRequest, context: Context
     ) -> planner_pb2.ReportResponse:
         """Answers with the grant that comes of this report, if it is written in time."""
-        report, grant = await self.taken(request, context)
+        report = await self.taken(request, context)
         until_s = Clock.wall_s() + _WRITE_WAIT_S
         while self._planner.pending(report.pool_id) and (left_s := until_s - Clock.wall_s()) > 0.0:
             await self._planner.news(left_s)
-            grant = self.newest(report)
-        return self.answer(report, grant)
+        return self.answer(report)
 
-    async def taken(
-        self, request: planner_pb2.ReportRequest, context: Context
-    ) -> tuple[PoolReport, Grant | None]:
-        """The report and what may be sent at once; refuses what cannot be true or is not theirs."""
+    async def taken(self, request: planner_pb2.ReportRequest, context: Context) -> PoolReport:
+        """The report, taken in. Refuses one that cannot be true, or is not the caller's."""
         await self._admit(request, context)
         try:
             fleet, term = self._planner.fleet, self._planner.term
@@ -56,22 +53,24 @@ class PoolCalls:
             raise
         except ValueError as error:
             self._metrics.refused("invalid")
-            self._refused(request.pool_id, str(error))
-            raise
+            raise self._refused(request.pool_id, error) from None
         try:
-            grant = self._planner.report(report)
+            self._planner.report(report)
         except ValueError as error:
-            self._refused(report.pool_id, str(error))
-            raise
+            raise self._refused(report.pool_id, error) from None
         self._refusals.taken(report.pool_id, strange)
         self._metrics.strange_classes(len(strange))
-        return report, grant
+        return report
 
-    def newest(self, report: PoolReport) -> Grant | None:
-        """What may be sent now to a pool that has reported so. Raises `UnavailableError`."""
-        return self._planner.report(report)  # once more changes nothing
+    def grant_of(self, report: PoolReport) -> Grant | None:
+        """What may be sent now to the pool. Raises `UnavailableError` if nobody leads here."""
+        if (why := self._planner.not_ready()) is not None:
+            raise UnavailableError(f"this GlobalPlanner {why}")
+        return self._planner.grant_of(report.pool_id)
 
-    def answer(self, report: PoolReport, grant: Grant | None) -> planner_pb2.ReportResponse:
+    def answer(self, report: PoolReport) -> planner_pb2.ReportResponse:
+        """As of now. Raises `UnavailableError` if nobody leads here."""
+        grant = self.grant_of(report)
         return planner_pb2.ReportResponse(
             grant=codec.encode_grant(grant) if grant is not None else None,
             newest_sequence=self._planner.newest_sequence(report.pool_id),
@@ -94,9 +93,11 @@ class PoolCalls:
             text = f"{caller.name} may not report for pool {request.pool_id!r}"
             await refuse(context, grpc.StatusCode.PERMISSION_DENIED, text)
 
-    def _refused(self, pool_id: str, why: str) -> None:
+    def _refused(self, pool_id: str, error: ValueError) -> ValueError:
+        """Note it at the pool; the error says of which pool the report was."""
         if any(pool.id == pool_id for pool in self._planner.fleet.pools):
-            self._refusals.refused(PoolId(pool_id), why, Clock.wall_s())
+            self._refusals.refused(PoolId(pool_id), str(error), Clock.wall_s())
+        return ValueError(f"{error} (report of pool {pool_id!r})")
 
 
 def read_report(

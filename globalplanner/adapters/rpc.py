@@ -11,6 +11,7 @@ from globalplanner.adapters.pools import PoolCalls
 from globalplanner.adapters.reading import ReadCalls
 from globalplanner.adapters.streams import Streams
 from weir.api.v1 import planner_pb2
+from weir.runtime.lifecycle import Stop
 
 __all__ = ["SERVICE_NAME", "Servicer"]
 
@@ -21,7 +22,7 @@ _Call = Callable[[Any, Context], Awaitable[Any]]
 
 
 class Servicer:
-    """`close` ends all streams with a status; call it before the server is stopped."""
+    """`run` beside the server, and let it return before the server is stopped."""
 
     def __init__(
         self, pools: PoolCalls, streams: Streams, reading: ReadCalls, operators: OperatorCalls
@@ -40,8 +41,9 @@ class Servicer:
         self.ReportStream = _answered(lambda _, context: streams.report(context))
         self.WatchPlan = _answered(lambda _, context: streams.plan(context))
 
-    def close(self) -> None:
-        self._streams.end()
+    async def run(self, stop: Stop) -> None:
+        """Look after streams until `stop`; then each ends with a status."""
+        await self._streams.run(stop)
 
 
 def _answered(call: _Call) -> _Call:

@@ -31,9 +31,31 @@ def configure(parser: argparse.ArgumentParser) -> None:
         default="127.0.0.1:7000",
         help="where pool planners report over gRPC (default %(default)s)",
     )
+    parser.add_argument(
+        "--advisory",
+        action="store_true",
+        help="decide and explain, but change nothing that pools have",
+    )
     options.add_nats_option(parser)
+    _add_entrance(parser)
     options.add_control_option(parser)
     options.add_clock_options(parser)
+
+
+def _add_entrance(parser: argparse.ArgumentParser) -> None:
+    group = parser.add_argument_group("who may call")
+    for name, text in (
+        ("--identities", "who may call and for which pools (YAML); without it anybody may"),
+        ("--tls-cert", "certificate of the listener (PEM)"),
+        ("--tls-key", "its private key (PEM)"),
+        ("--client-ca", "let only clients through that this CA has certified (PEM)"),
+    ):
+        group.add_argument(name, metavar="FILE", help=text)
+    group.add_argument(
+        "--insecure",
+        action="store_true",
+        help="listen beyond this machine although anybody may call or tokens can be read",
+    )
 
 
 def run(args: argparse.Namespace) -> int:
@@ -43,7 +65,17 @@ def run(args: argparse.Namespace) -> int:
     from weir.runtime import lifecycle, logs
 
     loaded = fleet.load(args.fleet, args.set)
-    config = GlobalPlannerConfig(listen=args.listen, nats=args.nats, control=args.control)
+    config = GlobalPlannerConfig(
+        listen=args.listen,
+        tls_cert=args.tls_cert,
+        tls_key=args.tls_key,
+        client_ca=args.client_ca,
+        identities=args.identities,
+        insecure=args.insecure,
+        nats=args.nats,
+        control=args.control,
+        advisory=args.advisory,
+    )
     clock = options.clock_of(args)
     logs.setup("global-planner")
     return lifecycle.run(lambda stop: app.run(config, loaded, clock, stop))
