@@ -120,7 +120,10 @@ class Overview:
 
 
 def _inherited(account: Account) -> PoolView:
-    """A pool that has not reported to this leader, of which an earlier one has left the charge."""
+    """A pool that has not reported to this leader, but of which an earlier one has left word.
+
+    What it may be running beyond its newest grant is charged, but is not to be had for ever.
+    """
     return PoolView(
-        spec=account.spec, replicas=account.charged, held="has not reported to this leader"
+        spec=account.spec, replicas=account.target, held="has not reported to this leader"
     )

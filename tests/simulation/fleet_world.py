@@ -131,7 +131,7 @@ def _unsettled(run: Run) -> list[str]:
         if pace is None or pace.grant is None or pace.grant.term != leader.planner.term:
             wrong.append(f"{id} acts on {pace and pace.grant} of term {leader.planner.term}")
             continue
-        if not account.settled:
+        if not account.known:
             wrong.append(f"{id} is not settled")
         leaving = sum(
             r.phase is Phase.TERMINATING or r.id in pace.draining for r in pool.replicas.values()

@@ -10,8 +10,8 @@ from typing import Any
 
 import pytest
 
+from globalplanner.core import ledger
 from globalplanner.core.account import Account
-from globalplanner.core.ledger import Ledger
 from globalplanner.core.offered import OfferedLoad
 from poolplanner.core.pace import Pace
 from router.core.workers import Worker
@@ -115,7 +115,10 @@ def charge_only_what_is_granted(patch: pytest.MonkeyPatch) -> None:
 
 
 def grant_whatever_is_aimed_at(patch: pytest.MonkeyPatch) -> None:
-    patch.setattr(Ledger, "_fitting", lambda self, account, wish, planned, floors=False: wish)
+    def grow(self: Any, account: Any, wish: int) -> None:
+        self.planned[account.spec.id] = max(self.planned[account.spec.id], wish)
+
+    patch.setattr(ledger._Room, "grow", grow)
 
 
 def start_under_expired_grants(patch: pytest.MonkeyPatch) -> None:
