@@ -13,6 +13,8 @@ from globalplanner.adapters.dynamo import DynamoEndpoint, door_of
 from globalplanner.adapters.jsonl import JsonlFile, place_of
 from globalplanner.adapters.nats import NatsPlans, NatsRecords, subscribe
 from globalplanner.config import GlobalPlannerConfig
+from globalplanner.core.effective import effective
+from globalplanner.core.proposals import Gate
 from globalplanner.decision_log import DecisionLog
 from globalplanner.edge import Offers, open_edge
 from globalplanner.entrance import entrance_of
@@ -20,8 +22,10 @@ from globalplanner.explain import Explainer
 from globalplanner.history import History
 from globalplanner.leadership import Leadership, Lease
 from globalplanner.metrics import Metrics
-from globalplanner.parts import patience_of, rules_of
+from globalplanner.operations import Operations
+from globalplanner.parts import mode_of, patience_of, rules_of
 from globalplanner.publisher import Publisher
+from globalplanner.reload import Reload
 from globalplanner.scale_requests import ScaleRequests
 from globalplanner.service import GlobalPlanner
 from weir.fleet import LoadedFleet
@@ -63,6 +67,7 @@ async def run(config: GlobalPlannerConfig, loaded: LoadedFleet, clock: Clock, st
             changed=changed,
             announce=announce,
         )
+        gate = Gate(mode_of(loaded.planner, advisory=config.advisory))
         planner = GlobalPlanner(
             fleet,
             rules_of(loaded.planner),
@@ -71,6 +76,8 @@ async def run(config: GlobalPlannerConfig, loaded: LoadedFleet, clock: Clock, st
             metrics,
             may_grow=leadership.sure,
             unwritten=changed.set,
+            effective=lambda document, overrides: effective(document, overrides, clock.unix_s()),
+            gate=gate,
         )
         await subscribe(bus, fleet.name, planner.on_traffic, metrics)
         history, stream = History(), DecisionStream(bus, fleet.name)
@@ -80,7 +87,8 @@ async def run(config: GlobalPlannerConfig, loaded: LoadedFleet, clock: Clock, st
         )
         planner.on_decision.append(decisions.note)
         offers = Offers(
-            explainer=Explainer(planner, history, wall_s=clock.wall_s, unix_s=clock.unix_s)
+            explainer=Explainer(planner, history, wall_s=clock.wall_s, unix_s=clock.unix_s),
+            operations=Operations(planner, gate, clock.unix_s),
         )
         edge = await open_edge(config.listen, entrance, planner, leadership, metrics, offers)
         stack.push_async_callback(edge.close)
@@ -94,6 +102,7 @@ async def run(config: GlobalPlannerConfig, loaded: LoadedFleet, clock: Clock, st
         stack.push_async_callback(control.close)
         control_port = await control.start()
         _log.info("listening rpc_port=%d control=http://%s:%d", edge.port, host, control_port)
+        reload = Reload(planner, gate, loaded, metrics, clock.unix_s, advisory=config.advisory)
         publisher = Publisher(NatsPlans(bus, fleet.name), clock, refresh_s=config.refresh_s)
         await asyncio.gather(
             leadership.run(planner, stop),
@@ -101,5 +110,6 @@ async def run(config: GlobalPlannerConfig, loaded: LoadedFleet, clock: Clock, st
             publisher.run(planner, stop),
             edge.run(stop),
             decisions.run(stop),
+            reload.run(stop),
         )
     _log.info("the GlobalPlanner has ended; pools keep what they have")

@@ -34,6 +34,9 @@ class GlobalPlannerConfig(StrictModel):
     decisions: str | None = None
     """File (or folder for it) that decisions are written to, besides the stream in NATS."""
 
+    advisory: bool = False
+    """Decide and explain, and change nothing that pools have, whatever the document says."""
+
     lease_s: Seconds = 4.0
     """Wall seconds without a sign of the leader after which another GlobalPlanner takes over."""
 

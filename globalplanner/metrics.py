@@ -107,6 +107,10 @@ class Metrics:
         self._log_dropped = self._counter(
             "log_dropped_total", "Decisions that are missing in the log.", "sink"
         )
+        self._document = self._gauge(
+            "document_usable", "1 if the Fleet document can be used as it is now, else 0."
+        )
+        self._document.set(1)
         self._counted_violations = 0
         self._denied: frozenset[tuple[str, Denial]] = frozenset()
         self._shown: dict[Gauge, dict[str, Gauge]] = {}
@@ -131,6 +135,10 @@ class Metrics:
         for pool_id in pools:
             for direction in _DIRECTIONS:
                 self._decisions.labels(pool_id, direction)
+
+    def document(self, *, usable: bool) -> None:
+        """The file as it is now; while it is not, the last good one counts."""
+        self._document.set(usable)
 
     def leads(self, term: int) -> None:
         """`term` is 0 when this process does not lead (any more)."""

@@ -1,10 +1,11 @@
 """The parts of a GlobalPlanner as the Fleet document wants them."""
 
+from globalplanner.core.proposals import Mode
 from globalplanner.core.snapshot import Rules
 from globalplanner.service import Patience
 from weir.fleet import PlannerSettings
 
-__all__ = ["patience_of", "rules_of"]
+__all__ = ["mode_of", "patience_of", "rules_of"]
 
 _STALE_WALL_S = 3.0
 """At high speeds a few missed samples are many model seconds."""
@@ -25,3 +26,10 @@ def patience_of(settings: PlannerSettings, *, speed: float) -> Patience:
         grant_valid_s=settings.grant_valid_s,
         silent_s=settings.grant_valid_s,
     )
+
+
+def mode_of(settings: PlannerSettings, *, advisory: bool = False) -> Mode:
+    """Who lets decisions happen. `advisory`: nobody, whatever the document says."""
+    if advisory or settings.advisory:
+        return Mode.ADVISE
+    return Mode.APPROVE if settings.approve == "required" else Mode.ACT

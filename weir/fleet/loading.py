@@ -34,7 +34,7 @@ class Workload:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class LoadedFleet:
-    """A Fleet document that can be used, and where it came from."""
+    """A Fleet document that can be used, and where it came from: `path`, changed by `sets`."""
 
     path: Path
     fleet: Fleet
@@ -44,6 +44,7 @@ class LoadedFleet:
     simulation: SimulationSettings
     document: Document
     tree: Tree
+    sets: tuple[str, ...] = ()
 
 
 def load(path: str | Path, sets: Sequence[str] = ()) -> LoadedFleet:
@@ -91,11 +92,13 @@ def _inspect(path: Path, sets: Sequence[str]) -> tuple[LoadedFleet | None, list[
     findings = cross_check(fleet, tree)
     if any(found.level is Level.ERROR for found in findings):
         return None, findings
-    loaded = _loaded(path, tree, document, fleet)
+    loaded = _loaded(path, tree, document, fleet, sets)
     return loaded, check(loaded)
 
 
-def _loaded(path: Path, tree: Tree, document: Document, fleet: Fleet) -> LoadedFleet:
+def _loaded(
+    path: Path, tree: Tree, document: Document, fleet: Fleet, sets: Sequence[str]
+) -> LoadedFleet:
     workload = document.spec.workload
     return LoadedFleet(
         path=path,
@@ -109,6 +112,7 @@ def _loaded(path: Path, tree: Tree, document: Document, fleet: Fleet) -> LoadedF
         simulation=document.spec.simulation,
         document=document,
         tree=tree,
+        sets=tuple(sets),
     )
 
 
