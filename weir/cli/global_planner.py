@@ -38,6 +38,11 @@ def configure(parser: argparse.ArgumentParser) -> None:
     )
     options.add_nats_option(parser)
     _add_entrance(parser)
+    parser.add_argument(
+        "--decisions",
+        metavar="FILE",
+        help="write decisions into this file too, or into decisions.jsonl in this folder; rotated",
+    )
     options.add_control_option(parser)
     options.add_clock_options(parser)
 
@@ -74,6 +79,7 @@ def run(args: argparse.Namespace) -> int:
         insecure=args.insecure,
         nats=args.nats,
         control=args.control,
+        decisions=args.decisions,
         advisory=args.advisory,
     )
     clock = options.clock_of(args)
