@@ -2,148 +2,346 @@
 
 Pure and deterministic; the order of pools and classes does not matter. The steps:
 
-1. Without knowledge of the offered load nothing changes (only limits are kept): B7.
-2. Growth is immediate: what is there is added to where it is worth most, per GPU, until no
+1. Without knowledge of the offered load nothing changes (only limits and wishes are kept): B7.
+2. What the limits do not hold goes, where that costs least.
+3. Growth is immediate: what is there is added to where it is worth most, per GPU, until no
    demand is left unserved. So constant demand leads to a fixed point (B4).
-3. If the limits forbid it, the allocation is worked out afresh: floors first, then guarantees,
-   then by value. Pools that serve less with the same GPUs give up at once what is asked for, but
-   for pools of which nobody knows what is queued: these give up nothing (B7).
-4. What has not been needed for the dwell time goes.
+4. If the limits forbid it, guarantees come first; then GPUs change hands where that repays itself.
+   Pools give up at once what others need more, but for pools of which nobody knows what is
+   queued: these give up nothing (B7).
+5. What has not been needed for the dwell time goes.
+
+Work is bounded by counts: in a large fleet a decision does what promises most, and the next one
+goes on from there.
 """
 
-from collections.abc import Mapping
-from dataclasses import replace
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field, replace
 
-from globalplanner.core.demand import backlog_replicas, goodput_of
-from globalplanner.core.grow import blocked, grow, improve
+import numpy as np
+
+from globalplanner.core.exchange import Exchange
+from globalplanner.core.givers import Estimates, Givers
+from globalplanner.core.grow import grow
+from globalplanner.core.layout import Layout
+from globalplanner.core.lazily import Lazily
+from globalplanner.core.lowest import Lowest, Tried
+from globalplanner.core.outcome import alternatives_of, prices_of
 from globalplanner.core.plan import shares_of
-from globalplanner.core.reasons import explain, explain_hold
-from globalplanner.core.shrink import settle_lulls, trimmed
-from globalplanner.core.snapshot import Decision, Memory, Rules, Snapshot, Step
-from globalplanner.core.space import Allocation, Space
-from weir.domain.ids import PoolId
+from globalplanner.core.reasons import explain, explain_classes, explain_hold
+from globalplanner.core.relief import relieve, trimmed
+from globalplanner.core.shrink import settle_lulls
+from globalplanner.core.snapshot import (
+    Decision,
+    Departures,
+    Lull,
+    Memory,
+    Rules,
+    Snapshot,
+    Step,
+)
+from globalplanner.core.space import Space
+from globalplanner.core.spread import Groups, Spread, spread
+from globalplanner.core.stand import Effort, Move, Stand
+from weir.domain.ids import ClassName, PoolId
+from weir.sizing.basis import Floats
+from weir.sizing.bundle import Bases
 
 __all__ = ["arbitrate"]
 
-_WORTH_A_MOVE = 0.05
-"""GPUs change hands only for this much more value, as a share."""
+_EFFORT = {"grow": 400, "exchange": 160, "shrink": 160}
+"""Programs that a decision weighs."""
+_AFRESH = 20
+"""Times as many if nothing is known from before."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class _Kept:
+    """What makes the next decision faster. All of it could be worked out anew."""
+
+    layout: Layout
+    groups: Groups
+    bases: tuple[Bases, Bases] = ({}, {})
+    low: Mapping[PoolId, int] = field(default_factory=dict)
+    tried: Mapping[PoolId, Tried] = field(default_factory=dict)
+    sure: frozenset[PoolId] = frozenset()
+    """Components, by their first pool, that had room to shrink."""
+    estimates: Estimates
+    rates: Floats | None = None
+    number: int = 0
+    fresh: bool = True
 
 
 def arbitrate(snapshot: Snapshot, rules: Rules, memory: Memory) -> Decision:
     """Decide on `snapshot`; `memory` comes from the decision before, empty at first."""
+    kept = _kept(snapshot, memory)
     if snapshot.loads is None:
-        return _hold(snapshot, rules, memory)
-    now_s = snapshot.now_s
-    space = _space(snapshot, rules)
-    present = space.present()
-    grown = _grown(space, present)
-    if space.goodput.backlog and grown != present:
-        grown = _grown(_trusting(space, snapshot, rules, memory, present), present)
-    replicas, lulls = settle_lulls(space, grown, memory.lulls, now_s, rules)
-    shares, spill = shares_of(space, snapshot, replicas)
-    return Decision(
-        replicas=replicas,
-        reasons=explain(space, snapshot, rules, replicas, lulls),
-        memory=Memory(lulls=lulls, steps=_steps(space, present, replicas, memory, now_s, rules)),
-        shares=shares,
-        spill=spill,
-    )
+        return _hold(snapshot, rules, memory, kept)
+    return _Deciding(snapshot, rules, memory, kept).decide()
 
 
-def _hold(snapshot: Snapshot, rules: Rules, memory: Memory) -> Decision:
-    """Lulls end: what is unknown is no evidence that less is needed."""
-    space = _space(snapshot, rules)
-    replicas = trimmed(space, space.present())
+def _kept(snapshot: Snapshot, memory: Memory) -> _Kept:
+    before: _Kept | None = memory.kept
+    layout = Layout.of(snapshot, before.layout if before is not None else None)
+    if before is not None and layout is before.layout:
+        return before
+    kept = _Kept(layout=layout, groups=Groups(layout), estimates=Estimates.none(len(layout.ids)))
+    if before is None:
+        return kept
+    return replace(kept, bases=before.bases, low=before.low, tried=before.tried, sure=before.sure)
+
+
+def _hold(snapshot: Snapshot, rules: Rules, memory: Memory, kept: _Kept) -> Decision:
+    """Lulls end: what is unknown is no evidence that less is needed. Wishes are known."""
+    space = Space(kept.layout, snapshot, rules)
+    held = trimmed(space, space.now)
+    stand = Stand(space, space.goodput.at(held), space.full)
+    if space.wishes:
+        space.price_wishes(0.0, held)
+        caps = [
+            space.high[i] if view.wish is not None else held[i]
+            for i, view in enumerate(space.views)
+        ]
+        _share_wishes(stand, caps, kept)
+    replicas = list(stand.replicas)
     return Decision(
-        replicas=replicas,
+        replicas=space.allocation(replicas),
         reasons=explain_hold(space, replicas, snapshot.holding),
-        memory=Memory(steps=memory.steps),
+        memory=Memory(steps=memory.steps, left=memory.left, kept=kept),
         holding=snapshot.holding,
     )
 
 
-def _space(
-    snapshot: Snapshot, rules: Rules, most_backlog: Mapping[PoolId, float] | None = None
-) -> Space:
-    goodput = goodput_of(snapshot, rules, most_backlog or {})
-    return Space(goodput, snapshot.pools, snapshot.limits)
+class _Deciding:
+    """One decision, step by step."""
 
+    def __init__(self, snapshot: Snapshot, rules: Rules, memory: Memory, kept: _Kept) -> None:
+        self._snapshot, self._memory, self._kept = snapshot, memory, kept
+        self._space = Space(kept.layout, snapshot, rules, kept.bases)
+        may_leave = self._space.may_leave(memory.left, snapshot.now_s)
+        self._givers = Givers(kept.estimates.faded(), may_leave)
+        times = _AFRESH if kept.fresh else 1
+        self._effort = {name: Effort(times * programs) for name, programs in _EFFORT.items()}
+        self._lowest = Lowest(self._space, kept.number, kept.low, kept.tried)
 
-def _trusting(
-    space: Space, snapshot: Snapshot, rules: Rules, memory: Memory, present: Allocation
-) -> Space:
-    """Queued work counts less a replica for each that was added lately, or is now for the rate.
+    def decide(self) -> Decision:
+        space, now_s = self._space, self._snapshot.now_s
+        stand = self._known()
+        space.price_wishes(stand.value, space.now)
+        if min(stand.free, default=0) < 0:
+            relieve(stand, self._givers, self._effort["exchange"])
+        stand = self._grown(stand)
+        exchange = Exchange(stand, self._givers, self._effort["exchange"])
+        exchange.owe()
+        grow(stand, space.high, self._effort["grow"])
+        exchange.improve()
+        _drop_idle(stand, self._effort["grow"])
+        self._lowest.settle(stand, self._effort["shrink"])
+        replicas, lulls = settle_lulls(
+            space,
+            stand.replicas,
+            self._lowest.replicas,
+            self._memory.lulls,
+            self._givers.may_leave,
+            now_s,
+        )
+        routed = self._routed(stand, replicas)
+        shares, spill = shares_of(space.layout, routed.rate_rps, space.offer.supply.capacity_rps)
+        return Decision(
+            replicas=space.allocation(replicas),
+            reasons=Lazily(lambda: self._reasons(stand, replicas, routed, lulls)),
+            memory=Memory(
+                lulls=lulls,
+                steps=self._steps(replicas),
+                left=self._left(stand, replicas, exchange.chosen),
+                kept=self._keep(stand, routed),
+            ),
+            shares=shares,
+            spill=spill,
+            value=stand.value,
+            full_value=sum(stand.full),
+            class_reasons=Lazily(lambda: self._class_reasons(stand, replicas)),
+            alternatives=alternatives_of(stand, exchange.refused.values()),
+            prices=prices_of(stand, self._givers.estimates.gain),
+        )
 
-    So a step is sized from the backlog once, and not again while its replicas start and catch
-    up. What the replicas there are can catch up on counts anyhow: they keep their worth.
-    """
-    by_rate = _grown(_space(_without_backlog(snapshot), rules), present)
-    caught_up = space.served(present).catching_up
-    most = {}
-    for id, view in space.views.items():
-        added = memory.trusted(id, snapshot.now_s) + max(0, by_rate[id] - present[id])
-        most[id] = max(backlog_replicas(view, rules) - added, caught_up.get(id, 0.0))
-    return _space(snapshot, rules, most)
+    def _known(self) -> Stand:
+        """What there is now. Components that had room to shrink are likely to have it still."""
+        space, lowest = self._space, self._lowest
+        point = space.goodput.at(space.now)
+        names = [space.layout.ids[c.pools[0]] for c in space.goodput.components]
+        lowest.check(c for c, name in enumerate(names) if name in self._kept.sure)
+        for c in lowest.sure:
+            point.certify(c, space.full[c])
+        point.find(c for c in range(len(names)) if c not in lowest.sure)
+        return Stand(space, point, space.full)
 
+    def _grown(self, stand: Stand) -> Stand:
+        """With what is missing for the rate, and then for queued work as far as it counts.
 
-def _without_backlog(snapshot: Snapshot) -> Snapshot:
-    return replace(
-        snapshot, pools=tuple(replace(view, backlog_replica_s=0.0) for view in snapshot.pools)
-    )
-
-
-def _steps(
-    space: Space,
-    present: Allocation,
-    replicas: Allocation,
-    memory: Memory,
-    now_s: float,
-    rules: Rules,
-) -> dict[PoolId, tuple[Step, ...]]:
-    """Steps still trusted, and those of this decision. A pool that shrinks trusts none."""
-    steps = {}
-    for id, count in replicas.items():
-        kept = [step for step in memory.steps.get(id, ()) if step.until_s > now_s]
-        if count > present[id]:
-            reach_s = space.views[id].spec.start_up_s + rules.backlog_horizon_s
-            kept.append(Step(replicas=count - present[id], until_s=now_s + reach_s))
-        if kept and count >= present[id]:
-            steps[id] = tuple(kept)
-    return steps
-
-
-def _grown(space: Space, present: Allocation) -> Allocation:
-    """`present` with what is missing; GPUs change hands if the limits leave no other way."""
-    grown = grow(space, present)
-    if space.fits(grown) and not blocked(space, grown):
+        It counts less a replica for each that was added lately, or is now for the rate. So a step
+        is sized from the backlog once, and not again while its replicas start and catch up. What
+        the replicas there are can catch up on counts anyhow: they keep their worth.
+        """
+        space = self._space
+        queued = space.offer.supply.backlog_replicas
+        if not queued.any() or not any(not stand.satisfied(c) for c in range(len(stand.full))):
+            self._grow(stand)
+            return stand
+        before = np.array(stand.replicas)
+        certain = np.array([stand.certain(pool) for pool in range(len(before))])
+        caught_up = np.where(certain, queued, stand.point.caught_up())
+        by_rate = stand.with_backlog(np.minimum(queued, caught_up))
+        self._grow(by_rate)
+        ids, now_s = space.layout.ids, self._snapshot.now_s
+        trusted = np.array([self._memory.trusted(id, now_s) for id in ids])
+        added = np.maximum(np.array(by_rate.replicas) - before, 0)
+        counts = np.maximum(queued - trusted - added, np.minimum(queued, caught_up))
+        grown = by_rate.with_backlog(counts)
+        self._grow(grown)
         return grown
-    least = trimmed(space, space.minimum(), of=space.movable)
-    afresh = _least_change(space, improve(space, grow(space, least)), present)
-    if space.fits(grown) and not _better(space, afresh, grown, present):
-        return grown
-    return afresh
+
+    def _grow(self, stand: Stand) -> None:
+        space = self._space
+        bounds = zip(space.high, space.layout.guarantee, strict=True)
+        grow(stand, [min(high, guarantee) for high, guarantee in bounds], self._effort["grow"])
+        if not stand.behind_guarantee():
+            grow(stand, space.high, self._effort["grow"])
+
+    def _routed(self, stand: Stand, replicas: Sequence[int]) -> Spread:
+        """Where requests should go: by what serves now, of the replicas decided those ready.
+
+        As long as nothing is ready it is by what is decided.
+        """
+        views = self._space.views
+        ready = [min(n, view.ready) for n, view in zip(replicas, views, strict=True)]
+        serving = np.array(ready if any(ready) else replicas, dtype=np.float64)
+        return self._spread(stand, serving, self._kept.rates)
+
+    def _spread(self, stand: Stand, serving: Floats, before: Floats | None) -> Spread:
+        supply, demand = self._space.offer.supply, self._space.offer.demand
+        whole = self._whole(stand, serving)
+        groups = self._kept.groups
+        return spread(groups, supply.capacity_rps, demand.rate_rps, serving, whole, before)
+
+    def _whole(self, stand: Stand, serving: Floats) -> Floats:
+        """The part of each stream that aggregated pools serve; not a number where none is."""
+        groups, layout = self._kept.groups, self._space.layout
+        result = np.full((len(layout.models), len(layout.names)), np.nan)
+        if not groups.mixed:
+            return result
+        served = self._served(stand)
+        count = np.maximum(np.array(stand.replicas, dtype=np.float64), 1.0)
+        served *= np.minimum(serving / count, 1.0)[:, None]
+        sums = np.zeros((2, *result.shape))
+        entering = np.flatnonzero(~layout.decodes)
+        np.add.at(sums, (layout.prefills[entering], layout.model[entering]), served[entering])
+        total = sums.sum(axis=0)
+        np.divide(sums[0], total, out=result, where=total > 0.0)
+        return result
+
+    def _served(self, stand: Stand) -> Floats:
+        """Requests/s through each pool within SLO, shape (pools, classes)."""
+        space = self._space
+        classes = len(space.layout.names)
+        served = stand.point.served_rps(classes)
+        certain = np.array([stand.certain(pool) for pool in range(len(served))], dtype=bool)
+        if certain.any():
+            served = np.where(certain[:, None], self._lowest.point.served_rps(classes), served)
+        return served
+
+    def _reasons(
+        self,
+        stand: Stand,
+        replicas: Sequence[int],
+        routed: Spread,
+        lulls: Mapping[PoolId, Lull],
+    ) -> dict[PoolId, str]:
+        needed = self._spread(stand, np.array(replicas, dtype=np.float64), routed.rate_rps)
+        return explain(stand, replicas, needed, lulls, self._snapshot.now_s)
+
+    def _class_reasons(self, stand: Stand, replicas: Sequence[int]) -> dict[ClassName, str]:
+        return explain_classes(stand, self._served(stand), replicas)
+
+    def _steps(self, replicas: Sequence[int]) -> dict[PoolId, tuple[Step, ...]]:
+        """Steps still trusted, and those of this decision. A pool that shrinks trusts none."""
+        space, now_s, steps = self._space, self._snapshot.now_s, {}
+        for pool, (id, count) in enumerate(zip(space.layout.ids, replicas, strict=True)):
+            before = space.now[pool]
+            kept = [step for step in self._memory.steps.get(id, ()) if step.until_s > now_s]
+            if count > before:
+                reach_s = space.layout.start_up_s[pool] + space.rules.backlog_horizon_s
+                kept.append(Step(replicas=count - before, until_s=now_s + reach_s))
+            if kept and count >= before:
+                steps[id] = tuple(kept)
+        return steps
+
+    def _left(
+        self, stand: Stand, replicas: Sequence[int], chosen: Mapping[int, int]
+    ) -> dict[PoolId, Departures]:
+        """Replicas that have left by choice within the window, now included."""
+        space, now_s = self._space, self._snapshot.now_s
+        if not self._givers.may_leave:
+            return {}
+        since_s = now_s - space.rules.leave_window_s
+        left = {}
+        for pool, id in enumerate(space.layout.ids):
+            gone = stand.replicas[pool] - replicas[pool] + chosen.get(pool, 0)
+            gone = min(gone, space.now[pool] - replicas[pool])
+            kept = tuple(each for each in self._memory.left.get(id, ()) if each[0] > since_s)
+            if gone > 0:
+                kept = (*kept, (now_s, gone))
+            if kept:
+                left[id] = kept
+        return left
+
+    def _keep(self, stand: Stand, routed: Spread) -> _Kept:
+        space, lowest, before = self._space, self._lowest, self._kept
+        ids, number = space.layout.ids, before.number + 1
+        return _Kept(
+            layout=before.layout,
+            groups=before.groups,
+            bases=(stand.point.bases(before.bases[0]), lowest.point.bases(before.bases[1])),
+            low={
+                id: least
+                for id, least, count in zip(ids, lowest.replicas, stand.replicas, strict=True)
+                if least < count
+            },
+            tried={id: tried for id, tried in lowest.tried.items() if tried.until > number},
+            sure=frozenset(
+                ids[space.goodput.components[c].pools[0]] for c in lowest.serving_everything()
+            ),
+            estimates=self._givers.estimates,
+            rates=routed.rate_rps,
+            number=number,
+            fresh=False,
+        )
 
 
-def _better(space: Space, afresh: Allocation, grown: Allocation, present: Allocation) -> bool:
-    """Whether more demand within guarantees is served or, with as much, more in all.
+def _drop_idle(stand: Stand, effort: Effort) -> None:
+    """Take back what was added and is of no use after all."""
+    space = stand.space
+    while effort.left > 0:
+        moves: list[Move] = [
+            ((pool, -1),)
+            for pool, count in enumerate(stand.replicas)
+            if count > max(space.now[pool], space.low[pool]) and space.views[pool].wish is None
+        ]
+        gains = stand.gains(moves, effort)
+        idle = [m for m, gain in zip(moves, gains, strict=True) if gain >= -space.negligible]
+        if not idle:
+            return
+        stand.apply(idle[0])
 
-    By a margin, if somebody has to give something up for it.
-    """
-    guaranteed = space.value(space.guaranteed(afresh)) - space.value(space.guaranteed(grown))
-    if abs(guaranteed) > space.negligible:
-        return guaranteed > 0.0
-    takes = any(afresh[pool_id] < count for pool_id, count in present.items())
-    margin = _WORTH_A_MOVE * space.value(grown) if takes else 0.0
-    return space.value(afresh) > space.value(grown) + margin + space.negligible
 
-
-def _least_change(space: Space, afresh: Allocation, present: Allocation) -> Allocation:
-    """`afresh`, but pools keep what they have as long as there is room for it."""
-    replicas = dict(afresh)
-    for pool_id in sorted(replicas):
-        while replicas[pool_id] < present[pool_id]:
-            kept = {**replicas, pool_id: replicas[pool_id] + 1}
-            if not space.fits(kept):
-                break
-            replicas = kept
-    return replicas
+def _share_wishes(stand: Stand, caps: Sequence[int], kept: _Kept) -> None:
+    """Wishing pools share what is free, and what each has more than its share of."""
+    space = stand.space
+    grow(stand, caps, Effort(_EFFORT["grow"]))
+    givers = Givers(Estimates.none(len(space.views)))
+    others = [i for i, view in enumerate(space.views) if view.wish is None]
+    for pool in others:
+        givers.may_leave[pool] = 0
+    exchange = Exchange(stand, givers, Effort(_EFFORT["exchange"]), caps)
+    exchange.owe()
+    exchange.improve()

@@ -1,117 +1,117 @@
-"""From what is offered and reported to streams and supplies, whose value can be weighed."""
+"""From what is offered and reported to demand and supply, whose value can be weighed."""
 
-import math
 from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 
+import numpy as np
+
+from globalplanner.core.layout import Layout
 from globalplanner.core.snapshot import PoolView, Rules, Snapshot
-from weir.domain.fleet import RequestClass, Role
+from weir.domain.fleet import Role
 from weir.domain.ids import ClassName, ModelName, PoolId
-from weir.sizing.value import Goodput, Stream, Supply
+from weir.sizing.basis import Floats
+from weir.sizing.value import Demand, Goodput, Supply
 
-__all__ = ["backlog_replicas", "goodput_of", "streams_of", "supplies_of"]
-
-_NO_LIMIT: Mapping[PoolId, float] = {}
-
-_PRIORITY_FACTOR = 100.0
-_PRIORITY_SPAN = 1e6
-"""Classes of a higher priority outweigh lower ones, within what floating point can tell apart."""
+__all__ = ["Offer", "Stream", "served_by", "streams_of"]
 
 
-def goodput_of(
-    snapshot: Snapshot, rules: Rules, most_backlog: Mapping[PoolId, float] = _NO_LIMIT
-) -> Goodput:
-    """The value function of this moment.
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Stream:
+    """Offered load of one class for one model; `worth` is that of one request within SLO."""
 
-    `most_backlog`: of a pool's queued work only what keeps this many replicas busy counts.
-    """
-    streams = streams_of(snapshot)
-    supplies = supplies_of(snapshot, streams, rules, most_backlog)
-    return Goodput(streams, supplies, utilization=rules.utilization)
+    class_name: ClassName
+    model: ModelName
+    rate_rps: float
+    worth: float = 1.0
 
 
-def supplies_of(
-    snapshot: Snapshot,
-    streams: Sequence[Stream],
-    rules: Rules,
-    most_backlog: Mapping[PoolId, float] = _NO_LIMIT,
-) -> list[Supply]:
-    """What each pool can do, by pool id."""
-    return [
-        Supply(
-            pool_id=view.spec.id,
-            role=view.spec.role,
-            model=view.spec.model,
-            capacity_rps=view.capacity_rps,
-            backlog_replicas=min(
-                backlog_replicas(view, rules), most_backlog.get(view.spec.id, math.inf)
-            ),
-            backlog_worth=_replica_worth(view, streams),
+class Offer:
+    """Arrays by position in the layout. A pool that somebody else sizes serves what is unknown."""
+
+    def __init__(
+        self, layout: Layout, views: Sequence[PoolView], snapshot: Snapshot, rules: Rules
+    ) -> None:
+        self._layout = layout
+        names = layout.names
+        nothing = [0.0] * len(names)
+        rows = [
+            [*map(view.capacity_rps.get, names, nothing)] if view.wish is None else nothing
+            for view in views
+        ]
+        capacity = np.array(rows, dtype=np.float64).reshape(len(views), len(names))
+        self.demand = Demand(rate_rps=self._rates(views, snapshot), worth=layout.worth)
+        most = np.array([view.spec.most_replicas for view in views], dtype=np.float64)
+        queued = np.array([(view.backlog_replica_s or 0.0) * (view.wish is None) for view in views])
+        self.supply = Supply(
+            pool_ids=layout.ids,
+            roles=layout.roles,
+            model=layout.model,
+            capacity_rps=capacity,
+            backlog_replicas=np.minimum(queued / rules.backlog_horizon_s, most),
+            backlog_worth=self._replica_worth(capacity),
         )
-        for view in sorted(snapshot.pools, key=lambda view: view.spec.id)
-    ]
 
+    def _rates(self, views: Sequence[PoolView], snapshot: Snapshot) -> Floats:
+        """Requests/s at the upper quantile of the forecast, shape (models, classes).
 
-def backlog_replicas(view: PoolView, rules: Rules) -> float:
-    """Replicas that queued work would keep busy, to be done within the horizon."""
-    horizons = (view.backlog_replica_s or 0.0) / rules.backlog_horizon_s
-    return min(horizons, float(view.spec.max_replicas))
+        A class is split by model as its requests reach the pools now; equally if unknown.
+        """
+        layout, names = self._layout, self._layout.names
+        nothing = [0.0] * len(names)
+        rows = [
+            nothing if decodes else [*map(view.load_rps.get, names, nothing)]
+            for view, decodes in zip(views, layout.decodes.tolist(), strict=True)
+        ]
+        seen = np.zeros((len(layout.models), len(names)))
+        np.add.at(seen, layout.model, np.array(rows, dtype=np.float64).reshape(-1, len(names)))
+        total = seen.sum(axis=0)
+        known = total > 0.0
+        split = np.where(known, seen / np.where(known, total, 1.0), 1.0 / len(layout.models))
+        loads = snapshot.loads or {}
+        rates = [loads[name].rate_high_rps if name in loads else 0.0 for name in names]
+        result: Floats = split * np.array(rates)
+        return result
+
+    def _replica_worth(self, capacity: Floats) -> Floats:
+        """Value per second of a busy replica; that of one stage for a prefill or decode pool."""
+        model = self._layout.model
+        rate, worth = self.demand.rate_rps[model], self.demand.worth[model]
+        able = capacity > 0.0
+        busy = np.divide(rate, capacity, out=np.zeros_like(capacity), where=able).sum(axis=1)
+        served = (rate * worth * able).sum(axis=1)
+        most = (worth * capacity).max(axis=1, initial=0.0)
+        each = np.where(busy > 0.0, served / np.where(busy > 0.0, busy, 1.0), most)
+        whole = np.array([role is Role.AGG for role in self._layout.roles], dtype=bool)
+        result: Floats = np.where(whole, each, 0.5 * each)
+        return result
 
 
 def streams_of(snapshot: Snapshot) -> tuple[Stream, ...]:
     """The offered load by class and model, at the upper quantile of its forecast."""
-    loads = snapshot.loads or {}
-    worths = _worths(snapshot.classes)
-    weights = _pool_weights(snapshot.pools)
-    return tuple(
-        Stream(
-            class_name=c.name,
-            model=model,
-            rate_rps=share * (loads[c.name].rate_high_rps if c.name in loads else 0.0),
-            worth=worths[c.name] * weights[model],
+    return tuple(stream for stream, _ in served_by(snapshot, Rules(), {}))
+
+
+def served_by(
+    snapshot: Snapshot, rules: Rules, replicas: Mapping[PoolId, int]
+) -> list[tuple[Stream, float]]:
+    """Requests/s of each stream that some replicas serve within SLO."""
+    layout = Layout.of(snapshot, None)
+    offer = Offer(layout, layout.sorted(snapshot.pools), snapshot, rules)
+    goodput = Goodput(offer.demand, offer.supply, utilization=rules.utilization)
+    point = goodput.at([replicas.get(id, 0) for id in layout.ids])
+    rates = point.find(range(len(goodput.components))).served_rps(len(layout.names))
+    entering = np.zeros_like(offer.demand.rate_rps)
+    np.add.at(entering, layout.model[~layout.decodes], rates[~layout.decodes])
+    return [
+        (
+            Stream(
+                class_name=name,
+                model=model,
+                rate_rps=float(offer.demand.rate_rps[m, c]),
+                worth=float(layout.worth[m, c]),
+            ),
+            float(entering[m, c]),
         )
-        for c in sorted(snapshot.classes, key=lambda c: c.name)
-        for model, share in _split(c.name, snapshot.pools).items()
-    )
-
-
-def _worths(classes: Sequence[RequestClass]) -> dict[ClassName, float]:
-    ranks = {p: rank for rank, p in enumerate(sorted({c.priority for c in classes}))}
-    steps = max(1, len(ranks) - 1)
-    factor = min(_PRIORITY_FACTOR, _PRIORITY_SPAN ** (1.0 / steps))
-    return {c.name: c.weight * factor ** ranks[c.priority] for c in classes}
-
-
-def _pool_weights(pools: Sequence[PoolView]) -> dict[ModelName, float]:
-    """Mean weight of each model's pools: what its requests are worth when GPUs are short."""
-    by_model: dict[ModelName, list[float]] = {}
-    for view in pools:
-        by_model.setdefault(view.spec.model, []).append(view.spec.weight)
-    return {model: sum(weights) / len(weights) for model, weights in sorted(by_model.items())}
-
-
-def _split(name: ClassName, pools: Sequence[PoolView]) -> dict[ModelName, float]:
-    """A class's share by model, as its requests reach the pools now; equal if unknown."""
-    models = sorted({view.spec.model for view in pools})
-    seen = dict.fromkeys(models, 0.0)
-    for view in pools:
-        if view.spec.role is not Role.DECODE:
-            seen[view.spec.model] += view.load_rps.get(name, 0.0)
-    total = sum(seen.values())
-    if total <= 0.0:
-        return dict.fromkeys(models, 1.0 / len(models))
-    return {model: rate / total for model, rate in seen.items()}
-
-
-def _replica_worth(view: PoolView, streams: Sequence[Stream]) -> float:
-    """Value per second of a busy replica; that of one stage for a prefill or decode pool."""
-    able = [
-        (stream, view.capacity_rps[stream.class_name])
-        for stream in streams
-        if stream.model == view.spec.model and view.capacity_rps.get(stream.class_name, 0.0) > 0.0
+        for c, name in enumerate(layout.names)
+        for m, model in enumerate(layout.models)
     ]
-    busy = sum(stream.rate_rps / capacity for stream, capacity in able)
-    if busy > 0.0:
-        worth = sum(stream.rate_rps * stream.worth for stream, _ in able) / busy
-    else:
-        worth = max((stream.worth * capacity for stream, capacity in able), default=0.0)
-    return worth if view.spec.role is Role.AGG else 0.5 * worth

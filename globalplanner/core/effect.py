@@ -4,10 +4,9 @@ from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field, replace
 
 from globalplanner.core.arbitrate import arbitrate
-from globalplanner.core.demand import goodput_of, streams_of
+from globalplanner.core.demand import served_by, streams_of
 from globalplanner.core.served import by_class, change_lines
 from globalplanner.core.snapshot import Memory, PoolView, Rules, Snapshot
-from weir.domain.fleet import Stage
 from weir.domain.ids import ClassName, PoolId
 
 __all__ = ["Effect", "predict"]
@@ -78,8 +77,7 @@ def _settled(snapshot: Snapshot, weighing: Snapshot, rules: Rules) -> _Outcome:
     if snapshot.loads is None:
         return _Outcome(replicas=replicas, served_rps={}, value=0.0)
     worths = {(s.class_name, s.model): s.worth for s in streams_of(weighing)}
-    flows = goodput_of(settled, rules).of(replicas).flows
-    entering = [(f.stream, f.rate_rps) for f in flows if f.stage is Stage.PREFILL]
+    entering = served_by(settled, rules, replicas)
     return _Outcome(
         replicas=replicas,
         served_rps=by_class(snapshot.loads, ((s.class_name, rate) for s, rate in entering)),

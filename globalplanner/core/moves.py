@@ -1,131 +1,100 @@
-"""Steps from one allocation to the next, and which of them is worth most.
+"""Moves that may be worth making: a replica here, or prefill and decode replicas together.
 
-A move adds replicas to one pool, or to a prefill and a decode pool together: a decode replica
-that no prefill can feed is worth nothing alone. Value is concave, so prices bound what a move
-can add, and moves that cannot win are not worked out.
+A decode replica that no prefill can feed is worth nothing alone, nor the other way round. Value
+is concave, so prices bound what a move can add, and moves that cannot win are not weighed.
 """
 
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from itertools import product
 from math import ceil
 
-from globalplanner.core.space import Allocation, Space
+import numpy as np
+
+from globalplanner.core.space import Space
+from globalplanner.core.stand import Move, Stand
 from weir.domain.fleet import Role
-from weir.domain.ids import PoolId
 
-__all__ = ["PRESENT_BONUS", "Move", "Scored", "best_move", "moves_from", "plus"]
+__all__ = ["Hope", "gpus_of", "hopes", "pairs"]
 
-PRESENT_BONUS = 1.05
-"""A replica that is there already is worth this much more than one that would have to start."""
 _MOST_IN_A_MOVE = 8
-_MOST_WEIGHED = 24
-"""In fleets of many pools the most promising moves are enough."""
-_EQUAL = 1e-9
-
-Move = tuple[tuple[PoolId, int], ...]
-"""Replicas to add, by pool."""
+_MOST_PARTNERS = 3
 
 
 @dataclass(frozen=True, slots=True)
-class Scored:
-    """`gain` in value; `score` is what moves are compared by."""
+class Hope:
+    """`most` is what the move can add at the very most; `gpus` what it takes."""
 
-    score: float
-    gain: float
     move: Move
+    most: float
+    gpus: int
+
+    @property
+    def score(self) -> float:
+        return self.most / self.gpus
 
 
-def plus(replicas: Allocation, move: Move) -> Allocation:
-    more = dict(replicas)
-    for pool_id, count in move:
-        more[pool_id] += count
-    return more
+def gpus_of(space: Space, move: Move) -> int:
+    return sum(space.layout.gpus[pool] * abs(more) for pool, more in move)
 
 
-def moves_from(
-    space: Space,
-    replicas: Allocation,
-    *,
-    caps: Mapping[PoolId, int] | None = None,
-    besides: PoolId | None = None,
-    fitting: bool = True,
-) -> Iterator[Move]:
-    """Moves within `caps` (the maxima) that leave `besides` alone.
-
-    Those that the limits allow, or with `fitting` False those that they do not.
-    """
-    room = space.room(replicas)
-    for move in _moves(space, replicas, caps or space.maxima, besides):
-        if room.fits(move) is fitting:
-            yield move
-
-
-def best_move(
-    space: Space, replicas: Allocation, moves: Iterable[Move], *, per_gpu: bool = True
-) -> Scored | None:
-    """The move with the most value per GPU, or in all; None if none adds any.
-
-    Ties: fewest GPUs, then names.
-    """
-    prices = space.served(replicas).price_by_pool
-    weighed = []
-    for move in moves:
-        most = sum(prices.get(id, 0.0) * count for id, count in move)
+def hopes(
+    stand: Stand, component: int, open_pools: Sequence[int], caps: Sequence[int]
+) -> list[Hope]:
+    """Moves of a component's open pools that may add something, the best first."""
+    space, replicas = stand.space, stand.replicas
+    hope = {pool: stand.hope(pool) for pool in open_pools}
+    found = [
+        Hope(((pool, 1),), most, space.layout.gpus[pool])
+        for pool, most in hope.items()
+        if most > space.negligible
+    ]
+    for move in pairs(space, open_pools, [cap - n for cap, n in zip(caps, replicas, strict=True)]):
+        most = sum(max(hope[pool], 0.0) * more for pool, more in move)
         if most > space.negligible:
-            factor = _factor(space, replicas, move, per_gpu=per_gpu)
-            weighed.append((-most * factor, _gpus(space, move), move))
-    best: Scored | None = None
-    for number, (bound, _, move) in enumerate(sorted(weighed)):
-        if best is not None and (-bound <= best.score * (1.0 - _EQUAL) or number >= _MOST_WEIGHED):
-            break
-        gain = space.value(plus(replicas, move)) - space.value(replicas)
-        if gain > space.negligible:
-            factor = _factor(space, replicas, move, per_gpu=per_gpu)
-            best = _better(space, Scored(gain * factor, gain, move), best)
-    return best
+            found.append(Hope(move, most, gpus_of(space, move)))
+    found.sort(key=lambda each: (-each.score, each.gpus, each.move))
+    return found
 
 
-def _moves(
-    space: Space, replicas: Allocation, caps: Mapping[PoolId, int], besides: PoolId | None
-) -> Iterator[Move]:
-    prices = space.served(replicas).price_by_pool
-    open_pools = [id for id in space.movable if replicas[id] < caps[id] and id != besides]
-    for id in open_pools:
-        if id in prices:
-            yield ((id, 1),)
-    prefills = [id for id in open_pools if space.views[id].spec.role is Role.PREFILL]
-    decodes = [id for id in open_pools if space.views[id].spec.role is Role.DECODE]
+def pairs(space: Space, pools: Sequence[int], room: Sequence[int]) -> list[Move]:
+    """A prefill and a decode pool: one of each, and one with what it can use of the other.
+
+    Of many pools those that do most with a GPU.
+    """
+    roles = space.layout.roles
+    prefills = _ablest(space, [pool for pool in pools if roles[pool] is Role.PREFILL])
+    decodes = _ablest(space, [pool for pool in pools if roles[pool] is Role.DECODE])
+    found: list[Move] = []
     for prefill, decode in product(prefills, decodes):
-        if prefill in prices or decode in prices:
-            yield from _pair_moves(space, replicas, caps, prefill, decode)
+        ratio = _ratio(space, prefill, decode)
+        if ratio is None:
+            continue
+        most_prefills = min(ceil(1.0 / ratio), _MOST_IN_A_MOVE, room[prefill])
+        most_decodes = min(ceil(ratio), _MOST_IN_A_MOVE, room[decode])
+        sizes = dict.fromkeys([(1, 1), (most_prefills, 1), (1, most_decodes)])
+        found += [tuple(sorted(((prefill, p), (decode, d)))) for p, d in sizes]
+    return found
 
 
-def _pair_moves(
-    space: Space, replicas: Allocation, caps: Mapping[PoolId, int], prefill: PoolId, decode: PoolId
-) -> Sequence[Move]:
-    """One of each, and one of the stronger with as many of the weaker as it can use."""
-    ratio = space.ratio(prefill, decode)
-    if ratio is None:
-        return ()
-    most_prefills = min(ceil(1.0 / ratio), _MOST_IN_A_MOVE, caps[prefill] - replicas[prefill])
-    most_decodes = min(ceil(ratio), _MOST_IN_A_MOVE, caps[decode] - replicas[decode])
-    sizes = dict.fromkeys([(1, 1), (most_prefills, 1), (1, most_decodes)])
-    return [tuple(sorted(((prefill, prefills), (decode, decodes)))) for prefills, decodes in sizes]
+def _ablest(space: Space, pools: list[int]) -> list[int]:
+    if len(pools) <= _MOST_PARTNERS:
+        return pools
+    rate, usable = space.offer.demand.rate_rps, space.goodput.usable_rps
+    model, gpus = space.layout.model, space.layout.gpus
+    able = {
+        pool: float(np.minimum(usable[pool], rate[model[pool]]).sum()) / gpus[pool]
+        for pool in pools
+    }
+    return sorted(pools, key=lambda pool: (-able[pool], pool))[:_MOST_PARTNERS]
 
 
-def _better(space: Space, scored: Scored, best: Scored | None) -> Scored:
-    if best is None or scored.score > best.score * (1.0 + _EQUAL):
-        return scored
-    if best.score > scored.score * (1.0 + _EQUAL):
-        return best
-    return min(scored, best, key=lambda each: (_gpus(space, each.move), each.move))
-
-
-def _factor(space: Space, replicas: Allocation, move: Move, *, per_gpu: bool) -> float:
-    there = all(replicas[id] + count <= space.views[id].replicas for id, count in move)
-    return (PRESENT_BONUS if there else 1.0) / (_gpus(space, move) if per_gpu else 1)
-
-
-def _gpus(space: Space, move: Move) -> int:
-    return sum(space.views[id].spec.gpus_per_replica * count for id, count in move)
+def _ratio(space: Space, prefill: int, decode: int) -> float | None:
+    """Decode replicas that a prefill replica feeds, of the stream they share that matters most."""
+    usable, demand = space.goodput.usable_rps, space.offer.demand
+    shared = (usable[prefill] > 0.0) & (usable[decode] > 0.0)
+    if not shared.any():
+        return None
+    model = space.layout.model[prefill]
+    name = int(np.where(shared, demand.rate_rps[model] * demand.worth[model], -1.0).argmax())
+    return float(usable[prefill, name] / usable[decode, name])

@@ -2,43 +2,43 @@
 
 from collections.abc import Mapping
 
-from globalplanner.core.demand import streams_of
-from globalplanner.core.snapshot import SharesByClass, Snapshot, SpillByClass
-from globalplanner.core.space import Allocation, Space
-from globalplanner.core.spread import spread
-from weir.domain.fleet import Role, Stage
+import numpy as np
+
+from globalplanner.core.layout import Layout
+from globalplanner.core.snapshot import SharesByClass, SpillByClass
+from weir.domain.fleet import Stage
 from weir.domain.ids import ClassName, PoolId
+from weir.sizing.basis import Floats, Indices
 
 __all__ = ["differs", "shares_of"]
 
 _DIGITS = 3
 _NOTABLE = 0.02
+_MANY = 32
+"""Among more pools shares are smaller, and so are the changes that matter."""
 
 
 def shares_of(
-    space: Space, snapshot: Snapshot, replicas: Allocation
+    layout: Layout, rate_rps: Floats, capacity_rps: Floats
 ) -> tuple[SharesByClass, SpillByClass]:
-    """Shares by what serves now: of the replicas decided on those that are ready.
+    """Shares by the rates that pools should get, shape (pools, classes); then the spill order.
 
-    As long as nothing is ready shares are by what is decided.
+    Pools of the stage: those with a share, largest first, then others by capacity.
     """
-    ready = {id: min(count, space.views[id].ready) for id, count in replicas.items()}
-    portions = spread(
-        space.goodput, streams_of(snapshot), ready if any(ready.values()) else replicas
-    )
-    rates: dict[ClassName, dict[Stage, dict[PoolId, float]]] = {}
-    for portion in portions:
-        stage_rates = rates.setdefault(portion.class_name, {}).setdefault(portion.stage, {})
-        for pool_id, rate in portion.rate_by_pool.items():
-            stage_rates[pool_id] = stage_rates.get(pool_id, 0.0) + rate
-    shares = {
-        name: {stage: _normal(by_pool) for stage, by_pool in stages.items()}
-        for name, stages in rates.items()
-    }
-    spill = {
-        name: {stage: _spill(space, name, stage, by_pool) for stage, by_pool in stages.items()}
-        for name, stages in shares.items()
-    }
+    shares: dict[ClassName, dict[Stage, dict[PoolId, float]]] = {}
+    spill: dict[ClassName, dict[Stage, tuple[PoolId, ...]]] = {}
+    for stage, decodes in ((Stage.PREFILL, False), (Stage.DECODE, True)):
+        pools = np.flatnonzero(layout.decodes == decodes)
+        ids = np.array(layout.ids, dtype=object)[pools]
+        for c, name in enumerate(layout.names):
+            found = _normal(rate_rps[pools, c])
+            if found is None:
+                continue
+            at = np.flatnonzero(found)
+            values = found[at].tolist()
+            shares.setdefault(name, {})[stage] = dict(zip(ids[at].tolist(), values, strict=True))
+            order = _spill(found, capacity_rps[pools, c])
+            spill.setdefault(name, {})[stage] = tuple(ids[order].tolist())
     return shares, spill
 
 
@@ -54,32 +54,25 @@ def differs(shares: SharesByClass, others: SharesByClass) -> bool:
 
 
 def _apart(shares: Mapping[PoolId, float], others: Mapping[PoolId, float]) -> bool:
-    pools = {*shares, *others}
-    gaps = [(shares.get(id, 0.0), others.get(id, 0.0)) for id in pools]
-    return any(abs(a - b) >= _NOTABLE or (a > 0.0) != (b > 0.0) for a, b in gaps)
+    if shares.keys() != others.keys():
+        return True
+    notable = _NOTABLE * min(1.0, _MANY / max(1, len(shares)))
+    return any(abs(share - others[id]) >= notable for id, share in shares.items())
 
 
-def _normal(rates: Mapping[PoolId, float]) -> dict[PoolId, float]:
-    """Rounded shares that sum to 1; the largest takes what rounding leaves."""
-    total = sum(rates.values())
-    shares = {id: round(rate / total, _DIGITS) for id, rate in sorted(rates.items())}
-    shares = {id: share for id, share in shares.items() if share > 0.0}
-    largest = max(shares, key=lambda id: (shares[id], id))
-    rest = sum(share for id, share in shares.items() if id != largest)
-    return {**shares, largest: round(1.0 - rest, _DIGITS)}
+def _normal(rates: Floats) -> Floats | None:
+    """Rounded shares that sum to 1; the largest takes what rounding leaves. None if none."""
+    total = float(rates.sum())
+    if total <= 0.0:
+        return None
+    digits = _DIGITS + (len(rates) > _MANY) + (len(rates) > _MANY**2 // 2)
+    shares: Floats = np.round(rates / total, digits)
+    largest = len(shares) - 1 - int(shares[::-1].argmax())
+    shares[largest] = 0.0
+    shares[largest] = round(1.0 - float(shares.sum()), digits)
+    return shares
 
 
-def _spill(
-    space: Space, name: ClassName, stage: Stage, shares: Mapping[PoolId, float]
-) -> tuple[PoolId, ...]:
-    """Pools of the stage: those with a share, largest first, then others by capacity."""
-    decodes = stage is Stage.DECODE
-    pools = [view for view in space.views.values() if (view.spec.role is Role.DECODE) is decodes]
-    pools.sort(
-        key=lambda view: (
-            -shares.get(view.spec.id, 0.0),
-            -view.capacity_rps.get(name, 0.0),
-            view.spec.id,
-        )
-    )
-    return tuple(view.spec.id for view in pools)
+def _spill(shares: Floats, capacity: Floats) -> Indices:
+    order: Indices = np.lexsort((-capacity, -shares))
+    return order

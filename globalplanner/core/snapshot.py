@@ -2,6 +2,7 @@
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
+from typing import Any
 
 from globalplanner.core.limits import Limit
 from weir.domain.fleet import PoolSpec, RequestClass, Stage
@@ -11,6 +12,7 @@ from weir.domain.planning import ClassLoad
 __all__ = [
     "Alternative",
     "Decision",
+    "Departures",
     "Lull",
     "Memory",
     "PoolView",
@@ -31,12 +33,24 @@ class Rules:
 
     `shrink_carry`: after a removal the planned load must fit into this share of what the
     survivors are planned to carry, so that it is not taken back soon.
+
+    `repay_s`: a GPU changes hands by choice only if what is gained has made up, this long after,
+    for what is not served while its new replica starts. Of a pool at most `leave_replicas`, and
+    this share (rounded up), leave by choice within `leave_window_s`; None: any number.
+
+    `gpu_cost_per_hour`, by GPU class: in the value of one request of weight 1. A replica that is
+    worth less is not held.
     """
 
     utilization: float = 0.8
     backlog_horizon_s: float = 20.0
     scale_down_dwell_s: float = 60.0
     shrink_carry: float = 0.9
+    repay_s: float = 600.0
+    leave_replicas: int | None = None
+    leave_share: float | None = None
+    leave_window_s: float = 60.0
+    gpu_cost_per_hour: Mapping[str, float] = field(default_factory=dict)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -91,12 +105,21 @@ class Step:
     until_s: float
 
 
+Departures = tuple[tuple[float, int], ...]
+"""When replicas of a pool have left by choice, and how many."""
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Memory:
-    """What one decision hands on to the next."""
+    """What one decision hands on to the next.
+
+    `kept` makes the next one faster; where its work is bounded it goes on from there.
+    """
 
     lulls: Mapping[PoolId, Lull] = field(default_factory=dict)
     steps: Mapping[PoolId, tuple[Step, ...]] = field(default_factory=dict)
+    left: Mapping[PoolId, Departures] = field(default_factory=dict)
+    kept: Any = field(default=None, compare=False, repr=False)
 
     def trusted(self, pool_id: PoolId, now_s: float) -> int:
         """Replicas added so lately that they may not have caught up yet."""
@@ -121,6 +144,8 @@ class Decision:
 
     `value` is what is served within SLO per second, weighted, of `full_value` that some pool
     could serve. `prices`, by limit: what one more GPU there would add; 0 where none is missing.
+    `reasons` (by pool), `class_reasons` and `alternatives` are worked out when they are read:
+    read them only of decisions that change something, and before the decision is forgotten.
     """
 
     replicas: Mapping[PoolId, int]

@@ -1,133 +1,176 @@
-"""The allocations that are possible, and what each is worth."""
+"""The allocations that are possible, and what is known of each pool when they are weighed."""
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from math import ceil, inf
 
-from globalplanner.core.limits import Limit
-from globalplanner.core.snapshot import PoolView
+import numpy as np
+
+from globalplanner.core.demand import Offer
+from globalplanner.core.layout import Layout
+from globalplanner.core.snapshot import Departures, PoolView, Rules, Snapshot
 from weir.domain.ids import PoolId
-from weir.sizing.value import Goodput, Served
+from weir.sizing.bundle import Bases
+from weir.sizing.value import Goodput
 
-__all__ = ["Allocation", "Room", "Space"]
+__all__ = ["Allocation", "Space", "footprint"]
 
 Allocation = dict[PoolId, int]
 
 _NEGLIGIBLE = 1e-6
+_SURE = 0.5
+"""However uncertain a capacity is, this much of a gain counts."""
 
 
-class Room:
-    """GPUs that an allocation leaves free, by limit."""
+def footprint(count: int, aside: int, gpus: int) -> int:
+    """GPUs that a pool takes from the others: some are set aside for it even while it is idle."""
+    return max(count, aside) * gpus
 
-    def __init__(self, space: "Space", replicas: Mapping[PoolId, int]) -> None:
-        gpus = {id: space.gpus(id, count) for id, count in replicas.items()}
-        self._space = space
-        self._replicas = replicas
-        self._gpus = gpus
-        self._free = [(limit.pools, limit.gpus - limit.used(gpus)) for limit in space.limits]
 
-    def fits(self, more: Iterable[tuple[PoolId, int]]) -> bool:
-        """Whether these replicas can be added, by pool."""
-        extra = {
-            id: self._space.gpus(id, self._replicas[id] + count) - self._gpus[id]
-            for id, count in more
-        }
-        return all(
-            sum(gpus for id, gpus in extra.items() if id in pools) <= free
-            for pools, free in self._free
-            if not pools.isdisjoint(extra)
-        )
+@dataclass(frozen=True, slots=True)
+class _Bounds:
+    now: list[int]
+    low: list[int]
+    high: list[int]
 
 
 class Space:
-    """Values are kept, so that asking again costs nothing. One decision uses one space."""
+    """All by position in the layout.
+
+    `now`: what is, moved into the bounds. A pool keeps `low` as long as the limits hold, its
+    minimum, or what it has if nobody knows what is queued there. It never gets more than `high`.
+    """
 
     def __init__(
-        self, goodput: Goodput, views: Sequence[PoolView], limits: Sequence[Limit]
+        self,
+        layout: Layout,
+        snapshot: Snapshot,
+        rules: Rules,
+        bases: Sequence[Bases] = ({}, {}),
     ) -> None:
-        self.views = {view.spec.id: view for view in sorted(views, key=lambda view: view.spec.id)}
-        self.limits = tuple(limits)
-        self.goodput = goodput
-        self.movable = tuple(id for id, view in self.views.items() if not view.held)
-        self.maxima = {id: view.spec.max_replicas for id, view in self.views.items()}
-        self.negligible = _NEGLIGIBLE * max(goodput.full_value, _NEGLIGIBLE)
+        self.layout, self.rules = layout, rules
+        self.views = layout.sorted(snapshot.pools)
+        self.offer = Offer(layout, self.views, snapshot, rules)
+        self.goodput = Goodput(
+            self.offer.demand, self.offer.supply, utilization=rules.utilization, bases=bases
+        )
+        self.component_of = self.goodput.component_of
+        self.full = self.goodput.full()
+        """The value of each component when nothing is left unserved that some pool can serve."""
+        self.full_value = sum(self.full)
+        self.negligible = _NEGLIGIBLE * max(self.full_value, _NEGLIGIBLE)
         """Values that differ by less are the same."""
-        self._known: dict[tuple[tuple[int, ...], float], Served] = {}
-        self._last: Served | None = None
-        self._ratios: dict[tuple[PoolId, PoolId], float | None] = {}
+        bounds = [_bounds(view) for view in self.views]
+        self.low = [low for low, _, _ in bounds]
+        self.now = [now for _, now, _ in bounds]
+        self.high = [high for _, _, high in bounds]
+        self.aside = [_aside(view) for view in self.views]
+        self.movable = [not view.held for view in self.views]
+        self.cost = self._costs()
+        """Of holding a replica, in value per second."""
+        self.wishes = [i for i, view in enumerate(self.views) if view.wish is not None]
+        self.first_wish = [0.0] * len(self.views)
+        """What the first replica that a pool wishes for is worth; the k-th is worth 1/k of it."""
+        self._size = np.array(layout.gpus)
+        self._aside = np.array(self.aside)
 
-    def served(self, replicas: Mapping[PoolId, int], *, carry: float = 1.0) -> Served:
-        key = (tuple(replicas[id] for id in self.views), carry)
-        if key not in self._known:
-            self._last = self.goodput.of(replicas, carry=carry, near=self._last)
-            self._known[key] = self._last
-        return self._known[key]
+    def footprint(self, pool: int, count: int) -> int:
+        return footprint(count, self.aside[pool], self.layout.gpus[pool])
 
-    def value(self, replicas: Mapping[PoolId, int], *, carry: float = 1.0) -> float:
-        return self.served(replicas, carry=carry).value
+    def free(self, replicas: Sequence[int]) -> list[int]:
+        """GPUs that an allocation leaves, by limit; below 0 where it exceeds it."""
+        used = self.layout.member @ (np.maximum(np.array(replicas), self._aside) * self._size)
+        return [gpus - int(each) for gpus, each in zip(self.layout.limit_gpus, used, strict=True)]
 
-    def satisfied(self, replicas: Mapping[PoolId, int]) -> bool:
-        """Whether no demand is left unserved that some pool could serve."""
-        return self.value(replicas) >= self.goodput.full_value - self.negligible
+    def repaid(self, pool: int) -> float:
+        """How many times what the giver loses a new replica must gain, to be worth a move.
 
-    def gpus(self, pool_id: PoolId, replicas: int) -> int:
-        """GPUs that the pool takes from the others: its floor is set aside even while idle."""
-        spec = self.views[pool_id].spec
-        return max(replicas, spec.floor_replicas) * spec.gpus_per_replica
-
-    def fits(self, replicas: Mapping[PoolId, int]) -> bool:
-        gpus = {id: self.gpus(id, count) for id, count in replicas.items()}
-        return all(limit.holds(gpus) for limit in self.limits)
-
-    def room(self, replicas: Mapping[PoolId, int]) -> Room:
-        return Room(self, replicas)
-
-    def ratio(self, prefill: PoolId, decode: PoolId) -> float | None:
-        """Decode replicas that one prefill replica feeds, of the largest stream they share."""
-        if (prefill, decode) not in self._ratios:
-            self._ratios[prefill, decode] = self._ratio(prefill, decode)
-        return self._ratios[prefill, decode]
-
-    def least(self, pool_id: PoolId) -> int:
-        """Replicas that a pool which may change keeps as long as the limits hold.
-
-        Its minimum, or what it has if nobody knows what is queued there.
+        The giver stops at once, the taker serves after its start-up: a gain of G over a loss of L
+        has repaid after H seconds if G (H - start-up) = L H. An uncertain capacity counts less.
         """
-        view = self.views[pool_id]
-        least = view.spec.min_replicas
-        if view.backlog_replica_s is None:
-            return max(least, min(view.replicas, view.spec.max_replicas))
-        return least
+        horizon_s = self.rules.repay_s
+        left_s = horizon_s - self.layout.start_up_s[pool]
+        if left_s <= 0.0:
+            return inf
+        sure = 1.0 - min(max(self.views[pool].capacity_rel_std, 0.0), _SURE)
+        return horizon_s / (left_s * sure)
 
-    def minimum(self) -> Allocation:
-        """Every pool at its least; held ones as they are."""
-        return {
-            id: view.replicas if view.held else self.least(id) for id, view in self.views.items()
-        }
+    def may_leave(self, left: Mapping[PoolId, Departures], now_s: float) -> dict[int, int]:
+        """Replicas that may still leave by choice now, by pool; others as many as there are."""
+        rules = self.rules
+        if rules.leave_replicas is None and rules.leave_share is None:
+            return {}
+        allowed = {}
+        for i, view in enumerate(self.views):
+            gone = sum(
+                count
+                for at_s, count in left.get(view.spec.id, ())
+                if at_s > now_s - rules.leave_window_s
+            )
+            most = inf if rules.leave_replicas is None else rules.leave_replicas
+            if rules.leave_share is not None:
+                most = min(most, ceil(rules.leave_share * (self.now[i] + gone)))
+            allowed[i] = max(0, int(most) - gone) if most < inf else self.now[i]
+        return allowed
 
-    def present(self) -> Allocation:
-        """What is, moved into the bounds of pools that may change."""
-        return {
-            id: view.replicas
-            if view.held
-            else min(max(view.replicas, view.spec.min_replicas), view.spec.max_replicas)
-            for id, view in self.views.items()
-        }
+    def price_wishes(self, value: float, replicas: Sequence[int]) -> None:
+        """What wishes are worth beside demand that is served to `value` with `replicas`.
 
-    def guaranteed(self, replicas: Mapping[PoolId, int]) -> Allocation:
-        """The part of `replicas` that is within guarantees."""
-        return {
-            id: min(count, self.views[id].spec.guarantee_replicas) for id, count in replicas.items()
-        }
+        With as many GPUs as each pool would have if all had the same, a wishing pool's next GPU
+        is worth as much, times its weight, as the mean GPU that serves demand; with fewer more,
+        with more less. So between wishing pools GPUs go by weighted shares, whatever the wish.
+        """
+        if not self.wishes:
+            return
+        gpus = self.layout.gpus
+        wishing = set(self.wishes)
+        serving = sum(n * gpus[i] for i, n in enumerate(replicas) if i not in wishing)
+        mean = value / serving if serving > 0 and value > 0.0 else 1.0
+        fair = max(1.0, max(self.layout.limit_gpus, default=0) / len(self.views))
+        for i in self.wishes:
+            self.first_wish[i] = mean * fair * self.views[i].spec.weight
 
-    def _ratio(self, prefill: PoolId, decode: PoolId) -> float | None:
-        feeding, fed = self.views[prefill], self.views[decode]
-        shared = [
-            stream
-            for stream in self.goodput.streams
-            if stream.model == feeding.spec.model == fed.spec.model
-            and feeding.capacity_rps.get(stream.class_name, 0.0) > 0.0
-            and fed.capacity_rps.get(stream.class_name, 0.0) > 0.0
+    def wished(self, pool: int, before: int, after: int) -> float:
+        """What a wishing pool gains when its replicas change; nothing beyond its wish."""
+        if before == after:
+            return 0.0
+        wish = self.views[pool].wish or 0
+        least, most = sorted((before, after))
+        harmonic = sum(1.0 / k for k in range(least + 1, min(most, wish) + 1))
+        return self.first_wish[pool] * (harmonic if after > before else -harmonic)
+
+    def allocation(self, replicas: Sequence[int]) -> Allocation:
+        return dict(zip(self.layout.ids, replicas, strict=True))
+
+    def _costs(self) -> list[float]:
+        costs = self.rules.gpu_cost_per_hour
+        if not costs:
+            return [0.0] * len(self.views)
+        return [
+            costs.get(spec.gpu_class, 0.0) / 3600.0 * spec.gpus_per_replica
+            for spec in self.layout.specs
         ]
-        if not shared:
-            return None
-        name = max(shared, key=lambda stream: stream.rate_rps * stream.worth).class_name
-        return feeding.capacity_rps[name] / fed.capacity_rps[name]
+
+
+def _bounds(view: PoolView) -> tuple[int, int, int]:
+    """The least, what is, and the most."""
+    if view.held:
+        return view.replicas, view.replicas, view.replicas
+    spec = view.spec
+    high = spec.most_replicas
+    if view.wish is not None:
+        high = min(high, max(view.wish, spec.min_replicas))
+    low = spec.min_replicas
+    if view.ceiling is not None:
+        high, low = min(high, view.ceiling), min(low, view.ceiling)
+    high = max(high, low)
+    now = min(max(view.replicas, low), high)
+    if view.backlog_replica_s is None and view.wish is None:
+        low = now
+    return low, now, high
+
+
+def _aside(view: PoolView) -> int:
+    """A pool that may not use them needs no GPUs set aside."""
+    aside = view.spec.aside_replicas
+    return aside if view.ceiling is None or view.held else min(aside, view.ceiling)

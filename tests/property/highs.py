@@ -10,11 +10,11 @@ import numpy as np
 from scipy.optimize import Bounds, LinearConstraint, milp
 from scipy.sparse import coo_array
 
-from globalplanner.core.demand import streams_of, supplies_of
-from globalplanner.core.snapshot import Rules, Snapshot
+from globalplanner.core.demand import Offer
+from globalplanner.core.layout import Layout
+from globalplanner.core.snapshot import PoolView, Rules, Snapshot
 from weir.domain.fleet import Role
 from weir.domain.ids import PoolId
-from weir.sizing.value import Stream, Supply
 
 __all__ = ["best_value", "value_of"]
 
@@ -22,7 +22,7 @@ __all__ = ["best_value", "value_of"]
 def best_value(snapshot: Snapshot, rules: Rules) -> float:
     """The value of the best allocation within bounds and limits; held pools stay as they are."""
     low = {v.spec.id: v.replicas if v.held else v.spec.min_replicas for v in snapshot.pools}
-    high = {v.spec.id: v.replicas if v.held else v.spec.max_replicas for v in snapshot.pools}
+    high = {v.spec.id: v.replicas if v.held else v.spec.most_replicas for v in snapshot.pools}
     program = _flows(snapshot, rules)
     for id in low:
         program.column(("replicas", id), low=low[id], high=high[id], integer=True)
@@ -34,7 +34,7 @@ def best_value(snapshot: Snapshot, rules: Rules) -> float:
                 # GPUs up to the floor are set aside also while they are idle.
                 aside = program.column(("aside", view.spec.id))
                 program.row(
-                    {aside: -1.0, ("replicas", view.spec.id): -1.0}, -view.spec.floor_replicas
+                    {aside: -1.0, ("replicas", view.spec.id): -1.0}, -view.spec.aside_replicas
                 )
                 gpus[aside] = float(view.spec.gpus_per_replica)
         program.row(gpus, limit.gpus)
@@ -51,45 +51,44 @@ def value_of(snapshot: Snapshot, rules: Rules, replicas: Mapping[PoolId, int]) -
 
 def _flows(snapshot: Snapshot, rules: Rules) -> "_Program":
     """Time that each pool spends on each stream, within replicas that are still to be bounded."""
-    streams = streams_of(snapshot)
-    supplies = supplies_of(snapshot, streams, rules)
+    layout = Layout.of(snapshot, None)
+    views = layout.sorted(snapshot.pools)
+    offer = Offer(layout, views, snapshot, rules)
     program = _Program()
-    for stream in streams:
-        _stream_rows(program, stream, supplies)
-    for supply in supplies:
-        busy = {
-            ("time", supply.pool_id, s.class_name, s.model): 1.0
-            for s in streams
-            if supply.carries(s)
-        }
-        replicas = ("replicas", supply.pool_id)
+    for model, name in np.ndindex(offer.demand.rate_rps.shape):
+        _stream_rows(program, offer, views, model, name)
+    for i, view in enumerate(views):
+        busy = {("time", view.spec.id, n): 1.0 for n in offer.supply.capacity_rps[i].nonzero()[0]}
+        replicas = ("replicas", view.spec.id)
         program.row({**busy, replicas: -1.0}, 0.0)
-        if supply.backlog_replicas > 0.0:
+        if offer.supply.backlog_replicas[i] > 0.0:
             catching_up = program.column(
-                ("catching up", supply.pool_id),
-                high=supply.backlog_replicas,
-                worth=supply.backlog_worth,
+                ("catching up", view.spec.id),
+                high=offer.supply.backlog_replicas[i],
+                worth=offer.supply.backlog_worth[i],
             )
             spent = dict.fromkeys(busy, rules.utilization)
             program.row({**spent, catching_up: 1.0, replicas: -1.0}, 0.0)
     return program
 
 
-def _stream_rows(program: "_Program", stream: Stream, supplies: list[Supply]) -> None:
+def _stream_rows(
+    program: "_Program", offer: Offer, views: list[PoolView], model: int, name: int
+) -> None:
     entering: dict[object, float] = {}
     leaving: dict[object, float] = {}
-    for supply in supplies:
-        if not supply.carries(stream):
+    for i, view in enumerate(views):
+        rate, role = offer.supply.capacity_rps[i, name], view.spec.role
+        if rate <= 0.0 or offer.supply.model[i] != model:
             continue
-        key = ("time", supply.pool_id, stream.class_name, stream.model)
-        rate = supply.capacity_rps[stream.class_name]
-        worth = 0.0 if supply.role is Role.DECODE else rate * stream.worth
+        key = ("time", view.spec.id, name)
+        worth = 0.0 if role is Role.DECODE else rate * offer.demand.worth[model, name]
         program.column(key, worth=worth)
-        if supply.role is not Role.DECODE:
+        if role is not Role.DECODE:
             entering[key] = rate
-        if supply.role is not Role.AGG:
-            leaving[key] = rate if supply.role is Role.PREFILL else -rate
-    program.row(entering, stream.rate_rps)
+        if role is not Role.AGG:
+            leaving[key] = rate if role is Role.PREFILL else -rate
+    program.row(entering, offer.demand.rate_rps[model, name])
     program.row(leaving, 0.0)
 
 
@@ -127,7 +126,7 @@ class _Program:
             constraints=LinearConstraint(matrix.tocsc(), ub=[most for _, most in self.rows]),
             integrality=integer.astype(int),
             bounds=Bounds(low, high),
-            options={"mip_rel_gap": 1e-6},
+            options={"mip_rel_gap": 1e-9},
         )
         if solution.x is None:
             raise ValueError(f"no allocation is possible: {solution.message}")

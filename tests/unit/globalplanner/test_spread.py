@@ -1,14 +1,15 @@
 """Where a class's requests should go. A replica carries 5 chat requests/s unless said otherwise."""
 
+import dataclasses
 from typing import Any
 
-import pytest
+import numpy as np
 
-from globalplanner.core import spread as core
-from globalplanner.core.demand import goodput_of
-from globalplanner.core.plan import differs, shares_of
-from globalplanner.core.snapshot import PoolView, Rules
-from globalplanner.core.space import Space
+from globalplanner.core.arbitrate import arbitrate
+from globalplanner.core.layout import Layout
+from globalplanner.core.plan import differs
+from globalplanner.core.snapshot import Memory, PoolView, Rules
+from globalplanner.core.spread import Groups, spread
 from tests.unit.globalplanner.fleets import (
     CHAT,
     LONG,
@@ -23,9 +24,11 @@ from weir.domain.ids import ClassName
 
 
 def shares(views: list[PoolView], loads: dict[str, float], **more: Any) -> Any:
-    moment = snapshot(views, loads, **more)
-    space = Space(goodput_of(moment, Rules()), moment.pools, moment.limits)
-    return shares_of(space, moment, {v.spec.id: v.replicas for v in views})
+    """Where the requests go among what there is, whatever would be better."""
+    views = [dataclasses.replace(v, ceiling=v.replicas, backlog_replica_s=None) for v in views]
+    decision = arbitrate(snapshot(views, loads, **more), Rules(), Memory())
+    assert decision.replicas == {v.spec.id: v.replicas for v in views}
+    return decision.shares, decision.spill
 
 
 def test_pools_that_can_share_are_equally_busy() -> None:
@@ -56,12 +59,24 @@ def test_both_stages_have_shares_and_an_aggregated_pool_only_the_first() -> None
     assert found[CHAT][Stage.DECODE] == {"d1": 0.25, "d2": 0.75}
 
 
-def test_what_rounding_leaves_of_a_class_has_no_share(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_what_rounding_leaves_of_a_class_has_no_share() -> None:
     # The aggregated pool takes all of it, but for the last bit of the number.
     views = [view(pool("agg")), view(pool("p", Role.PREFILL)), view(pool("d", Role.DECODE))]
-    monkeypatch.setattr(core, "_share_of_whole", lambda *given: 1.0 - 2.0**-53)
-    found, _ = shares(views, {"chat": 0.4, "long": 30.0})
-    assert found[CHAT] == {Stage.PREFILL: {"agg": 1.0}}
+    layout = Layout.of(snapshot(views, {"chat": 0.4}), None)
+    ones = np.ones(3)
+    whole = np.array([[1.0 - 2.0**-53]])
+    found = spread(Groups(layout), 5.0 * ones[:, None], np.array([[0.4]]), ones, whole)
+    assert found.rate_rps[1:].tolist() == [[0.0], [0.0]]
+    assert found.rate_rps[0, 0] > 0.39
+
+
+def test_the_spread_of_the_decision_before_is_a_start_and_no_more() -> None:
+    layout = Layout.of(snapshot([view(pool("a")), view(pool("b"))], {"chat": 4.0}), None)
+    of = Groups(layout), np.array([[5.0], [5.0]]), np.array([[4.0]]), np.array([1.0, 3.0])
+    unknown = np.array([[np.nan]])
+    found = spread(*of, unknown, before=np.array([[3.9], [0.1]]))
+    assert np.allclose(found.rate_rps, [[1.0], [3.0]])
+    assert np.allclose(found.busy, [0.2, 0.6])
 
 
 def test_a_class_without_traffic_has_shares_by_capacity() -> None:
