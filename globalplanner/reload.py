@@ -18,6 +18,7 @@ from globalplanner.parts import mode_of
 from globalplanner.service import GlobalPlanner
 from weir.domain.errors import FleetError, InfeasibleFloorsError
 from weir.domain.fleet import Fleet, PoolSpec
+from weir.domain.overrides import Overrides
 from weir.domain.schedule import BudgetWindow
 from weir.fleet import LoadedFleet, PlannerSettings, load
 from weir.runtime.lifecycle import Stop
@@ -57,6 +58,8 @@ class Reload:
         self._seen: Signature | None = None
         self._read: Signature | None = None
         self._kept: tuple[str, ...] = ()
+        self._unfit: Overrides | None = None
+        """What was set live when the document did not fit it."""
         self._window: BudgetWindow | None = self._window_now()
         self.problem = ""
         """Why the document as it is now does not count; empty if it does."""
@@ -74,15 +77,21 @@ class Reload:
         found = await asyncio.to_thread(signature, self._loaded.path)
         settled, self._seen = found == self._seen, found
         if found is None:
+            self._read = None
             self._fail([f"{self._loaded.path}: is not there"])
-        elif settled and found != self._read:
+        elif settled and (found != self._read or self._may_fit_now()):
             self._read = found
             await self._take_over()
         elif self._kept:
             self._count(self._loaded.fleet)
         self._keep_time()
 
+    def _may_fit_now(self) -> bool:
+        """Whether what was set live when the document did not fit it has changed."""
+        return self._unfit is not None and self._unfit != self._planner.overrides
+
     async def _take_over(self) -> None:
+        self._unfit = None
         try:
             loaded = await asyncio.to_thread(load, self._loaded.path, self._loaded.sets)
         except FleetError as error:
@@ -93,9 +102,9 @@ class Reload:
             self._fail([f"{loaded.path}: metadata.name: changed from {names}: another fleet"])
             return
         try:
-            check_always(loaded.fleet, self._planner.overrides)
             self._count(loaded.fleet)
         except InfeasibleFloorsError as error:
+            self._unfit = self._planner.overrides
             self._fail([f"{loaded.path}: {error}; see what is set live with `weir status`"])
             return
         self._gate.switch(mode_of(loaded.planner, advisory=self._advisory))
@@ -105,12 +114,16 @@ class Reload:
         self._succeed()
 
     def _count(self, wanted: Fleet) -> None:
-        """Let this document count, as far as pools that run can be as it has them."""
+        """Let this document count, as far as pools that run can be as it has them.
+
+        Raises `InfeasibleFloorsError`; then nothing has changed.
+        """
         planner = self._planner
         document, kept = self._with_kept(wanted)
         if document != planner.document:
             lines = list(differences(planner.document, document))
             overrides = planner.overrides
+            check_always(document, overrides)
             fleet = effective(document, overrides, self._unix_s())
             planner.revise(fleet, overrides, document=document)
             self._window = self._window_now()
