@@ -39,14 +39,14 @@ class JsonlFile:
         self.path = path
         self._most_bytes = most_bytes
         self._most_files = most_files
-        self._writer: threading.Thread | None = None
+        self._writing = False
 
     async def write(self, record: DecisionRecord) -> None:
         """Raises `OSError`, and `UnavailableError` while the write before is not done.
 
         In a thread of its own, as a daemon: no executor that an exit would wait for.
         """
-        if self._writer is not None and self._writer.is_alive():
+        if self._writing:
             raise UnavailableError(f"{self.path}: the disk has not answered yet")
         loop = asyncio.get_running_loop()
         done: asyncio.Future[None] = loop.create_future()
@@ -57,11 +57,17 @@ class JsonlFile:
                 result: Exception | None = None
             except Exception as error:
                 result = error
+            self._writing = False
             with suppress(RuntimeError):  # the loop has ended before the disk answered
                 loop.call_soon_threadsafe(_resolve, done, result)
 
-        self._writer = threading.Thread(target=work, name="decisions", daemon=True)
-        self._writer.start()
+        writer = threading.Thread(target=work, name="decisions", daemon=True)
+        self._writing = True
+        try:
+            writer.start()
+        except RuntimeError as error:
+            self._writing = False
+            raise UnavailableError(f"{self.path}: {error}") from None
         await done
 
     def append(self, line: bytes) -> None:

@@ -36,6 +36,8 @@ def limits_of(fleet: Fleet, leaving: Iterable[PoolSpec] = ()) -> tuple[Limit, ..
         pools = _ids(pool for pool in all_pools if pool.gpu_class == gpu_class)
         limits.append(Limit(name=f"GPU class {gpu_class}", gpus=gpus, pools=pools))
     for group in fleet.node_groups:
+        if group.implied and group.foreign_gpus == 0:
+            continue  # the budget by another name: where both bind, neither would have a price
         pools = _ids(pool for pool in all_pools if pool.node_group == group.name)
         gpus = max(0, group.gpus - group.foreign_gpus)
         limits.append(Limit(name=f"node group {group.name}", gpus=gpus, pools=pools))
