@@ -9,6 +9,7 @@ import logging
 from collections.abc import Mapping
 from dataclasses import dataclass
 
+from globalplanner.core.proposals import Mode
 from globalplanner.core.scale_bounds import impossible, takes_too_much
 from globalplanner.core.scale_reply import Stand, refusal, reply_to
 from globalplanner.core.scale_request import (
@@ -33,7 +34,6 @@ _log = logging.getLogger("weir.globalplanner")
 _DECIDED_WITHIN_S = 1.0
 _READY_WITHIN_S = 1800.0
 _LOOK_S = 0.25
-_ADVISE = "advise"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -126,7 +126,7 @@ class ScaleRequests:
     def reply(self, taken: Taken) -> ScaleReply:
         """What has become of it by now."""
         request = taken.request
-        if self._planner.gate.mode == _ADVISE:
+        if self._planner.gate.mode == Mode.ADVISE:
             asked = ", ".join(f"{id} {count}" for id, count in sorted(taken.asked.items()))
             message = f"[no-operation] would aim for {asked} as far as there is room"
             return ScaleReply(status=ScaleStatus.SUCCESS, message=message, current_replicas={})
@@ -153,6 +153,7 @@ class ScaleRequests:
 
     def _stands(self, request: ScaleRequest) -> dict[PoolId, Stand]:
         fleet, named = self._planner.fleet, self._named(request)
+        asks_people = self._planner.gate.mode == Mode.APPROVE
         members = {pool.id: pool for pool in fleet.pools if str(pool.dynamo) == named}
         return {
             pool.pool_id: Stand(
@@ -160,7 +161,7 @@ class ScaleRequests:
                 decided=pool.wanted,
                 granted=self._granted(pool.pool_id),
                 state=pool.state,
-                why=pool.reason,
+                why=f"{pool.reason}, waits for approval" if asks_people else pool.reason,
             )
             for pool in self._planner.standing().pools
             if pool.pool_id in members

@@ -38,7 +38,7 @@ def explain(
 
 def explain_hold(space: Space, replicas: Sequence[int], why: str) -> dict[PoolId, str]:
     return {
-        id: f"{_change(space, i, count)}: {_wished(space, i) or f'held, {why}'}"
+        id: f"{_change(space, i, count)}: {_held(space, i, count, why)}"
         for i, (id, count) in enumerate(zip(space.layout.ids, replicas, strict=True))
     }
 
@@ -95,6 +95,17 @@ def _change(space: Space, pool: int, count: int) -> str:
 def _wished(space: Space, pool: int) -> str:
     wish = space.views[pool].wish
     return "" if wish is None else f"asked for {wish} by its own planner"
+
+
+def _held(space: Space, pool: int, count: int, why: str) -> str:
+    """A pool whose planner says what it needs is not held because demand is unknown."""
+    view = space.views[pool]
+    wished = _wished(space, pool)
+    if view.wish is None or view.held:
+        return ", ".join(part for part in (wished, f"held, {view.held or why}") if part)
+    if view.ceiling is not None and count >= view.ceiling:
+        return f"{wished}, may have {view.ceiling} for now"
+    return f"{wished}, the GPUs are used up" if count < view.wish else wished
 
 
 def _need(space: Space, pool: int, offered_rps: float, busy: float) -> str:
