@@ -86,11 +86,13 @@ class ScaleRequests:
         """
         taken = self.take(request, identity)
         reply = taken if isinstance(taken, ScaleReply) else await self._outcome(taken)
-        self._metrics.scale_request(reply.status)
-        _log.info(
-            "scale request deployment=%s/%s by=%s status=%s: %s",
-            request.k8s_namespace, request.deployment, identity.name, reply.status, reply.message,
-        )  # fmt: skip
+        self._note(reply, identity, of=self._named(request))
+        return reply
+
+    def refuse(self, why: str, identity: Identity) -> ScaleReply:
+        """The answer to what could not be read."""
+        reply = refusal(ScaleStatus.ERROR, why, {})
+        self._note(reply, identity, of="?")
         return reply
 
     def take(self, request: ScaleRequest, identity: Identity) -> Taken | ScaleReply:
@@ -113,7 +115,9 @@ class ScaleRequests:
         if self._wishes.is_late(asked, request.timestamp_s, now_s):
             return refusal(ScaleStatus.REJECTED, "a request made after this one counts", stands)
         decided = self._decided()
-        why = impossible(asked, fleet) or takes_too_much(asked, decided, self.wishes(), fleet)
+        why = impossible(asked, fleet) or takes_too_much(
+            asked, decided, self.wishes(), fleet, stuck=self._stuck()
+        )
         if why:
             self._wishes.lower(asked, decided)
             return refusal(ScaleStatus.REJECTED, why, stands)
@@ -145,11 +149,23 @@ class ScaleRequests:
             if self._planner.term == 0:
                 raise UnavailableError(f"this GlobalPlanner {self._planner.not_ready()}")
 
+    def _note(self, reply: ScaleReply, identity: Identity, *, of: str) -> None:
+        self._metrics.scale_request(reply.status)
+        _log.info(
+            "scale request deployment=%s by=%s status=%s: %s",
+            of, identity.name, reply.status, reply.message,
+        )  # fmt: skip
+
     def _decided(self) -> dict[PoolId, int]:
         """Replicas that each pool is to have."""
         ledger = self._planner.ledger
         accounts = ledger.accounts if ledger is not None else {}
         return {id: account.target for id, account in accounts.items()}
+
+    def _stuck(self) -> set[PoolId]:
+        """Pools that stay as they are, whatever is wished."""
+        overrides = self._planner.overrides
+        return {*overrides.frozen, *overrides.drained, *self._planner.health().silent_pools}
 
     def _stands(self, request: ScaleRequest) -> dict[PoolId, Stand]:
         fleet, named = self._planner.fleet, self._named(request)

@@ -52,7 +52,7 @@ class DynamoEndpoint:
         try:
             wanted = decode_scale_request(await request.read())
         except ValueError as error:
-            return _refused(400, str(error))
+            return _answer(400, encode_scale_reply(self._requests.refuse(str(error), caller)))
         try:
             reply = await self._requests.ask(wanted, caller)
         except UnavailableError as error:

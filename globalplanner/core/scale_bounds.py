@@ -1,7 +1,7 @@
 """What a scale request can never come to, and what it may not give back."""
 
 import math
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 
 from globalplanner.core.limits import Limit, limits_of
 from weir.domain.fleet import Fleet, PoolSpec
@@ -43,6 +43,8 @@ def takes_too_much(
     decided: Mapping[PoolId, int],
     wishes: Mapping[PoolId, int],
     fleet: Fleet,
+    *,
+    stuck: Collection[PoolId] = (),
 ) -> str:
     """Why `asked` would leave fewer GPUs in use than the fleet's floor, and what could be.
 
@@ -51,14 +53,15 @@ def takes_too_much(
     What counts is what the fleet comes to once all wishes are granted as far as the limits let
     them, so a shrink passes if somebody waits for its GPUs. A move both up and down may end below
     the floor by its largest replica, since replicas differ in size. Below the floor whatever does
-    not lead further down is allowed.
+    not lead further down is allowed. `stuck` pools stay as they are for now, whatever is wished.
     """
     least = fleet.dynamo.min_total_gpus
     if least is None:
         return ""
     floor = min(least, fleet.budget.gpus)
-    without = _settled(decided, wishes, fleet)
-    after = _settled(decided, {**wishes, **asked}, fleet)
+    fixed = {id: decided.get(id, 0) for id in stuck}
+    without = _settled(decided, {**wishes, **fixed}, fleet)
+    after = _settled(decided, {**wishes, **asked, **fixed}, fleet)
     sizes = {pool.id: pool.gpus_per_replica for pool in fleet.pools}
     total, before = _gpus(after, sizes), _gpus(without, sizes)
     moved = {id: count - without[id] for id, count in after.items() if count != without[id]}

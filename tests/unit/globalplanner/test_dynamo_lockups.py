@@ -225,6 +225,20 @@ def test_i_two_that_both_believe_to_lead_never_exceed_the_ceiling() -> None:
     assert world.most_gpus == 8
 
 
+def test_i_a_new_leader_keeps_what_was_granted_and_learns_anew_what_is_asked_for() -> None:
+    world = World(sized("a"), sized("b"), gpus=8, has={"a": 3, "b": 3}, instances=2)
+    old, new = world.instances
+    assert world.ask("a", decode=5).status is SUCCESS
+    old.cut = True
+    for pool in world.pools.values():
+        pool.reports_to = 1
+    world.run(30)
+    assert world.ready == {"a": 5, "b": 3}
+    world.send("b", decode=2, at=new)
+    world.run(10)
+    assert world.ready == {"a": 5, "b": 2}
+
+
 # --- j, k: not enough for all ---
 
 
@@ -241,6 +255,15 @@ def test_j_who_comes_second_gets_a_fair_share_in_time() -> None:
         world.ask("b", decode=4)
         world.run(30)
         assert world.ready == {"a": 4, "b": 4}, "and it stays so, whoever asks again"
+
+
+def test_j_and_so_it_does_if_the_first_has_said_nothing_for_long() -> None:
+    world = World(sized("a"), sized("b"), gpus=8)
+    world.ask("a", decode=7)
+    world.run(1000)
+    world.ask("b", decode=4)
+    world.run(60)
+    assert world.ready == {"a": 4, "b": 4}
 
 
 def test_j_shares_are_by_weight() -> None:

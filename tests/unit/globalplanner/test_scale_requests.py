@@ -172,6 +172,13 @@ def test_a_shrink_passes_if_another_pool_waits_for_its_gpus() -> None:
     assert takes_too_much({P: 1}, {P: 4, D: 4}, {D: 5}, whole) != "", "d waits for one only"
 
 
+def test_a_pool_that_stays_as_it_is_takes_over_no_gpus() -> None:
+    whole = with_floor(PREFILL, DECODE, gpus=8, least=8)
+    now = {P: 4, D: 4}
+    assert takes_too_much({P: 3}, now, {D: 5}, whole, stuck=[D]) != ""
+    assert takes_too_much({P: 3, D: 5}, now, {}, whole, stuck=[D]) != ""
+
+
 def test_a_move_up_and_down_may_end_below_the_floor_by_one_of_its_replicas() -> None:
     large = dataclasses.replace(PREFILL, gpus_per_replica=4)
     whole = with_floor(large, DECODE, gpus=12, least=12)
