@@ -5,7 +5,7 @@ It is one process; what it has stored survives its crash unless it is wiped.
 
 from collections.abc import Callable
 
-from weir.domain.errors import StaleRevisionError
+from weir.domain.errors import StaleRevisionError, UnavailableError
 from weir.simulator.network import Kind, Network
 from weir.simulator.process import Process
 
@@ -36,10 +36,17 @@ class Store:
         return self._revision
 
     def update(self, key: str, value: _Value, revision: int) -> int:
-        """Compare and set; 0 creates. Raises `StaleRevisionError`."""
+        """Compare and set; 0 creates.
+
+        Raises `StaleRevisionError` if a newer one is there. A store that knows less than the
+        caller proves nothing: `UnavailableError`, as the bus has it.
+        """
         found = self._values.get(key)
-        if (found[1] if found is not None else 0) != revision:
-            raise StaleRevisionError(f"{key} is at another revision than {revision}")
+        newest = found[1] if found is not None else 0
+        if newest > revision:
+            raise StaleRevisionError(f"{key} is at revision {newest}, past {revision}")
+        if newest < revision:
+            raise UnavailableError(f"{key}: the store knows revisions up to {newest} only")
         return self.put(key, value)
 
     def watch(self, process: Process, key: str, kind: Kind, take: Callable[[_Value], None]) -> None:
@@ -59,8 +66,9 @@ class Store:
             self._push(process, kind, take_in_this_life, found[0])
 
     def wipe(self) -> None:
-        """Lose everything, as a store without a disk does when it dies."""
+        """Lose everything, as a store without a disk does when it dies; revisions begin anew."""
         self._values.clear()
+        self._revision = 0
 
     def _push(
         self, process: Process, kind: Kind, take: Callable[[_Value], None], value: _Value
