@@ -28,6 +28,11 @@ COMMANDS: dict[str, tuple[str, str]] = {
     "global-planner": ("weir.cli.global_planner", "split the GPU budget among the pools"),
     "status": ("weir.cli.status", "how a running fleet stands: ledger, pools, plan, health"),
     "explain": ("weir.cli.explain", "why a pool or a class has what it has, or what was decided"),
+    "approve": ("weir.cli.approve", "let what waits for approval happen, or drop it"),
+    "budget": ("weir.cli.budget", "change how many GPUs a running fleet may hold"),
+    "slo": ("weir.cli.slo", "change what a class is to meet and what it is worth"),
+    "freeze": ("weir.cli.freeze", "let a pool keep what it has, whatever is needed"),
+    "drain": ("weir.cli.drain", "take a pool down to nothing"),
     "mocker": ("weir.cli.mocker", "mock engine in vLLM's dialect"),
 }
 """Command name -> (module, one line of help)."""
