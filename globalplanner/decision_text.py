@@ -83,7 +83,8 @@ def last_change(last: LastChange | None, now_unix_s: float) -> str:
 def alternatives(weighed: Iterable[Alternative], about: str = "") -> list[str]:
     """Those that name `about`, or all."""
     told = [
-        f"{other.what} (worth {wording.rps(other.value)}): {other.why_not}" for other in weighed
+        f"{other.what}, which would add {wording.rps(other.value)}: {other.why_not}"
+        for other in weighed
     ]
     named = re.compile(rf"(?<![\w-]){re.escape(about)}(?![\w-])" if about else "")
     return [text for text in told if named.search(text)][:_SHOWN]

@@ -1,7 +1,7 @@
 """Answers why: of a pool, a class or a decision, from what stands now and what is on record."""
 
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from typing import Protocol
 
 from globalplanner import decision_text
@@ -9,6 +9,7 @@ from globalplanner.class_text import ClassNow, class_lines
 from globalplanner.core.account import Account
 from globalplanner.core.ledger import Ledger
 from globalplanner.core.snapshot import Decision, Rules, Snapshot
+from globalplanner.core.worth import changed_by
 from globalplanner.decided import weighed_in
 from globalplanner.history import History
 from globalplanner.pool_text import LimitNow, PoolNow, Rival, pool_lines
@@ -27,6 +28,7 @@ from weir.domain.planning import RoutingPlan
 __all__ = ["Explainer", "Standpoint"]
 
 _RECENT = 20
+_RIVALS = 3
 
 
 class Standpoint(Protocol):
@@ -124,6 +126,9 @@ class Explainer:
         planner, id = self._planner, account.spec.id
         latest = planner.latest
         reasons: Mapping[PoolId, str] = latest.reasons if latest is not None else {}
+        limits = self._limits(ledger, id, latest)
+        gain = self._gain(ledger, moment, id)
+        short = gain is not None and gain > 0.0 and account.target < account.spec.most_replicas
         return PoolNow(
             account=account,
             view=next((view for view in moment.pools if view.spec.id == id), None),
@@ -132,7 +137,9 @@ class Explainer:
             desired=latest.replicas.get(id, account.target) if latest else account.target,
             waits=ledger.waits_for(id),
             last=self._last_of(id),
-            limits=self._limits(ledger, id, reasons, latest),
+            limits=limits,
+            gain=gain,
+            rivals=self._rivals(ledger, moment, id, limits, reasons) if short else (),
             alternatives=decision_text.alternatives(weighed_in(latest) if latest else (), id),
             lull=latest.memory.lulls.get(id) if latest is not None else None,
             now_s=moment.now_s,
@@ -144,30 +151,57 @@ class Explainer:
             mode=planner.gate.mode,
         )
 
-    def _limits(
-        self,
-        ledger: Ledger,
-        pool_id: PoolId,
-        reasons: Mapping[PoolId, str],
-        latest: Decision | None,
-    ) -> list[LimitNow]:
-        accounts = ledger.accounts
-        charged = {id: a.charged * a.spec.gpus_per_replica for id, a in accounts.items()}
+    def _limits(self, ledger: Ledger, pool_id: PoolId, latest: Decision | None) -> list[LimitNow]:
+        charged = _charged_gpus(ledger)
         return [
             LimitNow(
                 name=limit.name,
                 gpus=limit.gpus,
                 charged_gpus=limit.used(charged),
                 price=latest.prices.get(limit.name, 0.0) if latest is not None else 0.0,
-                rivals=[
-                    Rival(pool_id=id, gpus=gpus, reason=reasons.get(id) or accounts[id].reason)
-                    for id, gpus in sorted(charged.items(), key=lambda item: (-item[1], item[0]))
-                    if id in limit.pools and id != pool_id and gpus > 0
-                ],
             )
             for limit in ledger.limits
             if pool_id in limit.pools
         ]
 
+    def _gain(self, ledger: Ledger, moment: Snapshot, pool_id: PoolId) -> float | None:
+        if moment.loads is None:
+            return None
+        return changed_by(moment, self._planner.rules, _targets(ledger), {pool_id: 1})[pool_id]
+
+    def _rivals(
+        self,
+        ledger: Ledger,
+        moment: Snapshot,
+        pool_id: PoolId,
+        limits: Sequence[LimitNow],
+        reasons: Mapping[PoolId, str],
+    ) -> list[Rival]:
+        """Who has most GPUs under the limits that bind."""
+        binding = {limit.name for limit in limits if limit.price > 0.0}
+        there = {id for limit in ledger.limits if limit.name in binding for id in limit.pools}
+        charged = {id: n for id, n in _charged_gpus(ledger).items() if n > 0 and id in there}
+        most = sorted(charged.keys() - {pool_id}, key=lambda id: (-charged[id], id))[:_RIVALS]
+        rules, targets = self._planner.rules, _targets(ledger)
+        losses = changed_by(moment, rules, targets, dict.fromkeys(most, -1))
+        return [
+            Rival(
+                pool_id=id,
+                gpus=charged[id],
+                gpus_per_replica=ledger.accounts[id].spec.gpus_per_replica,
+                loss=-losses[id],
+                reason=reasons.get(id) or ledger.accounts[id].reason,
+            )
+            for id in most
+        ]
+
     def _last_of(self, pool_id: PoolId) -> str:
         return decision_text.last_change(self._history.change_of(pool_id), self._unix_s())
+
+
+def _charged_gpus(ledger: Ledger) -> dict[PoolId, int]:
+    return {id: a.charged * a.spec.gpus_per_replica for id, a in ledger.accounts.items()}
+
+
+def _targets(ledger: Ledger) -> dict[PoolId, int]:
+    return {id: account.target for id, account in ledger.accounts.items()}

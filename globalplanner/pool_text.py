@@ -6,18 +6,21 @@ from dataclasses import dataclass
 from globalplanner import wording
 from globalplanner.core.account import Account
 from globalplanner.core.snapshot import Lull, PoolView
+from weir.domain.ids import PoolId
 
 __all__ = ["LimitNow", "PoolNow", "Rival", "pool_lines"]
 
-_RIVALS = 4
+_NOTHING_RPS = 1e-6
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Rival:
-    """Another pool under a limit of which more would be of use."""
+    """Another pool that has GPUs. `loss`: what would not be served without one replica of it."""
 
-    pool_id: str
+    pool_id: PoolId
     gpus: int
+    gpus_per_replica: int
+    loss: float
     reason: str
 
 
@@ -29,7 +32,6 @@ class LimitNow:
     gpus: int
     charged_gpus: int
     price: float
-    rivals: Sequence[Rival] = ()
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -37,8 +39,10 @@ class PoolNow:
     """What there is to know of one pool. `view`: None if the pool is not weighed.
 
     `desired`: what the last decision came to, which may wait for approval. `waits`: why it has
-    less than its target. `frozen`, `drained`: why operators have done so, None if they have not.
-    `holding`: why demand is not weighed. `dwell_s`: how long less has to do before it shrinks.
+    less than its target. `gain`: what one more replica would add, None if that is unknown; if it
+    would add something, `rivals` have the GPUs. `frozen`, `drained`: why operators have done so,
+    None if they have not. `holding`: why demand is not weighed. `dwell_s`: how long less has to
+    do before it shrinks.
     """
 
     account: Account
@@ -49,6 +53,8 @@ class PoolNow:
     waits: str
     last: str
     limits: Sequence[LimitNow] = ()
+    gain: float | None = None
+    rivals: Sequence[Rival] = ()
     alternatives: Sequence[str] = ()
     lull: Lull | None = None
     now_s: float = 0.0
@@ -72,7 +78,8 @@ def pool_lines(pool: PoolNow) -> list[str]:
         wording.line("why", pool.reason or "nothing has been decided yet"),
         wording.line("last", pool.last),
         *wording.lines("limits", [_limit(limit) for limit in pool.limits]),
-        *wording.lines("GPUs are at", list(_rivals(pool))),
+        *wording.lines("worth", list(_worth(pool))),
+        *wording.lines("GPUs are at", [_rival(rival) for rival in pool.rivals]),
         *wording.lines("not done", pool.alternatives),
     ]
     told += wording.lines("waits for", list(_waits(pool)))
@@ -107,14 +114,22 @@ def _limit(limit: LimitNow) -> str:
     return text
 
 
-def _rivals(pool: PoolNow) -> Iterator[str]:
-    """Who has what this pool might have, where it could have more."""
-    if pool.account.target >= pool.account.spec.most_replicas:
+def _worth(pool: PoolNow) -> Iterator[str]:
+    if pool.gain is None:
         return
-    for limit in pool.limits:
-        if limit.price > 0.0:
-            for rival in limit.rivals[:_RIVALS]:
-                yield f"{rival.pool_id}, {rival.gpus} of {limit.name}: {rival.reason}"
+    if pool.gain <= _NOTHING_RPS:
+        yield "one more replica here, and nowhere else, would add nothing"
+        return
+    each = pool.gain / pool.account.spec.gpus_per_replica
+    yield f"one more replica here would add {wording.rps(pool.gain)}, {wording.rps(each)} a GPU"
+
+
+def _rival(rival: Rival) -> str:
+    loss, each = max(0.0, rival.loss), max(0.0, rival.loss) / rival.gpus_per_replica
+    return (
+        f"{rival.pool_id}, {rival.gpus}: one replica fewer there would lose {wording.rps(loss)}, "
+        f"{wording.rps(each)} a GPU ({rival.reason})"
+    )
 
 
 def _waits(pool: PoolNow) -> Iterator[str]:
@@ -165,7 +180,8 @@ def _changes(pool: PoolNow) -> Iterator[str]:
 
 def _more(pool: PoolNow) -> Iterator[str]:
     spec = pool.account.spec
-    short = [limit for limit in pool.limits if limit.price > 0.0]
+    useful = pool.gain is None or pool.gain > _NOTHING_RPS
+    short = [limit for limit in pool.limits if limit.price > 0.0 and useful]
     if pool.account.target >= spec.most_replicas:
         yield f"more replicas: a higher maximum than {spec.most_replicas}"
         return

@@ -11,7 +11,16 @@ from globalplanner.explain import Explainer
 from globalplanner.gates import OpenGate
 from globalplanner.history import History
 from tests.unit.globalplanner.decisions import A, B, decision, record
-from tests.unit.globalplanner.fleets import CHAT, fleet, pool, report, request_class, snapshot, view
+from tests.unit.globalplanner.fleets import (
+    CHAT,
+    fleet,
+    load,
+    pool,
+    report,
+    request_class,
+    snapshot,
+    view,
+)
 from weir.domain.errors import (
     UnavailableError,
     UnknownClassError,
@@ -91,6 +100,7 @@ def test_a_pool_at_rest_says_what_it_has_and_what_was_decided_last() -> None:
         "why         1 -> 2: offered 8 rps",
         "last        1 -> 2 in decision 7.1, acted on, 1970-01-01 00:16:41 UTC, 60 s ago",
         "limits      budget: 3 of 6 GPUs charged",
+        "worth       one more replica here, and nowhere else, would add nothing",
         "to change   more replicas: more demand than these carry at 80 %",
         "            fewer replicas: a lower minimum than 1",
     ]
@@ -114,11 +124,15 @@ def test_a_pool_short_of_gpus_is_told_who_has_them_and_what_one_more_is_worth() 
             Alternative(words="ab 1 -> 2", value=9.0, why_not="another pool altogether"),
         ),
     )
-    text = told(stand(latest=made), "a")
+    busy = stand(latest=made)  # a replica carries 5 req/s, of which there are 20
+    busy.snapshot = replace(busy.snapshot, loads={CHAT: load(20.0)})
+    text = told(busy, "a")
     assert "why         1: offered 8 rps, the GPUs are used up" in text
     assert "limits      budget: 3 of 6 GPUs charged; one more would add 1.7 req/s" in text
-    assert "GPUs are at b, 1 of budget: 1: offered 9 rps" in text
-    assert "not done    a 1 -> 2 (worth 1.2 req/s): b would lose 1.9 rps" in text
+    assert "worth       one more replica here would add 5 req/s, 2.5 req/s a GPU" in text
+    lost = "one replica fewer there would lose 5 req/s, 5 req/s a GPU"
+    assert f"GPUs are at b, 1: {lost} (1: offered 9 rps)" in text
+    assert "not done    a 1 -> 2, which would add 1.2 req/s: b would lose 1.9 rps" in text
     assert "another pool altogether" not in text
     assert "to change   more GPUs under budget, or less demand for those that hold them" in text
 
@@ -230,7 +244,7 @@ def test_a_decision_says_all_that_is_kept_of_it() -> None:
         "changed     a 1 -> 2: offered 8 rps",
         "unchanged   b 1",
         "classes     chat: 9 of 12 rps are served",
-        "not done    b 1 -> 2 (worth 1.5 req/s): the budget is used up",
+        "not done    b 1 -> 2, which would add 1.5 req/s: the budget is used up",
         "prices      one more GPU under budget would add 1.5 req/s",
         "routing     plan 7.4",
         f"inputs      SHA-256 {'ab' * 32}",
