@@ -149,10 +149,8 @@ def test_who_leads_no_more_shows_nothing_of_the_pools(board: Board) -> None:
 
 
 def test_a_pool_that_has_left_the_fleet_leaves_the_metrics(board: Board) -> None:
-    ledger = Ledger(FLEET, term=7, valid_s=15.0)
-    board.metrics.show_gpus(ledger, {}, {})
-    ledger.revise(fleet([pool("b")], gpus=6))
-    board.metrics.show_gpus(ledger, {}, {})
+    for pools in ([pool("a"), pool("b")], [pool("b")]):
+        board.metrics.show_gpus(Ledger(fleet(pools), term=7, valid_s=15.0), {}, {})
     assert board.value("granted_gpus", pool="a") is None
     assert board.value("granted_gpus", pool="b") == 0.0
 
