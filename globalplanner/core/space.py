@@ -136,7 +136,7 @@ class Space:
             return 0.0
         wish = self.views[pool].wish or 0
         least, most = sorted((before, after))
-        harmonic = sum(1.0 / k for k in range(least + 1, min(most, wish) + 1))
+        harmonic = sum(1.0 / k for k in range(max(least, 0) + 1, min(most, wish) + 1))
         return self.first_wish[pool] * (harmonic if after > before else -harmonic)
 
     def allocation(self, replicas: Sequence[int]) -> Allocation:

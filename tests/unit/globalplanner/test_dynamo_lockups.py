@@ -390,3 +390,16 @@ def test_a_frozen_pool_stays_as_it_is_and_the_answer_says_why() -> None:
     planner.revise(planner.fleet, Overrides())
     world.run(10)
     assert world.ready == {"a": 4}
+
+
+def test_a_pool_that_has_nothing_can_be_asked_for_while_gpus_are_short() -> None:
+    world = World(sized("a", min_replicas=0), sized("b"), gpus=4)
+    world.ask("b", decode=4)
+    world.run(30)
+    assert world.ready == {"a": 0, "b": 4}
+    world.ask("a", decode=2)
+    world.run(30)
+    assert world.ready == {"a": 2, "b": 2}
+    assert world.ask("a", decode=0).status is SUCCESS
+    world.run(10)
+    assert world.ready == {"a": 0, "b": 4}
