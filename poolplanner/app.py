@@ -24,7 +24,9 @@ from weir.runtime.address import split_address
 from weir.runtime.bus import Bus
 from weir.runtime.clock import Clock
 from weir.runtime.control import ControlServer
+from weir.runtime.credentials import ClientCredentials
 from weir.runtime.lifecycle import Stop
+from weir.runtime.signal import Signal
 
 __all__ = ["run"]
 
@@ -36,8 +38,12 @@ async def run(config: PoolPlannerConfig, loaded: LoadedFleet, clock: Clock, stop
     """Plan the pool until `stop` is requested. Replicas are left running.
 
     Raises `FleetError` if the fleet has no such pool or the pool needs an actuator that is not
-    given, `OSError` if the control address cannot be bound.
+    given, `CredentialsError` if a token or certificate cannot be used, `OSError` if the control
+    address cannot be bound.
     """
+    credentials = ClientCredentials(
+        token_file=config.token_file, ca=config.ca, cert=config.cert, key=config.key
+    )
     spec, acts = _pool(config, loaded)
     metrics = Metrics(spec.id)
     reporter = reporter_of(spec, loaded, speed=clock.speed)
@@ -45,22 +51,27 @@ async def run(config: PoolPlannerConfig, loaded: LoadedFleet, clock: Clock, stop
         bus = await Bus.connect(config.nats, name=f"pool-planner {spec.id}")
         stack.push_async_callback(bus.close)
         await subscribe(bus, loaded.fleet.name, reporter.telemetry, clock, metrics)
-        channel = rpc.channel(config.global_planner)
-        stack.push_async_callback(channel.close)
+        wake = Signal(stop)
+        global_planner = GlobalPlannerClient(
+            config.global_planner,
+            credentials,
+            timeout_s=config.rpc_timeout_s,
+            pushed=wake.set,
+        )
+        stack.push_async_callback(global_planner.close)
         started_ms = time.time_ns() // 1_000_000
         planner = PoolPlanner(
             reporter=reporter,
             pace=pace_of(spec, settle_s=config.settle_s, unsettled_s=config.unsettled_s),
             actuator=_actuator(config, spec, stack),
-            planner=GlobalPlannerClient(
-                channel, config.global_planner, timeout_s=config.rpc_timeout_s
-            ),
+            planner=global_planner,
             members=MembersBucket(bus, loaded.fleet.name, spec.id),
             clock=clock,
             metrics=metrics,
             schedule=schedule_of(loaded.planner, unsettled_s=config.unsettled_s),
             origin=Origin(sequence=started_ms, version=started_ms),
             acts=acts,
+            wake=wake,
         )
         await _serve(config, spec, planner, metrics, stack)
         await _until_stopped(planner, stop)

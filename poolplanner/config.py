@@ -1,5 +1,10 @@
 """What one pool planner process is told, besides the Fleet document."""
 
+from pathlib import Path
+from typing import Annotated
+
+from pydantic import Field
+
 from weir.fleet.settings import Address, Seconds, StrictModel
 
 __all__ = ["PoolPlannerConfig"]
@@ -12,8 +17,20 @@ class PoolPlannerConfig(StrictModel):
     nats: str
     """URL of the NATS server."""
 
-    global_planner: Address
-    """Where the GlobalPlanner takes reports."""
+    global_planner: Annotated[tuple[Address, ...], Field(min_length=1)]
+    """Where GlobalPlanners take reports; the one that leads is found."""
+
+    token_file: Path | None = None
+    """Holds the bearer token that says which pool reports."""
+
+    ca: Path | None = None
+    """PEM file: whoever takes reports is certified by this authority. Without it no TLS."""
+
+    cert: Path | None = None
+    """PEM file with the client certificate that says which pool reports."""
+
+    key: Path | None = None
+    """PEM file with its private key."""
 
     actuator: Address | None = None
     """Where the LocalActuator listens; a pool with `scaling: none` can do without."""

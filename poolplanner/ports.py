@@ -17,6 +17,7 @@ __all__ = [
     "MembersStore",
     "RefusedError",
     "StaleReportError",
+    "Wake",
 ]
 
 
@@ -77,3 +78,11 @@ class MembersStore(Protocol):
         ...
 
     async def put(self, members: PoolMembers) -> None: ...
+
+
+class Wake(Protocol):
+    """Tells that there is a new grant to be had."""
+
+    async def wait(self, timeout_s: float) -> None:
+        """Until there is one, or a stop is requested, for `timeout_s` wall seconds at most."""
+        ...

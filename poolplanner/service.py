@@ -19,6 +19,7 @@ from poolplanner.ports import (
     MembersStore,
     RefusedError,
     StaleReportError,
+    Wake,
 )
 from poolplanner.troubles import Troubles
 from weir.domain.errors import UnavailableError, WeirError
@@ -56,7 +57,8 @@ class Origin:
 
 
 class PoolPlanner:
-    """One pool. `acts` False: it reports and announces, but starts and stops nothing.
+    """One pool. `acts` False: it reports and announces, but starts and stops nothing. `wake` ends
+    the pause between two rounds.
 
     Starts that an earlier process ordered may still happen for `unsettled_s`, and a leader before
     the present one may not know yet that it is none any more. So until then a planner that finds
@@ -76,6 +78,7 @@ class PoolPlanner:
         schedule: Schedule,
         origin: Origin,
         acts: bool = True,
+        wake: Wake | None = None,
     ) -> None:
         self._reporter = reporter
         self._pool = reporter.spec.id
@@ -87,6 +90,7 @@ class PoolPlanner:
         self._schedule = schedule
         self._sequence = origin.sequence
         self._acts = acts
+        self._wake = wake
         self._replicas: Sequence[Replica] | None = None
         self._answered_at_s: float | None = None
         self._report_again = False
@@ -130,7 +134,14 @@ class PoolPlanner:
             pause_s = self._clock.wall_span_s(self._schedule.interval_s) - took_s
             if self._report_again:
                 pause_s = 0.0
-            await stop.sleep(max(_SHORTEST_PAUSE_S, pause_s))
+            await self._rest(stop, max(_SHORTEST_PAUSE_S, pause_s))
+
+    async def _rest(self, stop: Stop, pause_s: float) -> None:
+        """Until the next round, or until there is something new to take over."""
+        if self._wake is None:
+            await stop.sleep(pause_s)
+        elif not await stop.sleep(_SHORTEST_PAUSE_S):
+            await self._wake.wait(pause_s - _SHORTEST_PAUSE_S)
 
     async def tick(self) -> None:
         """One round. Errors of the outside are counted and logged, not raised."""

@@ -75,7 +75,8 @@ class EdgeWorld:
 
     @asynccontextmanager
     async def serving(self, offers: Offers | None = None, **settings: Any) -> AsyncIterator[Edge]:
-        config = GlobalPlannerConfig(nats="nats://none", listen="127.0.0.1:0", **settings)
+        fields = {"nats": "nats://none", "listen": "127.0.0.1:0"} | settings
+        config = GlobalPlannerConfig(**fields)
         entrance = entrance_of(config)
         edge = await open_edge(
             config.listen, entrance, self.planner, self, self.metrics, offers or Offers()

@@ -85,7 +85,7 @@ class Pond:
             {
                 "pool": pool,
                 "nats": self.nats.url,
-                "global_planner": self.addresses[0],
+                "global_planner": (self.addresses[0],),
                 "actuator": self.addresses[1],
                 "rpc_timeout_s": 0.5,
                 "settle_s": 0.3,

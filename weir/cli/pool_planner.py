@@ -27,11 +27,12 @@ def configure(parser: argparse.ArgumentParser) -> None:
     options.add_nats_option(parser)
     parser.add_argument(
         "--global-planner",
-        metavar="HOST:PORT",
-        type=options.address,
+        metavar="HOST:PORT[,...]",
+        type=options.addresses,
         required=True,
-        help="where the GlobalPlanner takes reports",
+        help="where GlobalPlanners take reports; of several the one that leads is found",
     )
+    options.add_credential_options(parser)
     parser.add_argument(
         "--actuator",
         metavar="HOST:PORT",
@@ -53,6 +54,10 @@ def run(args: argparse.Namespace) -> int:
         pool=args.pool,
         nats=args.nats,
         global_planner=args.global_planner,
+        token_file=args.token_file,
+        ca=args.ca,
+        cert=args.cert,
+        key=args.key,
         actuator=args.actuator,
         control=args.control,
     )
