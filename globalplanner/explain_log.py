@@ -16,7 +16,9 @@ _RECENT = 20
 class LogExplainer:
     """`newest_first` reads the log, each time from its newest decision on."""
 
-    def __init__(self, newest_first: Callable[[], Iterator[DecisionRecord]], now_unix_s: float):
+    def __init__(
+        self, newest_first: Callable[[], Iterator[DecisionRecord]], now_unix_s: float
+    ) -> None:
         self._newest_first = newest_first
         self._history = History.of(newest_first())
         self._now_unix_s = now_unix_s
