@@ -16,8 +16,9 @@ class Account:
     `open_grants` are those that the pool may still act on, newest last: from the one it last
     said to act on. Only those that can matter are kept, so their replicas fall strictly.
     `sendable` is the newest that may be sent: it is in the record, or lets the pool have no more
-    than every grant before it that the pool may be acting on. `known` is False while the pool may
-    act on a grant that neither this ledger nor the record it began with has seen. `inherited` is
+    than every grant before it that the pool may be acting on. `unknown` is not 0 while the pool may
+    act on a grant that neither this ledger nor the record it began with has seen: it may be
+    running so many replicas. `inherited` is
     what the record charges until the pool reports. `found`: the target that the pool was found
     with. `misfit`: why the document's description of it does not count yet.
     """
@@ -28,7 +29,7 @@ class Account:
     report: PoolReport | None = None
     reported_at_s: float = 0.0
     sequence: int = 0
-    known: bool = False
+    unknown: int = 0
     inherited: int = 0
     found: int = 0
     open_grants: list[Grant] = field(default_factory=list)
@@ -36,6 +37,10 @@ class Account:
     reach: int = 0
     leaving: bool = False
     misfit: str = ""
+
+    @property
+    def known(self) -> bool:
+        return self.unknown == 0
 
     @property
     def newest(self) -> Grant | None:
@@ -86,7 +91,7 @@ class Account:
     @property
     def reserved(self) -> int:
         """Replicas that may be running, at most: what is not known counts as the maximum."""
-        return self.charged if self.known else max(self.charged, self.spec.max_replicas)
+        return max(self.charged, self.unknown)
 
     def issue(self, grant: Grant) -> None:
         while self.open_grants and self.open_grants[-1].replicas <= grant.replicas:
@@ -113,7 +118,7 @@ class Account:
             gpu_class=self.spec.gpu_class,
             node_group=self.spec.node_group,
             charged_replicas=self.seen,
-            unknown=not self.known,
+            unknown_replicas=self.unknown,
             sequence=self.sequence,
             open=tuple(
                 OpenGrant(term=g.term, epoch=g.epoch, replicas=g.replicas) for g in self.open_grants
@@ -122,7 +127,7 @@ class Account:
 
     def inherit(self, line: PoolLine) -> None:
         """Begin with what an earlier leader has left."""
-        self.known = not line.unknown
+        self.unknown = line.unknown_replicas
         self.inherited = line.charged_replicas
         self.sequence = line.sequence
         self.open_grants = [

@@ -84,6 +84,17 @@ class Ledger:
             account.target = account.granted
         self._join(fleet)
 
+    def forget(self, pool_id: PoolId) -> None:
+        """An operator says that nothing runs of a pool which the document has no more.
+
+        Raises `UnknownPoolError` if the ledger has no such pool.
+        """
+        account = self.accounts.get(pool_id)
+        if account is None or not account.leaving:
+            raise UnknownPoolError(pool_id)
+        account.unknown = 0
+        self._join(self._fleet)
+
     @property
     def limits(self) -> tuple[Limit, ...]:
         return self._books.limits
@@ -139,12 +150,12 @@ class Ledger:
         account.sequence = report.sequence
         account.acknowledge(report.acted_term, report.acted_epoch)
         if report.acted_term == self.term:
-            account.known = True
+            account.unknown = 0
         else:
             self._adopt(account, report)
         if self._note(account):
             self._settle(growing=growing)
-        if account.charged == 0 and (account.leaving or account.misfit):
+        if account.reserved == 0 and (account.leaving or account.misfit):
             self._join(self._fleet)
         return Receipt(grant=account.sendable, changed=changed)
 
@@ -210,7 +221,7 @@ class Ledger:
         for account in self.accounts.values():
             report = account.report
             if report is None or report.acted_term != self.term:
-                account.known = False
+                account.unknown = max(account.unknown, account.spec.max_replicas)
                 self._note(account)
 
     def _adopt(self, account: Account, report: PoolReport) -> None:

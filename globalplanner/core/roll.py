@@ -19,7 +19,8 @@ def join(accounts: dict[PoolId, Account], spec: PoolSpec, *, known: bool) -> Non
     account = accounts.get(spec.id)
     if account is None:
         target = spec.min_replicas
-        accounts[spec.id] = Account(spec=spec, target=target, reason="minimum", known=known)
+        unknown = 0 if known else spec.max_replicas
+        accounts[spec.id] = Account(spec=spec, target=target, reason="minimum", unknown=unknown)
         return
     account.misfit = _misfit(account, spec)
     if account.misfit:
@@ -27,14 +28,13 @@ def join(accounts: dict[PoolId, Account], spec: PoolSpec, *, known: bool) -> Non
     if account.leaving:
         account.target = max(account.granted, spec.min_replicas)
     account.spec, account.leaving = spec, False
+    if not account.known:
+        account.unknown = max(account.unknown, spec.max_replicas)
 
 
 def retire(account: Account) -> bool:
-    """The document has the pool no more: it is to go. Whether it has gone.
-
-    Of one that has never reported nothing is known, so nothing is kept.
-    """
-    if account.charged == 0:
+    """The document has the pool no more: it is to go. Whether it has gone."""
+    if account.reserved == 0:
         return True
     none = replace(
         account.spec,
@@ -74,7 +74,7 @@ def _misfit(account: Account, spec: PoolSpec) -> str:
     """Why the pool cannot be as the document has it; empty if it can."""
     was = (account.spec.gpus_per_replica, account.spec.gpu_class, account.spec.node_group)
     now = (spec.gpus_per_replica, spec.gpu_class, spec.node_group)
-    if was == now or account.charged == 0:
+    if was == now or account.reserved == 0:
         return ""
     return (
         f"{was[0]} x {was[1]} in {was[2]} became {now[0]} x {now[1]} in {now[2]} while replicas "

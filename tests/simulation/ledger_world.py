@@ -11,12 +11,12 @@ beside a new one, until it finds out by a write.
 import heapq
 import random
 from collections.abc import Callable
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from itertools import count
 
 from globalplanner.core.ledger import Ledger
 from globalplanner.core.limits import limits_of
-from weir.domain.errors import StaleTermError
+from weir.domain.errors import StaleTermError, UnknownPoolError
 from weir.domain.fleet import Fleet
 from weir.domain.ids import PoolId
 from weir.domain.planning import Grant, PoolReport, PoolState
@@ -28,7 +28,9 @@ RENEW_S = 1.0
 LEASE_S = 4.0
 DEADLINE_S = 2.0
 VALID_S = 15.0
-KINDS = ("pool", "engine", "leader", "second leader", "store away", "store lost")
+KINDS = ("pool", "engine", "leader", "second leader", "store away", "withdrawal")
+RARE_KINDS = ("store lost", "document")
+"""A world has one of them: of a pool that the document has no more, only the record tells."""
 
 
 @dataclass(slots=True)
@@ -47,6 +49,14 @@ class Pool:
     grant: Grant | None = None
     expires_at_s: float = 0.0
     call: int = 0
+    withdrawn_at: int | None = None
+    """It has said that it starts no more than this."""
+
+    @property
+    def most(self) -> int:
+        """What it may run of its grant."""
+        granted = self.grant.replicas if self.grant is not None else 0
+        return granted if self.withdrawn_at is None else min(granted, self.withdrawn_at)
 
     def state(self) -> PoolState:
         states = [engine.state for engine in self.engines]
@@ -93,7 +103,7 @@ class World:
         *,
         new_ledger: Callable[[Fleet, int, LedgerRecord | None], Ledger],
     ) -> None:
-        self.fleet = fleet
+        self.fleet = self.whole = fleet
         self.limits = limits_of(fleet)
         self.random = random.Random(seed)
         self.now_s = 0.0
@@ -106,6 +116,7 @@ class World:
         self.grants_taken = 0
         self._new_ledger = new_ledger
         self._terms = 0
+        self._kinds = (*KINDS, RARE_KINDS[seed % 2])
         self._events: list[tuple[float, int, Callable[[], None]]] = []
         self._order = count()
         self._sequence = count(1)
@@ -125,10 +136,19 @@ class World:
             check()
         self.now_s = end_s
 
+    def calm(self) -> None:
+        """No more faults, and the whole document again."""
+        self.faulty = False
+        self.fleet = self.whole
+        for pool in self.pools.values():
+            pool.withdrawn_at = None
+        for leader in self.leaders:
+            self._read(leader)
+
     def running_gpus(self) -> dict[PoolId, int]:
         return {
             spec.id: len(self.pools[spec.id].engines) * spec.gpus_per_replica
-            for spec in self.fleet.pools
+            for spec in self.whole.pools
         }
 
     # --- leaders -------------------------------------------------------------------------
@@ -214,7 +234,7 @@ class World:
     def _aim(self) -> None:
         """Some allocation that fits, whatever for."""
         self.later(self.random.uniform(1.0, 8.0), self._aim)
-        targets = {spec.id: spec.min_replicas for spec in self.fleet.pools}
+        targets = {spec.id: spec.min_replicas for spec in self.whole.pools}
         for spec in self.random.sample(self.fleet.pools, len(self.fleet.pools)):
             for _ in range(self.random.randint(0, spec.max_replicas)):
                 more = {**targets, spec.id: min(targets[spec.id] + 1, spec.max_replicas)}
@@ -223,11 +243,29 @@ class World:
         targets = self.targets or targets
         for leader in self.leaders:
             if leader.alive:
-                leader.ledger.aim(targets, {})
+                there = leader.ledger.accounts
+                leader.ledger.aim({id: n for id, n in targets.items() if id in there}, {})
                 self._write_if_needed(leader)
 
     def _gpus(self, replicas: dict[PoolId, int]) -> dict[PoolId, int]:
-        return {spec.id: replicas[spec.id] * spec.gpus_per_replica for spec in self.fleet.pools}
+        return {spec.id: replicas[spec.id] * spec.gpus_per_replica for spec in self.whole.pools}
+
+    def _revise(self) -> None:
+        """A pool leaves the document, or comes back; leaders learn it one after the other."""
+        pool = self.random.choice(self.whole.pools)
+        there = {spec.id for spec in self.fleet.pools} ^ {pool.id}
+        pools = tuple(spec for spec in self.whole.pools if spec.id in there)
+        if not pools:
+            return
+        self.fleet = replace(self.whole, pools=pools)
+        for leader in self.leaders:
+            later_s = self.random.uniform(0.0, 10.0) if self.faulty else 0.0
+            self.later(later_s, lambda leader=leader: self._read(leader))
+
+    def _read(self, leader: Leader) -> None:
+        if leader.alive:
+            leader.ledger.revise(self.fleet)
+            self._write_if_needed(leader)
 
     # --- pools ---------------------------------------------------------------------------
 
@@ -248,10 +286,11 @@ class World:
             sequence=next(self._sequence),
             acted_term=grant.term if grant else 0,
             acted_epoch=grant.epoch if grant else 0,
-            acted_replicas=grant.replicas if grant else 0,
+            acted_replicas=min(grant.replicas, pool.most) if grant else 0,
             state=pool.state(),
             capacity_rps={},
             capacity_rel_std=0.0,
+            withdrawn=pool.withdrawn_at is not None,
         )
 
         def answered(grant: Grant) -> None:
@@ -265,6 +304,8 @@ class World:
                 return
             try:
                 receipt = leader.ledger.report(report, self.now_s)
+            except UnknownPoolError:
+                return
             except StaleTermError:
                 leader.alive = False
                 return
@@ -296,10 +337,10 @@ class World:
         if pool.grant is None or self.now_s >= pool.expires_at_s:
             return
         live = [engine for engine in pool.engines if engine.state != "terminating"]
-        for engine in live[pool.grant.replicas :]:
+        for engine in live[pool.most :]:
             engine.state = "terminating"
             self.later(self.random.uniform(0.5, 30.0), lambda e=engine: self._gone(pool, e))
-        if len(pool.engines) < pool.grant.replicas:
+        if len(pool.engines) < pool.most:
             engine = Engine()
             pool.engines.append(engine)
             self.later(self.random.uniform(1.0, 10.0), lambda: self._ready(engine))
@@ -319,7 +360,7 @@ class World:
             return
         self.later(self.random.uniform(3.0, 20.0), self._fail)
         pool = self.random.choice(list(self.pools.values()))
-        kind = self.random.choice(KINDS)
+        kind = self.random.choice(self._kinds)
         if kind == "pool" and pool.alive:
             pool.alive = False
             self.later(self.random.uniform(0.5, 30.0), lambda: self._revive(pool))
@@ -330,6 +371,13 @@ class World:
                 leader.alive = False
         elif kind == "second leader" and self.leaders:
             self.leaders[-1].cut_until_s = self.now_s + self.random.uniform(3.0, 90.0)
+        elif kind == "withdrawal":
+            if pool.withdrawn_at is None and pool.grant is not None:
+                pool.withdrawn_at = len(pool.engines)
+            elif pool.grant is not None and pool.grant.replicas <= pool.most:
+                pool.withdrawn_at = None
+        elif kind == "document":
+            self._revise()
         elif kind == "store away":
             self.store.away_until_s = self.now_s + self.random.uniform(1.0, 60.0)
         elif kind == "store lost" and self.random.random() < 0.3:
@@ -337,5 +385,6 @@ class World:
 
     def _revive(self, pool: Pool) -> None:
         pool.alive, pool.grant, pool.expires_at_s = True, None, 0.0
+        pool.withdrawn_at = None
         pool.incarnation += 1
         self._tick(pool, pool.incarnation)

@@ -61,7 +61,7 @@ def _encode_line(line: PoolLine) -> planner_pb2.LedgerRecord.Pool:
         gpu_class=line.gpu_class,
         node_group=line.node_group,
         charged_replicas=line.charged_replicas,
-        unknown=line.unknown,
+        unknown_replicas=line.unknown_replicas,
         sequence=line.sequence,
         open=[
             planner_pb2.LedgerRecord.OpenGrant(
@@ -79,7 +79,7 @@ def _decode_line(message: planner_pb2.LedgerRecord.Pool) -> PoolLine:
         gpu_class=message.gpu_class,
         node_group=message.node_group,
         charged_replicas=int(finite("pools.charged_replicas", message.charged_replicas)),
-        unknown=message.unknown,
+        unknown_replicas=int(finite("pools.unknown_replicas", message.unknown_replicas)),
         sequence=int(finite("pools.sequence", message.sequence)),
         open=tuple(
             OpenGrant(

@@ -25,9 +25,9 @@ class OpenGrant:
 class PoolLine:
     """What one pool may be running: `charged_replicas`, or what any grant of `open` allows.
 
-    `unknown`: any number, since it has not acted on a grant that the record knows of. What its
-    GPUs are is kept so that a pool which the document no longer has still counts. `sequence` is
-    that of the newest report taken in.
+    `unknown_replicas` is not 0 if it has not acted on a grant that the record knows of: then it
+    may be running so many. What its GPUs are is kept so that a pool which the document no longer
+    has still counts. `sequence` is that of the newest report taken in.
     """
 
     pool_id: PoolId
@@ -35,7 +35,7 @@ class PoolLine:
     gpu_class: str
     node_group: str
     charged_replicas: int
-    unknown: bool = False
+    unknown_replicas: int = 0
     sequence: int = 0
     open: tuple[OpenGrant, ...] = ()
 

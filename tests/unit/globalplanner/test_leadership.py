@@ -121,7 +121,7 @@ async def test_without_a_record_it_leads_at_once_and_is_sure_while_it_can_write(
     await first.step()
     assert (first.term, first.leadership.sure(), first.announced) == (FIRST_TERM, True, [True])
     assert store.record is not None
-    assert [line.unknown for line in store.record.pools] == [True, True]
+    assert [line.unknown_replicas for line in store.record.pools] == [8, 8]
     store.connected = False
     await first.step()
     assert (first.term, first.leadership.sure()) == (FIRST_TERM, False)

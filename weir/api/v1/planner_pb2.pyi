@@ -584,13 +584,13 @@ class LedgerRecord(_message.Message):
         replicas: int
         def __init__(self, term: _Optional[int] = ..., epoch: _Optional[int] = ..., replicas: _Optional[int] = ...) -> None: ...
     class Pool(_message.Message):
-        __slots__ = ("pool_id", "gpus_per_replica", "gpu_class", "node_group", "charged_replicas", "unknown", "sequence", "open")
+        __slots__ = ("pool_id", "gpus_per_replica", "gpu_class", "node_group", "charged_replicas", "unknown_replicas", "sequence", "open")
         POOL_ID_FIELD_NUMBER: _ClassVar[int]
         GPUS_PER_REPLICA_FIELD_NUMBER: _ClassVar[int]
         GPU_CLASS_FIELD_NUMBER: _ClassVar[int]
         NODE_GROUP_FIELD_NUMBER: _ClassVar[int]
         CHARGED_REPLICAS_FIELD_NUMBER: _ClassVar[int]
-        UNKNOWN_FIELD_NUMBER: _ClassVar[int]
+        UNKNOWN_REPLICAS_FIELD_NUMBER: _ClassVar[int]
         SEQUENCE_FIELD_NUMBER: _ClassVar[int]
         OPEN_FIELD_NUMBER: _ClassVar[int]
         pool_id: str
@@ -598,10 +598,10 @@ class LedgerRecord(_message.Message):
         gpu_class: str
         node_group: str
         charged_replicas: int
-        unknown: bool
+        unknown_replicas: int
         sequence: int
         open: _containers.RepeatedCompositeFieldContainer[LedgerRecord.OpenGrant]
-        def __init__(self, pool_id: _Optional[str] = ..., gpus_per_replica: _Optional[int] = ..., gpu_class: _Optional[str] = ..., node_group: _Optional[str] = ..., charged_replicas: _Optional[int] = ..., unknown: _Optional[bool] = ..., sequence: _Optional[int] = ..., open: _Optional[_Iterable[_Union[LedgerRecord.OpenGrant, _Mapping]]] = ...) -> None: ...
+        def __init__(self, pool_id: _Optional[str] = ..., gpus_per_replica: _Optional[int] = ..., gpu_class: _Optional[str] = ..., node_group: _Optional[str] = ..., charged_replicas: _Optional[int] = ..., unknown_replicas: _Optional[int] = ..., sequence: _Optional[int] = ..., open: _Optional[_Iterable[_Union[LedgerRecord.OpenGrant, _Mapping]]] = ...) -> None: ...
     TERM_FIELD_NUMBER: _ClassVar[int]
     OWNER_FIELD_NUMBER: _ClassVar[int]
     SERIAL_FIELD_NUMBER: _ClassVar[int]
