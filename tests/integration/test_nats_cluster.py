@@ -69,7 +69,7 @@ async def test_what_the_bus_makes_in_a_cluster_has_three_copies(
     bus = await connect(cluster.urls)
     stream = BoundedStream(name="s", subjects=("s.*",), max_age_s=60.0, max_bytes=2**20)
     await until(lambda: bus.kv_put(bucket, "k", b"1"))
-    await bus.record(stream, "s.a", b"1")
+    await until(lambda: bus.record(stream, "s.a", b"1"))
     client = await nats.connect(cluster.url("n1"))
     for name in (f"KV_{bucket}", "s"):
         config = (await client.jetstream().stream_info(name)).config

@@ -8,6 +8,7 @@ empty memory) subscriptions and watches deliver again without the caller doing a
 
 import asyncio
 import logging
+import re
 from collections.abc import Awaitable, Callable
 from functools import partial
 from typing import Any, TypeVar
@@ -30,13 +31,15 @@ _PING_S = 1.0
 """Two of them without an answer and another node is tried: so long may a node hang."""
 _REQUEST_S = 2.0
 _CANCEL_AGAIN_S = 0.1
+_SECRET = re.compile(r"//[^/@,]*@")
 
 
 class Bus:
     """Create with `connect`; close with `close`."""
 
     def __init__(self, url: str, name: str, replicas: int) -> None:
-        self._url = url
+        self._urls = url.split(",")
+        self._place = _SECRET.sub("//", url)
         self._name = name
         self._replicas = replicas
         self._client: Client | None = None
@@ -65,7 +68,7 @@ class Bus:
             async with asyncio.timeout(wait_s):
                 await bus._ready.wait()
         except TimeoutError:
-            _log.warning("nats away url=%s, trying on", url)
+            _log.warning("nats away url=%s, trying on", bus._place)
         return bus
 
     @property
@@ -178,7 +181,7 @@ class Bus:
         while self._client is None:
             try:
                 client = await nats.connect(
-                    self._url.split(","),
+                    self._urls,
                     name=self._name,
                     connect_timeout=1,
                     allow_reconnect=True,
@@ -230,7 +233,7 @@ class Bus:
         self, what: str, call: Callable[[Storage], Awaitable[_T]], timeout_s: float
     ) -> _T:
         if self._storage is None or not self.connected:
-            raise UnavailableError(f"{what}: NATS at {self._url} is away")
+            raise UnavailableError(f"{what}: NATS at {self._place} is away")
         generation = self._generation
         try:
             async with asyncio.timeout(timeout_s) as limit:
@@ -275,7 +278,7 @@ class Bus:
         for limit in self._limits:
             if not limit.expired():
                 limit.reschedule(0.0)
-        _log.warning("nats away url=%s", self._url)
+        _log.warning("nats away url=%s", self._place)
 
     async def _on_reconnected(self) -> None:
-        _log.info("nats back url=%s", self._url)
+        _log.info("nats back url=%s", self._place)

@@ -31,6 +31,9 @@ _NEWEST_REVISION = re.compile(r"wrong last sequence: (\d+)")
 _IN_FLIGHT_S = 0.02
 _IN_FLIGHT_TRIES = 25
 """How often and how many times to ask whether a write that is ahead of ours has got through."""
+_LEADERLESS_S = 0.05
+_LEADERLESS_TRIES = 40
+"""The same for a stream that has no leader yet, or has lost it."""
 
 
 class Storage:
@@ -141,11 +144,19 @@ class Storage:
     async def _made(
         self, call: Callable[[], Awaitable[_T]], make: Callable[[], Awaitable[None]]
     ) -> _T:
-        """The call's result. Where nobody has heard it, it is made again once that is mended."""
+        """The call's result. While nobody hears it, which is certain, it can be sent again.
+
+        What has just been made takes a moment to find its leader.
+        """
         try:
             return await call()
         except NoStreamResponseError:
             await make()
+        for _ in range(_LEADERLESS_TRIES):
+            try:
+                return await call()
+            except NoStreamResponseError:
+                await asyncio.sleep(_LEADERLESS_S)
         return await call()
 
     async def _make_bucket(self, name: str) -> None:

@@ -109,8 +109,11 @@ async def test_a_lone_server_holds_the_only_copy() -> None:
     assert (told, requests) == (1, [_KEY, _CREATE, _CREATE, _KEY])
 
 
-async def test_a_bucket_that_is_there_without_a_leader_leaves_it_open() -> None:
-    assert await update(NOBODY, _EXISTS, NOBODY) == ("unavailable", [_KEY, _CREATE, _KEY])
+async def test_a_bucket_without_a_leader_is_waited_for_within_the_deadline() -> None:
+    assert await update(NOBODY, _EXISTS, NOBODY, ack(9)) == (9, [_KEY, _CREATE, _KEY, _KEY])
+    told, requests = await update(NOBODY, _EXISTS, NOBODY)
+    assert told == "unavailable"
+    assert requests.count(_CREATE) == 1
 
 
 async def test_a_key_that_exists_cannot_be_created() -> None:
@@ -165,3 +168,10 @@ async def test_a_stream_is_made_when_nobody_listens() -> None:
         assert await bus.record(_LOG, "s.a", b"1") == 1
         assert await bus.record(_LOG, "s.a", b"2") == 2
         assert server.requests == ["s.a", "$JS.API.STREAM.CREATE.s", "s.a", "s.a"]
+
+
+async def test_messages_name_the_server_without_its_password() -> None:
+    bus = await Bus.connect("nats://me:secret@127.0.0.1:1,nats://127.0.0.1:2", name="t", wait_s=0.0)
+    with pytest.raises(UnavailableError, match=r"nats://127\.0\.0\.1:1,nats://127\.0\.0\.1:2 is"):
+        await bus.kv_get("b", "k")
+    await bus.close()
