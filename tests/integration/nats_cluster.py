@@ -82,7 +82,10 @@ class Node:
 
 
 class Cluster:
-    """Three nodes, by name. All calls block, for a few milliseconds unless they say more."""
+    """Three nodes, by name. All calls block, for a few milliseconds unless they say more.
+
+    A test whose own tasks must go on meanwhile calls the longer ones by `asyncio.to_thread`.
+    """
 
     def __init__(self, folder: Path) -> None:
         ports = iter(free_ports(3 * _PORTS_OF_A_NODE))
