@@ -21,6 +21,7 @@ from weir.domain.errors import (
     UnknownDecisionError,
     UnknownPoolError,
 )
+from weir.domain.fleet import PoolSpec
 from weir.domain.ids import ClassName, PoolId
 from weir.domain.overrides import ClassTargets, Overrides
 from weir.domain.planning import RoutingPlan
@@ -126,7 +127,7 @@ class Explainer:
         planner, id = self._planner, account.spec.id
         latest = planner.latest
         reasons: Mapping[PoolId, str] = latest.reasons if latest is not None else {}
-        limits = self._limits(ledger, id, latest)
+        limits = self._limits(ledger, account.spec, latest)
         gain = self._gain(ledger, moment, id)
         short = gain is not None and gain > 0.0 and account.target < account.spec.most_replicas
         return PoolNow(
@@ -151,7 +152,7 @@ class Explainer:
             mode=planner.gate.mode,
         )
 
-    def _limits(self, ledger: Ledger, pool_id: PoolId, latest: Decision | None) -> list[LimitNow]:
+    def _limits(self, ledger: Ledger, spec: PoolSpec, latest: Decision | None) -> list[LimitNow]:
         charged = _charged_gpus(ledger)
         return [
             LimitNow(
@@ -159,9 +160,10 @@ class Explainer:
                 gpus=limit.gpus,
                 charged_gpus=limit.used(charged),
                 price=latest.prices.get(limit.name, 0.0) if latest is not None else 0.0,
+                full=limit.used(charged) + spec.gpus_per_replica > limit.gpus,
             )
             for limit in ledger.limits
-            if pool_id in limit.pools
+            if spec.id in limit.pools
         ]
 
     def _gain(self, ledger: Ledger, moment: Snapshot, pool_id: PoolId) -> float | None:
@@ -177,9 +179,9 @@ class Explainer:
         limits: Sequence[LimitNow],
         reasons: Mapping[PoolId, str],
     ) -> list[Rival]:
-        """Who has most GPUs under the limits that bind."""
-        binding = {limit.name for limit in limits if limit.price > 0.0}
-        there = {id for limit in ledger.limits if limit.name in binding for id in limit.pools}
+        """Who has most GPUs under the limits that are full."""
+        full = {limit.name for limit in limits if limit.full}
+        there = {id for limit in ledger.limits if limit.name in full for id in limit.pools}
         charged = {id: n for id, n in _charged_gpus(ledger).items() if n > 0 and id in there}
         most = sorted(charged.keys() - {pool_id}, key=lambda id: (-charged[id], id))[:_RIVALS]
         rules, targets = self._planner.rules, _targets(ledger)

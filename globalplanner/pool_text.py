@@ -26,12 +26,16 @@ class Rival:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class LimitNow:
-    """A limit that counts the pool. `price`: what one more GPU under it would add."""
+    """A limit that counts the pool. `price`: what one more GPU under it, and no other, would add.
+
+    `full`: it has no room for one more replica of the pool.
+    """
 
     name: str
     gpus: int
     charged_gpus: int
     price: float
+    full: bool
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -173,21 +177,22 @@ def _changes(pool: PoolNow) -> Iterator[str]:
         yield "it does not shrink until its pool planner knows what is queued"
     if pool.drained is not None or pool.frozen is not None or pool.holding:
         return
-    if not account.leaving:
+    if pool.desired != account.target:
+        yield "weir approve" if pool.mode == "approve" else "let it act (spec.planner.advisory)"
+    elif not account.leaving:
         yield from _more(pool)
         yield from _less(pool)
 
 
 def _more(pool: PoolNow) -> Iterator[str]:
     spec = pool.account.spec
-    useful = pool.gain is None or pool.gain > _NOTHING_RPS
-    short = [limit for limit in pool.limits if limit.price > 0.0 and useful]
+    full = [limit.name for limit in pool.limits if limit.full]
     if pool.account.target >= spec.most_replicas:
         yield f"more replicas: a higher maximum than {spec.most_replicas}"
-        return
-    for limit in short:
-        yield f"more GPUs under {limit.name}, or less demand for those that hold them"
-    if not short:
+    elif pool.gain is not None and pool.gain > _NOTHING_RPS:
+        if full:
+            yield f"more GPUs under {' and '.join(full)}, or less demand for those that hold them"
+    else:
         share = wording.percent(pool.utilization)
         yield f"more replicas: more demand than these carry at {share}"
 

@@ -124,14 +124,14 @@ def test_a_pool_short_of_gpus_is_told_who_has_them_and_what_one_more_is_worth() 
             Alternative(words="ab 1 -> 2", value=9.0, why_not="another pool altogether"),
         ),
     )
-    busy = stand(latest=made)  # a replica carries 5 req/s, of which there are 20
-    busy.snapshot = replace(busy.snapshot, loads={CHAT: load(20.0)})
+    busy = stand(ledger=ledger(a=1, b=4), latest=made)
+    busy.snapshot = replace(busy.snapshot, loads={CHAT: load(40.0)})  # a replica carries 5 of them
     text = told(busy, "a")
     assert "why         1: offered 8 rps, the GPUs are used up" in text
-    assert "limits      budget: 3 of 6 GPUs charged; one more would add 1.7 req/s" in text
+    assert "limits      budget: 6 of 6 GPUs charged; one more would add 1.7 req/s" in text
     assert "worth       one more replica here would add 5 req/s, 2.5 req/s a GPU" in text
     lost = "one replica fewer there would lose 5 req/s, 5 req/s a GPU"
-    assert f"GPUs are at b, 1: {lost} (1: offered 9 rps)" in text
+    assert f"GPUs are at b, 4: {lost} (1: offered 9 rps)" in text
     assert "not done    a 1 -> 2, which would add 1.2 req/s: b would lose 1.9 rps" in text
     assert "another pool altogether" not in text
     assert "to change   more GPUs under budget, or less demand for those that hold them" in text
