@@ -1,7 +1,8 @@
 """What operators change while the fleet runs: checked, applied and durable, or not at all.
 
-Changes happen one at a time. One that cannot be stored in time is taken back; whether the record
-has it nevertheless is settled by the next write, which holds what counts then.
+Changes happen one at a time, and each to its end, also if who has asked for it goes away. One that
+cannot be stored in time is taken back; whether the record has it nevertheless is settled by the
+next write, which holds what counts then.
 """
 
 import asyncio
@@ -46,6 +47,7 @@ class Operations:
         self._gate = gate
         self._unix_s = unix_s
         self._one_at_a_time = asyncio.Lock()
+        self._going_on: set[asyncio.Task[Effect]] = set()
 
     async def set_budget(
         self, gpus: int | None, gpus_by_class: Mapping[str, int], *, dry_run: bool
@@ -139,7 +141,7 @@ class Operations:
         """Let a waiting proposal happen, or drop it."""
         self._lead()
         if reject:
-            proposal = self._gate.reject(proposal_id)
+            self._gate.reject(proposal_id)
             return (f"{proposal_id} is dropped, and not proposed again for a while",)
         proposal = self._gate.approve(proposal_id)
         self._planner.wake.set()
@@ -155,6 +157,25 @@ class Operations:
         *,
         dry_run: bool,
         floors: bool = False,
+    ) -> Effect:
+        work = self._to_its_end(change, told, dry_run=dry_run, floors=floors)
+        task = asyncio.create_task(work)
+        self._going_on.add(task)
+        task.add_done_callback(self._ended)
+        return await asyncio.shield(task)
+
+    def _ended(self, task: asyncio.Task[Effect]) -> None:
+        self._going_on.discard(task)
+        if not task.cancelled():
+            task.exception()  # who has asked may be gone; then nobody else looks at it
+
+    async def _to_its_end(
+        self,
+        change: Callable[[Overrides], Overrides],
+        told: Callable[[Fleet, Fleet], Iterator[str]],
+        *,
+        dry_run: bool,
+        floors: bool,
     ) -> Effect:
         async with self._one_at_a_time:
             self._lead()

@@ -58,6 +58,7 @@ class Reload:
         self._seen: Signature | None = None
         self._read: Signature | None = None
         self._kept: tuple[str, ...] = ()
+        self._left_out: tuple[str, ...] = ()
         self._unfit: Overrides | None = None
         """What was set live when the document did not fit it."""
         self._window: BudgetWindow | None = self._window_now()
@@ -85,6 +86,16 @@ class Reload:
         elif self._kept:
             self._count(self._loaded.fleet)
         self._keep_time()
+        self._tell_left_out()
+
+    def _tell_left_out(self) -> None:
+        """What was set live and does not count; an earlier leader may have set it."""
+        planner = self._planner
+        found = tuple(left_out(planner.document, planner.overrides))
+        for line in found:
+            if line not in self._left_out:
+                _log.warning("set live, but does not count: %s", line)
+        self._left_out = found
 
     def _may_fit_now(self) -> bool:
         """Whether what was set live when the document did not fit it has changed."""
@@ -129,8 +140,6 @@ class Reload:
             self._window = self._window_now()
             for line in lines:
                 _log.info("document: %s", line)
-            for line in left_out(document, overrides):
-                _log.warning("set live and left out: %s", line)
         for line in kept:
             if line not in self._kept:
                 _log.error("document: %s", line)

@@ -11,6 +11,8 @@ __all__ = ["pace_of", "reporter_of", "schedule_of"]
 
 _STALE_WALL_S = 3.0
 """Engines and routers report once a wall second; at high speeds that is many model seconds."""
+_ANY_REPLICAS = 1_000_000
+"""Where the document gives no maximum the budget decides, which may be raised live."""
 
 
 def reporter_of(spec: PoolSpec, loaded: LoadedFleet, *, speed: float) -> Reporter:
@@ -29,7 +31,8 @@ def reporter_of(spec: PoolSpec, loaded: LoadedFleet, *, speed: float) -> Reporte
 
 
 def pace_of(spec: PoolSpec, *, settle_s: float, unsettled_s: float) -> Pace:
-    return Pace(max_replicas=spec.max_replicas, settle_s=settle_s, unsettled_s=unsettled_s)
+    most = _ANY_REPLICAS if spec.max_implied else spec.max_replicas
+    return Pace(max_replicas=most, settle_s=settle_s, unsettled_s=unsettled_s)
 
 
 def schedule_of(settings: PlannerSettings, *, unsettled_s: float) -> Schedule:

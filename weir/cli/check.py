@@ -68,6 +68,10 @@ def _report(fleet: Fleet) -> Iterator[str]:
     most = sum(pool.max_replicas * pool.gpus_per_replica for pool in fleet.pools)
     yield f"fleet {fleet.name} can be used"
     yield f"budget: {fleet.budget.gpus} GPUs; the pools' floors need {least}, their maxima {most}"
+    for window in fleet.budget.windows:
+        limits = [] if window.gpus is None else [f"{window.gpus} GPUs"]
+        limits += [f"{gpus} {name} GPUs" for name, gpus in sorted(window.by_gpu_class.items())]
+        yield f"  {window.name}: {', '.join(limits) or 'the same'}"
     yield ""
     yield from _indented(
         table(

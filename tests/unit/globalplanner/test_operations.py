@@ -1,5 +1,6 @@
 """What operators change: checked, predicted, applied, durable, or not at all."""
 
+import asyncio
 from collections.abc import Awaitable, Callable
 
 import pytest
@@ -315,3 +316,14 @@ async def test_advice_changes_nothing_and_gives_routers_no_plan() -> None:
     assert live.targets == {"a": 1, "b": 1}
     assert live.planner.plan is None
     assert max(told) > 1
+
+
+async def test_a_change_is_brought_to_its_end_though_who_asked_for_it_has_gone() -> None:
+    live = Live(a_fleet())
+    asking = asyncio.create_task(live.operations.set_budget(6, {}, dry_run=False))
+    await asyncio.sleep(0)
+    asking.cancel()
+    with pytest.raises(asyncio.CancelledError):
+        await asking
+    await live.operations.freeze(A, thaw=False, why="w", dry_run=False)  # comes after it
+    assert live.record.overrides == Overrides(budget_gpus=6, frozen={A: "w"})
