@@ -115,7 +115,7 @@ class ScaleRequests:
         if self._wishes.is_late(asked, request.timestamp_s, now_s):
             return refusal(ScaleStatus.REJECTED, "a request made after this one counts", stands)
         decided = self._decided()
-        why = impossible(asked, fleet) or takes_too_much(
+        why = impossible(asked, decided, fleet) or takes_too_much(
             asked, decided, self.wishes(), fleet, stuck=self._stuck()
         )
         if why:

@@ -10,25 +10,27 @@ from weir.domain.ids import PoolId
 __all__ = ["impossible", "takes_too_much"]
 
 
-def impossible(asked: Mapping[PoolId, int], fleet: Fleet) -> str:
+def impossible(asked: Mapping[PoolId, int], decided: Mapping[PoolId, int], fleet: Fleet) -> str:
     """Why `asked` can never be granted, and the most that could; empty if it can.
 
-    It must be within each pool's bounds, and fit beside what is set aside for all others.
+    Pools must keep their minimum. What is to grow must be within its maximum and fit beside what
+    is set aside for all others; a shrink is welcome however much is left.
     """
+    growing = {id: count for id, count in asked.items() if count > decided.get(id, 0)}
     specs = {pool.id: pool for pool in fleet.pools}
     for pool_id, replicas in sorted(asked.items()):
         spec = specs[pool_id]
         if replicas < spec.min_replicas:
             return f"{pool_id} keeps at least {spec.min_replicas} replicas"
-        if replicas > spec.most_replicas:
+        if pool_id in growing and replicas > spec.most_replicas:
             most = min(
                 (_most(pool_id, limit, specs) for limit in _over(pool_id, fleet)),
                 default=spec.most_replicas,
             )
             return f"{pool_id} can have at most {min(most, spec.most_replicas)} replicas"
     for limit in limits_of(fleet):
-        ours = sorted(limit.pools & asked.keys())
-        needed = {id: _aside_gpus(specs[id], asked.get(id, 0)) for id in limit.pools}
+        ours = sorted(limit.pools & growing.keys())
+        needed = {id: _aside_gpus(specs[id], growing.get(id, 0)) for id in limit.pools}
         if ours and not limit.holds(needed):
             parts = " and ".join(f"{id} {max(0, _most(id, limit, specs))}" for id in ours)
             return (

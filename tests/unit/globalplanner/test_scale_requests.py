@@ -123,7 +123,7 @@ def test_a_reply_is_what_dynamo_reads() -> None:
 
 def test_what_fits_beside_the_floors_of_others_can_be() -> None:
     whole = fleet([PREFILL, DECODE, pool("x", min_replicas=2)], gpus=8)
-    assert impossible({P: 3, D: 3}, whole) == ""
+    assert impossible({P: 3, D: 3}, {}, whole) == ""
 
 
 @pytest.mark.parametrize(
@@ -140,14 +140,20 @@ def test_what_can_never_be_is_told_with_the_most_that_could(
     asked: dict[PoolId, int], why: str
 ) -> None:
     whole = fleet([PREFILL, DECODE, pool("x", min_replicas=2)], gpus=8)
-    assert why in impossible(asked, whole)
+    assert why in impossible(asked, {}, whole)
+
+
+def test_a_shrink_can_be_however_much_is_left() -> None:
+    whole = fleet([PREFILL, DECODE], gpus=6)
+    assert impossible({P: 10}, {P: 12}, whole) == "", "more than its maximum and all GPUs"
+    assert impossible({P: 10, D: 2}, {P: 12, D: 1}, whole) == ""
 
 
 def test_node_groups_bound_what_can_be() -> None:
     group = NodeGroup(name="nodes", gpu_class="gpu", gpus=4)
     whole = fleet([PREFILL, DECODE], gpus=8, node_groups=[group])
-    assert "node group nodes holds 4 GPUs" in impossible({D: 4}, whole)
-    assert impossible({D: 3}, whole) == ""
+    assert "node group nodes holds 4 GPUs" in impossible({D: 4}, {}, whole)
+    assert impossible({D: 3}, {}, whole) == ""
 
 
 # --- what has to stay ---
