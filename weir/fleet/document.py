@@ -157,6 +157,9 @@ class NodeGroupSpec(StrictModel):
     gpus: Count
     """GPUs of all its nodes."""
 
+    foreign_gpus: Replicas = 0
+    """Of these, GPUs that others hold and that are not to be had."""
+
 
 class PolynomialTimingSpec(StrictModel):
     kind: Literal["polynomial"] = "polynomial"

@@ -104,7 +104,12 @@ def _budget(item: BudgetSpec) -> Budget:
 def _node_groups(spec: FleetSpec, budget: Budget) -> dict[str, NodeGroup]:
     if spec.node_groups:
         return {
-            group.name: NodeGroup(name=group.name, gpu_class=group.gpu_class, gpus=group.gpus)
+            group.name: NodeGroup(
+                name=group.name,
+                gpu_class=group.gpu_class,
+                gpus=group.gpus,
+                foreign_gpus=group.foreign_gpus,
+            )
             for group in spec.node_groups
         }
     limited = [spec.budget.gpu_classes, *(w.gpu_classes for w in spec.budget.windows)]
