@@ -1,77 +1,21 @@
 """Why a pool has what it has, what it waits for and what would change it, as text for people."""
 
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
 
 from globalplanner import wording
 from globalplanner.core.account import Account
-from globalplanner.core.snapshot import Lull, PoolView
-from weir.domain.ids import PoolId
+from globalplanner.pool_now import LimitNow, PoolNow, Rival
 
-__all__ = ["LimitNow", "PoolNow", "Rival", "pool_lines"]
+__all__ = ["pool_lines"]
 
 _NOTHING_RPS = 1e-6
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Rival:
-    """Another pool that has GPUs. `loss`: what would not be served without one replica of it."""
+def pool_lines(pool: PoolNow, *, last: str, undone: Sequence[str]) -> list[str]:
+    """First what it is and has, then why, then what it waits for, then what would change it.
 
-    pool_id: PoolId
-    gpus: int
-    gpus_per_replica: int
-    loss: float
-    reason: str
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class LimitNow:
-    """A limit that counts the pool. `price`: what one more GPU under it, and no other, would add.
-
-    `full`: it has no room for one more replica of the pool.
+    `last`: its last change. `undone`: what was weighed and not done.
     """
-
-    name: str
-    gpus: int
-    charged_gpus: int
-    price: float
-    full: bool
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class PoolNow:
-    """What there is to know of one pool. `view`: None if the pool is not weighed.
-
-    `desired`: what the last decision came to, which may wait for approval. `waits`: why it has
-    less than its target. `gain`: what one more replica would add, None if that is unknown; if it
-    would add something, `rivals` have the GPUs. `frozen`, `drained`: why operators have done so,
-    None if they have not. `holding`: why demand is not weighed. `dwell_s`: how long less has to
-    do before it shrinks.
-    """
-
-    account: Account
-    view: PoolView | None
-    age_s: float | None
-    reason: str
-    desired: int
-    waits: str
-    last: str
-    limits: Sequence[LimitNow] = ()
-    gain: float | None = None
-    rivals: Sequence[Rival] = ()
-    alternatives: Sequence[str] = ()
-    lull: Lull | None = None
-    now_s: float = 0.0
-    dwell_s: float = 0.0
-    utilization: float = 1.0
-    frozen: str | None = None
-    drained: str | None = None
-    holding: str = ""
-    mode: str = "act"
-
-
-def pool_lines(pool: PoolNow) -> list[str]:
-    """First what it is and has, then why, then what it waits for, then what would change it."""
     account = pool.account
     spec = account.spec
     told = [
@@ -80,11 +24,11 @@ def pool_lines(pool: PoolNow) -> list[str]:
         wording.line("has", _has(pool)),
         wording.line("granted", _granted(account)),
         wording.line("why", pool.reason or "nothing has been decided yet"),
-        wording.line("last", pool.last),
+        wording.line("last", last),
         *wording.lines("limits", [_limit(limit) for limit in pool.limits]),
         *wording.lines("worth", list(_worth(pool))),
         *wording.lines("GPUs are at", [_rival(rival) for rival in pool.rivals]),
-        *wording.lines("not done", pool.alternatives),
+        *wording.lines("not done", undone),
     ]
     told += wording.lines("waits for", list(_waits(pool)))
     return told + wording.lines("to change", list(_changes(pool)))
