@@ -1,5 +1,6 @@
 """The loop with its neighbours replaced: what it does when they fail."""
 
+import asyncio
 import logging
 from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
@@ -20,6 +21,7 @@ from weir.domain.overrides import ClassTargets
 from weir.domain.planning import Grant, PoolMembers, PoolReport, PoolState
 from weir.runtime.clock import Clock
 from weir.runtime.lifecycle import Stop
+from weir.runtime.signal import Signal
 
 R, S, T = ReplicaState.READY, ReplicaState.STARTING, ReplicaState.TERMINATING
 
@@ -94,7 +96,7 @@ def _time() -> None:
 
 
 def _planner(
-    world: World, *, acts: bool = True, unsettled_s: float = 0.0
+    world: World, *, acts: bool = True, unsettled_s: float = 0.0, wake: Signal | None = None
 ) -> tuple[PoolPlanner, Metrics]:
     metrics = Metrics(POOL)
     reporter = Reporter(
@@ -115,6 +117,7 @@ def _planner(
         schedule=Schedule(interval_s=2.0, drain_s=60.0, silence_s=15.0, unsettled_s=unsettled_s),
         origin=Origin(sequence=500, version=700),
         acts=acts,
+        wake=wake,
     )
     return planner, metrics
 
@@ -374,6 +377,23 @@ async def test_a_grant_of_a_new_leader_is_acknowledged_at_once() -> None:
     await planner.run(stop)
     assert [report.acted_term for report in world.reports] == [0, 1, 1]
     assert [round(pause_s, 2) for pause_s in stop.pauses_s] == [0.01, 2.0, 2.0]
+
+
+async def test_a_grant_that_is_pushed_begins_a_round_at_once() -> None:
+    stop = Stop()
+    wake = Signal(stop)
+    world = World(grant=_grant(1))
+    planner, _ = _planner(world, wake=wake)
+    running = asyncio.create_task(planner.run(stop))
+    async with asyncio.timeout(1.0):  # the interval is two seconds
+        while len(world.reports) < 2:
+            await asyncio.sleep(0.005)
+        world.grant = _grant(3, epoch=2)
+        wake.set()
+        while len(world.replicas) < 3:
+            await asyncio.sleep(0.005)
+    stop.set()
+    await running
 
 
 class _CountedStop(Stop):
