@@ -17,7 +17,7 @@ from globalplanner.core.limits import check_floors
 from globalplanner.core.offered import OfferedLoad
 from globalplanner.core.overview import Moment, Overview
 from globalplanner.core.plan import differs
-from globalplanner.core.proposals import remembered
+from globalplanner.core.proposals import held_at, remembered
 from globalplanner.core.proposed import Proposal
 from globalplanner.core.report import check_report
 from globalplanner.core.snapshot import Decision, Memory, Rules, Snapshot
@@ -346,7 +346,10 @@ class GlobalPlanner:
         for id, count in after.items():
             if count != before[id]:
                 self._note(snapshot.now_s, id, before[id], count, decision.reasons[id])
-        planned = self._plan_anew(ledger.term, decision)
+        routed = decision
+        if passed != decision.replicas and self.gate.plans:
+            routed = arbitrate(held_at(snapshot, passed), self.rules, self._memory)
+        planned = self._plan_anew(ledger.term, routed)
         self._metrics.decided(time.thread_time() - began_s, holding=bool(decision.holding))
         decided = Decided(
             number=self._number + 1,

@@ -20,6 +20,7 @@ Invariants of `through`:
 from collections.abc import Mapping
 from dataclasses import replace
 from enum import StrEnum
+from typing import TypeVar
 
 from globalplanner.core.forced import fitting, forced, least, most
 from globalplanner.core.proposed import Proposal, ProposedChange, parts_of, proposal_of
@@ -28,7 +29,7 @@ from weir.domain.decision import Outcome
 from weir.domain.errors import UnknownProposalError
 from weir.domain.ids import PoolId
 
-__all__ = ["Gate", "Mode", "remembered"]
+__all__ = ["Gate", "Mode", "held_at", "remembered"]
 
 _LAPSE_S = 60.0
 """A proposal is forgotten when no decision has come to it for so long."""
@@ -37,6 +38,7 @@ _REJECTED_S = 900.0
 _MOST_REJECTED = 100
 
 _Replicas = Mapping[PoolId, int]
+_T = TypeVar("_T")
 
 
 class Mode(StrEnum):
@@ -180,7 +182,7 @@ def remembered(memory: Memory, decision: Decision, before: _Replicas, aims: _Rep
     """What the next decision is to know, if of this one only `aims` happen.
 
     Of a pool whose change did not pass it knows what this one knew: no replica of it is trusted to
-    come, and what has not been needed for long has not been for even longer.
+    come, none has left, and what has not been needed for long has not been for even longer.
     """
     stopped = {
         id for id, after in decision.replicas.items() if aims.get(id, before.get(id)) != after
@@ -188,10 +190,23 @@ def remembered(memory: Memory, decision: Decision, before: _Replicas, aims: _Rep
     if not stopped:
         return decision.memory
     new = decision.memory
-    kept_lulls = {id: lull for id, lull in memory.lulls.items() if id in stopped}
-    kept_steps = {id: steps for id, steps in memory.steps.items() if id in stopped}
+
+    def kept(made: Mapping[PoolId, _T], known: Mapping[PoolId, _T]) -> dict[PoolId, _T]:
+        happened = {id: value for id, value in made.items() if id not in stopped}
+        return happened | {id: value for id, value in known.items() if id in stopped}
+
     return replace(
         new,
-        lulls={**{id: v for id, v in new.lulls.items() if id not in stopped}, **kept_lulls},
-        steps={**{id: v for id, v in new.steps.items() if id not in stopped}, **kept_steps},
+        lulls=kept(new.lulls, memory.lulls),
+        steps=kept(new.steps, memory.steps),
+        left=kept(new.left, memory.left),
     )
+
+
+def held_at(snapshot: Snapshot, replicas: _Replicas) -> Snapshot:
+    """The moment if pools had these replicas and were to keep them: for what routers are told."""
+    pools = (
+        replace(view, replicas=replicas.get(view.spec.id, view.replicas), held="as it is")
+        for view in snapshot.pools
+    )
+    return replace(snapshot, pools=tuple(pools))

@@ -17,7 +17,7 @@ from weir.domain.errors import (
     UnknownPoolError,
     UnknownProposalError,
 )
-from weir.domain.fleet import Fleet, NodeGroup, Role, Slo
+from weir.domain.fleet import Fleet, NodeGroup, Role, Slo, Stage
 from weir.domain.ids import ClassName, PoolId
 from weir.domain.overrides import ClassTargets, Overrides
 
@@ -297,6 +297,18 @@ async def test_a_wish_for_less_waits_as_long_as_it_is_wanted() -> None:
     (still,) = live.planner.standing().proposals
     assert still.proposal.id == waiting.proposal.id
     assert live.targets == before
+
+
+async def test_routers_are_told_of_what_there_is_not_of_what_waits() -> None:
+    live = Live(a_fleet(min_replicas=0))
+    live.run(10, rps=40)
+    live.gate.switch(Mode.APPROVE)
+    live.run(100, rps=1)
+    (waiting,) = live.planner.standing().proposals
+    assert {change.after for change in waiting.proposal.changes if change.pool_id == A} == {0}
+    plan = live.planner.plan
+    assert plan is not None
+    assert plan.shares[CHAT][Stage.PREFILL] == {A: 0.5, B: 0.5}
 
 
 async def test_a_lowered_budget_does_not_wait_for_approval() -> None:

@@ -247,7 +247,7 @@ def test_another_mode_forgets_what_waits() -> None:
 
 def test_a_decision_that_did_not_happen_is_not_remembered_as_if_it_had() -> None:
     lull, step = Lull(since_s=1.0, replicas=1), Step(replicas=1, until_s=9.0)
-    new = Memory(lulls={B: lull}, steps={A: (step,), B: (step,)})
+    new = Memory(lulls={B: lull}, steps={A: (step,), B: (step,)}, left={A: ((9.0, 1),)})
     old = Memory(lulls={A: lull}, steps={})
     made = Decision(replicas={A: 3, B: 1}, reasons={}, memory=new)
     stopped = remembered(old, made, {A: 2, B: 1}, {A: 2, B: 1})
