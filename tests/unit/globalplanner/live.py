@@ -42,7 +42,12 @@ class Live:
     """`stores` False: the record is not written. Pools run what they are granted at once."""
 
     def __init__(
-        self, document: Fleet, *, mode: Mode = Mode.ACT, record: LedgerRecord | None = None
+        self,
+        document: Fleet,
+        *,
+        mode: Mode = Mode.ACT,
+        record: LedgerRecord | None = None,
+        dwell_s: float = 10.0,
     ) -> None:
         HandClock.time_s = 100.0
         self.clock = HandClock()
@@ -51,7 +56,7 @@ class Live:
         self.metrics = Metrics(pool.id for pool in document.pools)
         self.planner = GlobalPlanner(
             document,
-            Rules(scale_down_dwell_s=10.0),
+            Rules(scale_down_dwell_s=dwell_s),
             _PATIENCE,
             self.clock,
             self.metrics,
