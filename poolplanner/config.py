@@ -15,7 +15,7 @@ class PoolPlannerConfig(StrictModel):
     """Name of the pool in the Fleet document."""
 
     nats: str
-    """URL of the NATS server."""
+    """URL of the NATS server, or several of its cluster, separated by commas."""
 
     global_planner: Annotated[tuple[Address, ...], Field(min_length=1)]
     """Where GlobalPlanners take reports; the one that leads is found."""
