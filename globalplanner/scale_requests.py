@@ -96,7 +96,7 @@ class ScaleRequests:
         return reply
 
     def take(self, request: ScaleRequest, identity: Identity) -> Taken | ScaleReply:
-        """Its wishes count from now on; or why not, and then nothing has changed.
+        """Its wishes count from now on; or why not, and then nobody gets more or less for it.
 
         Raises `UnavailableError` if this process does not lead.
         """
@@ -134,7 +134,11 @@ class ScaleRequests:
             asked = ", ".join(f"{id} {count}" for id, count in sorted(taken.asked.items()))
             message = f"[no-operation] would aim for {asked} as far as there is room"
             return ScaleReply(status=ScaleStatus.SUCCESS, message=message, current_replicas={})
-        return reply_to(taken.asked, self._stands(request), blocking=request.blocking)
+        stands = self._stands(request)
+        if gone := sorted(taken.asked.keys() - stands.keys()):
+            why = f"{', '.join(gone)} is no component of {self._named(request)} any more"
+            return refusal(ScaleStatus.ERROR, why, stands)
+        return reply_to(taken.asked, stands, blocking=request.blocking)
 
     async def _outcome(self, taken: Taken) -> ScaleReply:
         patience_s = _READY_WITHIN_S if taken.request.blocking else _DECIDED_WITHIN_S
@@ -143,7 +147,7 @@ class ScaleRequests:
             reply = self.reply(taken)
             left_s = until_s - self._clock.wall_s()
             newest = self._newest[self._named(taken.request)] == taken.number
-            if reply.status is ScaleStatus.SUCCESS or left_s <= 0.0 or not newest:
+            if reply.status is not ScaleStatus.SCALING or left_s <= 0.0 or not newest:
                 return reply
             await self._planner.news(min(left_s, _LOOK_S))
             if self._planner.term == 0:

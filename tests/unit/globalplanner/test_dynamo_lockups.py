@@ -380,6 +380,15 @@ def test_in_approval_mode_an_operator_lets_it_happen() -> None:
     assert world.ready == {"a": 4}
 
 
+def test_who_waits_for_a_pool_that_is_taken_out_of_the_document_is_told() -> None:
+    world = World(sized("a"), sized("b"), gpus=8)
+    taken = world.send("a", decode=4, blocking=True)
+    planner = world.leader.planner
+    planner.revise(dataclasses.replace(planner.fleet, pools=planner.fleet.pools[1:]), Overrides())
+    reply = world.answer(taken)
+    assert (reply.status, reply.message) == (ERROR, "a is no component of k8s/a any more")
+
+
 def test_a_frozen_pool_stays_as_it_is_and_the_answer_says_why() -> None:
     world = World(sized("a"), gpus=8, has={"a": 2})
     planner = world.leader.planner
