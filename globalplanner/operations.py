@@ -14,7 +14,7 @@ from dataclasses import replace
 from globalplanner.core.differences import budget_differences, differences
 from globalplanner.core.effect import Effect, predict
 from globalplanner.core.effective import check_always, effective, gpu_classes
-from globalplanner.core.proposals import Gate
+from globalplanner.core.proposals import Gate, Mode
 from globalplanner.core.supposed import supposed
 from globalplanner.service import GlobalPlanner
 from weir.domain.errors import UnavailableError, UnknownClassError, UnknownPoolError
@@ -213,7 +213,14 @@ class Operations:
             raise UnavailableError(f"this GlobalPlanner {planner.not_ready()}")
         then = supposed(now, fleet, planner.rules, overrides=overrides, before=planner.overrides)
         effect = await asyncio.to_thread(predict, now, then, planner.rules)
-        return replace(effect, applied=False, lines=(*lines, *effect.lines))
+        return replace(effect, applied=False, lines=(*lines, *effect.lines, *self._hindrance()))
+
+    def _hindrance(self) -> Iterator[str]:
+        """Why what is predicted may not happen by itself."""
+        if self._gate.mode is Mode.APPROVE:
+            yield "what limits and bounds do not force waits for `weir approve`"
+        elif self._gate.mode is Mode.ADVISE:
+            yield "this GlobalPlanner only advises: pools keep what they have"
 
     def _of_budget(self, before: Fleet, after: Fleet) -> Iterator[str]:
         yield from list(budget_differences(before.budget, after.budget)) or [

@@ -60,8 +60,10 @@ def _list(args: argparse.Namespace) -> int:
 
     async def look() -> "planner_pb2.StatusResponse":
         async with planner_client.connected(args) as planner:
-            request = planner_pb2.StatusRequest()
-            return await planner.call("Status", request, prefer=lambda answer: answer.leading)
+            answer: planner_pb2.StatusResponse = await planner.call(
+                "Status", planner_pb2.StatusRequest(), prefer=lambda answer: answer.leading
+            )
+            return answer
 
     status = asyncio.run(look())
     if args.json:

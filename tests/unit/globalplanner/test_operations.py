@@ -341,3 +341,15 @@ async def test_a_change_is_brought_to_its_end_though_who_asked_for_it_has_gone()
         await asking
     await live.operations.freeze(A, thaw=False, why="w", dry_run=False)  # comes after it
     assert live.record.overrides == Overrides(budget_gpus=6, frozen={A: "w"})
+
+
+@pytest.mark.parametrize(
+    ("mode", "said"),
+    [
+        (Mode.APPROVE, "what limits and bounds do not force waits for `weir approve`"),
+        (Mode.ADVISE, "this GlobalPlanner only advises: pools keep what they have"),
+    ],
+)
+async def test_an_effect_that_does_not_come_by_itself_says_so(mode: Mode, said: str) -> None:
+    effect = await Live(a_fleet(), mode=mode).operations.set_budget(6, {}, dry_run=True)
+    assert effect.lines[-1] == said
