@@ -28,6 +28,7 @@ from globalplanner.publisher import Publisher
 from globalplanner.reload import Reload
 from globalplanner.scale_requests import ScaleRequests
 from globalplanner.service import GlobalPlanner
+from globalplanner.what_if import WhatIf
 from weir.fleet import LoadedFleet
 from weir.runtime.address import split_address
 from weir.runtime.bus import Bus
@@ -86,9 +87,12 @@ async def run(config: GlobalPlannerConfig, loaded: LoadedFleet, clock: Clock, st
             history, [stream, *files], metrics, lambda: planner.rules, recall=stream.recall
         )
         planner.on_decision.append(decisions.note)
+        questions = WhatIf(planner, clock.wall_s)
+        stack.callback(questions.close)
         offers = Offers(
             explainer=Explainer(planner, history, wall_s=clock.wall_s, unix_s=clock.unix_s),
             operations=Operations(planner, gate, clock.unix_s),
+            what_if=questions,
         )
         edge = await open_edge(config.listen, entrance, planner, leadership, metrics, offers)
         stack.push_async_callback(edge.close)

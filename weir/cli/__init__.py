@@ -33,6 +33,7 @@ COMMANDS: dict[str, tuple[str, str]] = {
     "slo": ("weir.cli.slo", "change what a class is to meet and what it is worth"),
     "freeze": ("weir.cli.freeze", "let a pool keep what it has, whatever is needed"),
     "drain": ("weir.cli.drain", "take a pool down to nothing"),
+    "what-if": ("weir.cli.what_if", "what a fleet would serve with other GPUs or another load"),
     "mocker": ("weir.cli.mocker", "mock engine in vLLM's dialect"),
 }
 """Command name -> (module, one line of help)."""
