@@ -23,7 +23,7 @@ from globalplanner.scale_requests import ScaleRequests, Taken
 from globalplanner.service import GlobalPlanner, Patience
 from tests.unit.globalplanner.fleets import fleet, pool, report, request_class
 from weir.domain.dynamo import DynamoDeployment, DynamoRules
-from weir.domain.errors import UnavailableError
+from weir.domain.errors import UnavailableError, UnknownPoolError
 from weir.domain.fleet import Fleet, PoolSpec, Role
 from weir.domain.ids import ClassName, RouterId
 from weir.domain.planning import Grant
@@ -258,7 +258,7 @@ class World:
         for instance in (*self.instances[first:], *self.instances[:first]):
             try:
                 grant = instance.planner.report(message)
-            except UnavailableError:
+            except (UnavailableError, UnknownPoolError):
                 continue
             if grant is not None and (acted is None or grant.number >= acted.number):
                 pool.grant = grant
