@@ -115,9 +115,16 @@ class Budget:
     windows: tuple[BudgetWindow, ...] = ()
 
     @property
-    def most_gpus(self) -> int:
-        """The most that they may hold at any time of the week."""
-        return max(self.gpus, *(window.gpus or 0 for window in self.windows), 0)
+    def widest(self) -> "Budget":
+        """The most of everything that is allowed at some time of the week."""
+        gpus = [window.gpus for window in self.windows if window.gpus is not None]
+        return Budget(
+            gpus=max(self.gpus, *gpus, 0),
+            by_gpu_class={
+                name: max(limit, *(window.by_gpu_class.get(name, 0) for window in self.windows), 0)
+                for name, limit in self.by_gpu_class.items()
+            },
+        )
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -177,7 +184,7 @@ class Fleet:
     budget: Budget
     node_groups: tuple[NodeGroup, ...]
     pools: tuple[PoolSpec, ...]
-    dynamo: DynamoRules = DynamoRules()
+    dynamo: DynamoRules = field(default_factory=DynamoRules)
 
     def pool(self, pool_id: PoolId) -> PoolSpec:
         """The pool of this id. Raises `KeyError` if there is none."""

@@ -59,7 +59,7 @@ def fleet_of(document: Document) -> Fleet:
                 pool,
                 group=groups[pool.node_group or next(iter(groups))],
                 profile=profiles[pool.profile] if pool.profile else EngineProfile(),
-                budget_gpus=budget.most_gpus,
+                budget_gpus=budget.widest.gpus,
                 k8s_namespace=document.metadata.namespace or _IMPLICIT_K8S_NAMESPACE,
             )
             for pool in spec.pools
@@ -117,7 +117,7 @@ def _node_groups(spec: FleetSpec, budget: Budget) -> dict[str, NodeGroup]:
     group = NodeGroup(
         name=_IMPLICIT_GROUP,
         gpu_class=next(named, _IMPLICIT_GPU_CLASS),
-        gpus=budget.most_gpus,
+        gpus=budget.widest.gpus,
         implied=True,
     )
     return {group.name: group}

@@ -7,7 +7,8 @@ from zoneinfo import ZoneInfo
 import pytest
 
 from tests.unit.fleet.documents import MINIMAL, problems_of
-from weir.domain.fleet import Fleet
+from weir.domain.fleet import Budget, Fleet
+from weir.domain.schedule import BudgetWindow, TimeZone
 from weir.fleet import check, load
 from weir.fleet.schedule import zone_of
 
@@ -44,6 +45,21 @@ def test_pools_without_a_maximum_can_use_the_largest_budget_of_the_week(tmp_path
     fleet = fleet_with(tmp_path, "{from: 20:00, to: 24:00, gpus: 12}", NIGHT)
     assert {pool.max_replicas for pool in fleet.pools} == {12}
     assert [(group.gpus, group.implied) for group in fleet.node_groups] == [(12, True)]
+
+
+def test_the_widest_budget_is_the_most_of_each_limit_at_any_time() -> None:
+    zone = TimeZone(name="UTC")
+    day = {"days": frozenset({0}), "from_s": 0, "to_s": 60, "zone": zone}
+    budget = Budget(
+        gpus=8,
+        by_gpu_class={"H100": 4},
+        windows=(
+            BudgetWindow(name="more", gpus=12, by_gpu_class={"A100": 2}, **day),
+            BudgetWindow(name="less", gpus=3, by_gpu_class={"H100": 6}, **day),
+        ),
+    )
+    assert budget.widest == Budget(gpus=12, by_gpu_class={"H100": 6})
+    assert Budget(gpus=8).widest == Budget(gpus=8)
 
 
 def test_floors_must_fit_in_every_window(tmp_path: Path) -> None:
