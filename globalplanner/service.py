@@ -342,6 +342,7 @@ class GlobalPlanner:
             if ledger.accounts[id].report is not None
         }
         ledger.aim(after, decision.reasons, growing=sure)
+        self._tell()  # smaller grants wait for no write
         self._write_soon()
         for id, count in after.items():
             if count != before[id]:
@@ -394,7 +395,7 @@ class GlobalPlanner:
             holding=self._holding if ledger else (self.not_ready() or ""),
             overrides=self.overrides,
             mode=self.gate.mode,
-            proposals=[self._waiting(each) for each in self.gate.waiting],
+            proposals=[self._waiting(each) for each in self.gate.waiting] if ledger else [],
         )
 
     def health(self) -> Health:
@@ -493,7 +494,14 @@ class GlobalPlanner:
 
     def _note(self, at_s: float, pool_id: PoolId, before: int, after: int, reason: str) -> None:
         self._tally.note(
-            Change(at_s=at_s, pool_id=pool_id, before=before, after=after, reason=reason)
+            Change(
+                at_s=at_s,
+                pool_id=pool_id,
+                before=before,
+                after=after,
+                reason=reason,
+                decision_id=f"{self.term}.{self._number + 1}",
+            )
         )
         self._metrics.changed(pool_id, up=after > before)
         _log.info("decided pool=%s at_s=%.0f %s", pool_id, at_s, reason)

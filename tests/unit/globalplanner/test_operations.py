@@ -353,3 +353,14 @@ async def test_a_change_is_brought_to_its_end_though_who_asked_for_it_has_gone()
 async def test_an_effect_that_does_not_come_by_itself_says_so(mode: Mode, said: str) -> None:
     effect = await Live(a_fleet(), mode=mode).operations.set_budget(6, {}, dry_run=True)
     assert effect.lines[-1] == said
+
+
+async def test_one_that_does_not_lead_shows_no_proposals_and_approves_none() -> None:
+    live = Live(a_fleet(), mode=Mode.APPROVE)
+    live.run(10, rps=40)
+    (waiting,) = live.planner.standing().proposals
+    live.planner.yield_to("another one leads")
+    assert live.planner.standing().proposals == []
+    for reject in (False, True):
+        with pytest.raises(UnavailableError, match="another one leads"):
+            await live.operations.approve(waiting.proposal.id, reject=reject)
