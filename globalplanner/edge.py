@@ -1,7 +1,6 @@
 """The GlobalPlanner's gRPC server with everything that it serves."""
 
 import asyncio
-from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
 from globalplanner.adapters.callers import Callers
@@ -14,7 +13,7 @@ from globalplanner.adapters.streams import Streams
 from globalplanner.entrance import Entrance
 from globalplanner.metrics import Metrics
 from globalplanner.refusals import Refusals
-from weir.api.v1 import planner_pb2, planner_pb2_grpc
+from weir.api.v1 import planner_pb2_grpc
 from weir.runtime import rpc
 from weir.runtime.lifecycle import Stop
 
@@ -30,7 +29,6 @@ class Offers:
     explainer: Explainer | None = None
     what_if: WhatIf | None = None
     operations: Operations | None = None
-    proposals: Callable[[], Sequence[planner_pb2.Proposal]] = tuple
 
 
 class Edge:
@@ -78,7 +76,6 @@ async def open_edge(
             store,
             explainer=offers.explainer,
             what_if=offers.what_if,
-            proposals=offers.proposals,
         ),
         OperatorCalls(callers, offers.operations),
     )

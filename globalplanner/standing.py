@@ -22,6 +22,7 @@ class Change:
     before: int
     after: int
     reason: str
+    decision_id: str = ""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

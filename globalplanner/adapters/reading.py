@@ -1,7 +1,5 @@
 """What everybody who is known may ask. Reading changes nothing."""
 
-from collections.abc import Callable, Sequence
-
 from globalplanner.adapters.callers import Callers, Context, unimplemented
 from globalplanner.adapters.offers import Explainer, Planner, Store, WhatIf
 from globalplanner.adapters.standing_messages import health_message, status_message
@@ -30,7 +28,6 @@ class ReadCalls:
         *,
         explainer: Explainer | None = None,
         what_if: WhatIf | None = None,
-        proposals: Callable[[], Sequence[planner_pb2.Proposal]] = tuple,
     ) -> None:
         self._planner = planner
         self._callers = callers
@@ -38,13 +35,10 @@ class ReadCalls:
         self._store = store
         self._explainer = explainer
         self._what_if = what_if
-        self._proposals = proposals
 
     async def status(self, context: Context) -> planner_pb2.StatusResponse:
         await self._callers.known(context)
-        answer = status_message(self._planner.standing(), self._refusals)
-        answer.proposals.extend(self._proposals())
-        return answer
+        return status_message(self._planner.standing(), self._refusals)
 
     async def health(self, context: Context) -> planner_pb2.HealthResponse:
         await self._callers.known(context)

@@ -93,4 +93,5 @@ def _change(change: Change) -> planner_pb2.Decision:
         before_replicas=change.before,
         after_replicas=change.after,
         reason=change.reason,
+        decision_id=change.decision_id,
     )

@@ -117,13 +117,7 @@ def what_if() -> WhatIf:
 
 @pytest.fixture
 async def edge(world: EdgeWorld, operations: Operations, what_if: WhatIf) -> AsyncIterator[Edge]:
-    waiting = planner_pb2.Proposal(id="p1", at_unix_s=1.0)
-    offers = Offers(
-        explainer=Explainer(),
-        what_if=what_if,
-        operations=operations,
-        proposals=lambda: [waiting],
-    )
+    offers = Offers(explainer=Explainer(), what_if=what_if, operations=operations)
     async with world.serving(offers) as edge:
         yield edge
 
@@ -297,12 +291,6 @@ async def test_classes_of_a_newer_document_freeze_nothing(world: EdgeWorld, call
     assert (await caller.call("Report", report)).newest_sequence == 1
     registry = world.metrics.registry
     assert registry.get_sample_value("weir_globalplanner_strange_classes_total") == 1.0
-
-
-async def test_status_has_what_waits_and_the_mode(caller: Client) -> None:
-    status = await caller.status()
-    assert [proposal.id for proposal in status.proposals] == ["p1"]
-    assert status.mode == "act"
 
 
 async def test_a_name_without_end_does_not_break_the_answer(caller: Client) -> None:
