@@ -24,7 +24,7 @@ __all__ = ["Leadership", "Lease"]
 
 _log = logging.getLogger("weir.globalplanner")
 _FIRST_RETRY_S = 0.1
-_LONGEST_RETRY_S = 2.0
+_LONGEST_RETRY_S = 0.5
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

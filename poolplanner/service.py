@@ -186,6 +186,7 @@ class PoolPlanner:
             state=state_of(replicas, unsettled=self._pace.unsettled(sent_at_s)),
             grant=self._pace.grant,
             now_s=self._clock.now_s(),
+            withdrawn_at=self._pace.most(sent_at_s) if self._pace.withdrawn else None,
         )
         self._metrics.holds(report.state)
         self._metrics.reported(report)
@@ -261,6 +262,8 @@ class PoolPlanner:
             self._troubles.recovered("start")
         except RefusedError as error:
             self._troubles.failed("start", error)
+            if self._pace.refused(held, self._clock.wall_s()):
+                _log.warning("gives GPUs back that it cannot use held=%d %s", held, _named(grant))
             return False
         except UnavailableError as error:
             self._troubles.failed("start", error)

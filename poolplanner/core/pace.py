@@ -18,6 +18,7 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 
 from poolplanner.core.replicas import Replica, ReplicaState
+from poolplanner.core.withdrawal import Withdrawal
 from weir.domain.ids import WorkerId
 from weir.domain.planning import Grant
 
@@ -56,6 +57,7 @@ class Pace:
         self._draining: dict[WorkerId, float] = {}
         """Marked, not yet told to stop: when the mark was announced (inf: not yet)."""
         self._stopping: set[WorkerId] = set()
+        self._withdrawal = Withdrawal()
         self._known: set[WorkerId] | None = None
         self._unlisted: list[_Start] = []
 
@@ -63,6 +65,16 @@ class Pace:
     def grant(self) -> Grant | None:
         """The newest grant: the one the pool may act on."""
         return self._grant
+
+    @property
+    def withdrawn(self) -> bool:
+        """Whether it has given back what it cannot start."""
+        return self._withdrawal.at is not None
+
+    def most(self, now_s: float) -> int:
+        """Replicas that the pool may run now, 0 without a grant."""
+        granted = self._grant.replicas if self._grant is not None else 0
+        return min(self._max_replicas, self._withdrawal.most(granted, now_s))
 
     @property
     def draining(self) -> frozenset[WorkerId]:
@@ -110,7 +122,7 @@ class Pace:
         """Decide on the listing last given to `see`."""
         if self._grant is None:
             return Steps()
-        target = min(self._grant.replicas, self._max_replicas)
+        target = self.most(now_s)
         live = [r for r in replicas if r.state is not ReplicaState.TERMINATING]
         kept = [r for r in live if r.id not in self.draining]
         drain: tuple[WorkerId, ...] = ()
@@ -132,8 +144,14 @@ class Pace:
 
     def started(self, worker_id: WorkerId | None, now_s: float) -> None:
         """A start was ordered: which replica came of it, None if the outcome is unknown."""
+        if worker_id is not None:
+            self._withdrawal.started()
         if worker_id is None or worker_id not in (self._known or ()):
             self._unlisted.append(_Start(worker_id, now_s + self._unsettled_s))
+
+    def refused(self, held: int, now_s: float) -> bool:
+        """A start was refused, for good reasons; whether the pool gives the rest back now."""
+        return self._withdrawal.refused(held + self.unsettled(now_s), now_s)
 
     def _settle(self, worker_id: WorkerId) -> None:
         """A new replica is listed: of the starts not listed yet, its own or else an unknown one."""

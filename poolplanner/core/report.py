@@ -48,9 +48,18 @@ class Reporter:
         self._capacity.follow({c.name: c for c in effective})
 
     def report(
-        self, *, sequence: int, state: PoolState, grant: Grant | None, now_s: float
+        self,
+        *,
+        sequence: int,
+        state: PoolState,
+        grant: Grant | None,
+        now_s: float,
+        withdrawn_at: int | None = None,
     ) -> PoolReport:
-        """What the pool is and can do at `now_s` (model seconds); `grant` is the one in force."""
+        """What the pool is and can do at `now_s` (model seconds); `grant` is the one in force.
+
+        `withdrawn_at`: it can start no more than this and gives the rest back.
+        """
         seen = self.telemetry.observe(now_s)
         self._learn(seen, now_s)
         shapes = class_shapes(
@@ -68,7 +77,7 @@ class Reporter:
             sequence=sequence,
             acted_term=grant.term if grant else 0,
             acted_epoch=grant.epoch if grant else 0,
-            acted_replicas=grant.replicas if grant else 0,
+            acted_replicas=_acted(grant, withdrawn_at),
             state=state,
             capacity_rps=capacity_rps,
             capacity_rel_std=CAPACITY_REL_STD,
@@ -80,6 +89,7 @@ class Reporter:
             start_up_s=self.spec.start_up_s,
             role=self.spec.role,
             gpus_per_replica=self.spec.gpus_per_replica,
+            withdrawn=withdrawn_at is not None,
         )
 
     def _learn(self, seen: Observation, now_s: float) -> None:
@@ -90,3 +100,8 @@ class Reporter:
         self.forecast = (
             predict(self._trend, now_s + self.spec.start_up_s) if known and self._trend else None
         )
+
+
+def _acted(grant: Grant | None, withdrawn_at: int | None) -> int:
+    granted = grant.replicas if grant is not None else 0
+    return granted if withdrawn_at is None else min(granted, withdrawn_at)

@@ -236,14 +236,26 @@ async def test_a_refused_start_has_not_happened_and_is_tried_again(
     world = World(grant=_grant(1), broken={"gpus"})
     planner, metrics = _planner(world)
     with caplog.at_level(logging.INFO, "weir.poolplanner"):
-        for _ in range(3):
+        for _ in range(2):
             await _tick(planner)
         assert world.reports[-1].state.held == 0
         world.broken.clear()
         await _tick(planner)
-    assert len(world.replicas) == 1 and _errors(metrics, "start") == 3
+    assert len(world.replicas) == 1 and _errors(metrics, "start") == 2
     refusals = [r for r in caplog.messages if "no GPUs are left" in r]
     assert len(refusals) == 1
+
+
+async def test_what_it_cannot_start_it_gives_back() -> None:
+    world = World(grant=_grant(3), broken={"gpus"})
+    planner, _ = _planner(world)
+    for _ in range(4):
+        await _tick(planner)
+    last = world.reports[-1]
+    assert (last.withdrawn, last.acted_epoch, last.acted_replicas) == (True, _grant(3).epoch, 0)
+    world.broken.clear()
+    await _tick(planner)
+    assert world.replicas == {}, "what it gave back may be another's"
 
 
 async def test_a_grant_for_another_pool_is_refused() -> None:
