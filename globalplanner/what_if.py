@@ -21,13 +21,13 @@ from weir.domain.fleet import Fleet
 
 __all__ = ["Planner", "WhatIf"]
 
-_WITHIN_S = 4.0
+_WITHIN_S = 8.0
 _LATE_S = 1.0
 """What is not timed takes less than this: building the program."""
 _FRESH_S = 2.0
 """The same moment answers questions for so long."""
 _MOST_KEPT = 16
-_NICE = 10
+_NICE = 5
 
 _Question = tuple[tuple[tuple[str, int], ...], float]
 

@@ -63,7 +63,8 @@ def predict(before: Snapshot, after: Snapshot, rules: Rules) -> Effect:
 def _settled(snapshot: Snapshot, weighing: Snapshot, rules: Rules) -> _Outcome:
     """What decisions lead to, without queued work, weighed as the classes of `weighing` are."""
     settled = replace(snapshot, pools=tuple(_caught_up(view) for view in snapshot.pools))
-    at_once, memory = replace(rules, scale_down_dwell_s=0.0), Memory()
+    memory = Memory()
+    at_once = replace(rules, scale_down_dwell_s=0.0, leave_replicas=None, leave_share=None)
     replicas = {view.spec.id: view.replicas for view in snapshot.pools}
     for _ in range(_MOST_DECISIONS):
         decision = arbitrate(settled, at_once, memory)

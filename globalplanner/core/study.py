@@ -7,33 +7,22 @@ is; with very many pools fractions of replicas, which then make no difference th
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 
+from globalplanner.core.demand import streams_of
 from globalplanner.core.flows import aside_of
+from globalplanner.core.gain import Gain, asked_line, exceeded_lines, gain_lines
 from globalplanner.core.more_gpus import classes_of, gpus_with, with_class_limits
 from globalplanner.core.program import Best, Program
-from globalplanner.core.served import change_lines, rps
+from globalplanner.core.served import change_lines
 from globalplanner.core.snapshot import PoolView, Rules, Snapshot
 from weir.domain.fleet import Role
 from weir.domain.ids import ClassName, PoolId
 
-__all__ = ["Gain", "WhatIfAnswer", "study"]
+__all__ = ["WhatIfAnswer", "study"]
 
-_SHARE_FOR_WHOLE = 0.25
-"""Of the time that is left, for a first look at whether whole replicas are found in time."""
-_MOST_WHOLE_POOLS = 100
+_SHARE_FOR_WHOLE = 0.1
+"""Of the time that is left, for each look at whole replicas."""
+_MOST_WHOLE_POOLS = 40
 _NOTABLE_RPS = 0.005
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Gain:
-    """What so many more GPUs of one class would add, in requests/s within SLO."""
-
-    gpu_class: str
-    gpus: int
-    added_rps: Mapping[ClassName, float]
-
-    @property
-    def total_rps(self) -> float:
-        return sum(self.added_rps.values())
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -81,17 +70,24 @@ class _Study:
         self._program = Program(snapshot, rules)
         self._more, self._load_factor = dict(more), load_factor
         self._left_s = left_s
+        worths = [stream.worth for stream in streams_of(snapshot) if stream.rate_rps > 0.0]
+        self._notable = _NOTABLE_RPS * min(worths, default=1.0)
         self._whole = False
         self._known: dict[object, Best | None] = {}
 
     def answer(self) -> WhatIfAnswer | None:
-        """First what is, then what would be, then what more would add to that."""
+        """First what is and what would be, then what more would add to that."""
+        self._whole = len(self._snapshot.pools) <= _MOST_WHOLE_POOLS
+        now, then = self._best({}, 1.0), self._best(self._more, self._load_factor)
+        whole = self._whole and now is not None and then is not None
+        self._whole = False
         priced = self._best(self._more, self._load_factor)
-        now = self._now()
-        then = self._best(self._more, self._load_factor) if self._whole else priced
+        if not whole:
+            now, then = self._best({}, 1.0), priced
+        self._whole = whole
         if now is None or then is None or priced is None or priced.price_by_limit is None:
             return None
-        gains = tuple(self._gains(then))
+        gains = tuple(self._gains(then, priced))
         return WhatIfAnswer(
             value=then.value,
             value_now=now.value,
@@ -101,41 +97,55 @@ class _Study:
             served_rps=then.served_rps,
             replicas_by_pool={id: round(count) for id, count in then.replicas.items()},
             gains=gains,
-            lines=tuple(self._lines(now, then, gains)),
+            lines=(
+                asked_line(self._more, self._load_factor),
+                *change_lines(now.served_rps, then.served_rps, self._offered()),
+                *exceeded_lines(then.exceeded),
+                *gain_lines(gains, classes_of(self._snapshot)),
+            ),
         )
 
-    def _now(self) -> Best | None:
-        """As things are. Decides whether whole replicas are reckoned with from here on."""
-        if len(self._snapshot.pools) <= _MOST_WHOLE_POOLS and self._left_s() > 0.0:
-            whole = self._program.best(whole=True, within_s=_SHARE_FOR_WHOLE * self._left_s())
-            if whole is not None and whole.proven:
-                self._whole = True
-                return whole
-        return self._best({}, 1.0)
+    def _offered(self) -> dict[ClassName, float]:
+        loads = self._snapshot.loads or {}
+        return {name: self._load_factor * load.rate_high_rps for name, load in loads.items()}
 
     def _best(self, more: Mapping[str, int], load_factor: float) -> Best | None:
+        """None if it is not found, or not proven to be the best, in time."""
         gpus, left_s = gpus_with(self._snapshot, more), self._left_s()
         key = (self._whole, tuple(sorted(gpus.items())), load_factor)
         if key not in self._known and left_s > 0.0:
-            self._known[key] = self._program.best(
-                gpus, load_factor=load_factor, whole=self._whole, within_s=left_s
+            share = _SHARE_FOR_WHOLE if self._whole else 1.0
+            best = self._program.best(
+                gpus, load_factor=load_factor, whole=self._whole, within_s=share * left_s
             )
+            self._known[key] = best if best is not None and best.proven else None
         return self._known.get(key)
 
-    def _gains(self, then: Best) -> Iterator[Gain]:
+    def _gains(self, then: Best, priced: Best) -> Iterator[Gain]:
         """The fewest GPUs of each class that add something; none that were not found in time."""
         for gpu_class, views in classes_of(self._snapshot).items():
             for gpus in self._sizes(then, views):
                 more = {**self._more, gpu_class: self._more.get(gpu_class, 0) + gpus}
-                found = self._best(more, self._load_factor)
-                if found is None:
+                before, after = self._step(more, then, priced)
+                if after is None:
                     break
-                gain = Gain(gpu_class=gpu_class, gpus=gpus, added_rps=_added(then, found))
-                if abs(gain.total_rps) >= _NOTABLE_RPS:
-                    yield gain
+                value = after.value - before.value
+                if value >= self._notable:
+                    added_rps = _added(before, after)
+                    yield Gain(gpu_class=gpu_class, gpus=gpus, value=value, added_rps=added_rps)
                     break
             else:
-                yield Gain(gpu_class=gpu_class, gpus=1, added_rps={})
+                yield Gain(gpu_class=gpu_class, gpus=1)
+
+    def _step(self, more: Mapping[str, int], then: Best, priced: Best) -> tuple[Best, Best | None]:
+        """Before and after, both in whole replicas or, if these take too long, both in parts."""
+        after, whole = self._best(more, self._load_factor), self._whole
+        if after is not None or not whole:
+            return then, after
+        self._whole = False
+        after = self._best(more, self._load_factor)
+        self._whole = whole
+        return priced, after
 
     def _sizes(self, then: Best, views: Sequence[PoolView]) -> list[int]:
         """GPUs that one replica lacks, or a prefill and a decode replica; the fewest first."""
@@ -165,38 +175,8 @@ class _Study:
         ]
         return {id: min((n for pools, n in left if id in pools), default=0) for id in used}
 
-    def _lines(self, now: Best, then: Best, gains: tuple[Gain, ...]) -> Iterator[str]:
-        asked = ", ".join(
-            f"{abs(n)} {'more' if n > 0 else 'fewer'} {name}"
-            for name, n in sorted(self._more.items())
-            if n
-        )
-        load = "" if self._load_factor == 1.0 else f"{self._load_factor:g} times the load"
-        yield " and ".join(part for part in (asked, load) if part) or "as things are"
-        loads = self._snapshot.loads or {}
-        offered = {n: self._load_factor * load.rate_high_rps for n, load in loads.items()}
-        yield from change_lines(now.served_rps, then.served_rps, offered)
-        for name, gpus in sorted(then.exceeded.items()):
-            yield (
-                f"{name}: floors and pools that do not change need {gpus} more GPUs than it"
-                " would hold; they are reckoned with all the same"
-            )
-        yield from map(_gain_line, gains)
-        told = {gain.gpu_class for gain in gains}
-        for gpu_class in classes_of(self._snapshot):
-            if gpu_class not in told:
-                yield f"what more {gpu_class} would add was not found in time"
-
 
 def _added(before: Best, after: Best) -> dict[ClassName, float]:
     names = sorted({*before.served_rps, *after.served_rps})
     added = {n: after.served_rps.get(n, 0.0) - before.served_rps.get(n, 0.0) for n in names}
     return {name: rate for name, rate in added.items() if abs(rate) >= _NOTABLE_RPS}
-
-
-def _gain_line(gain: Gain) -> str:
-    if not gain.added_rps:
-        return f"more {gain.gpu_class} would add nothing"
-    parts = ", ".join(f"{name} {rps(rate)}" for name, rate in sorted(gain.added_rps.items()))
-    count = "one" if gain.gpus == 1 else f"{gain.gpus}"
-    return f"{count} more {gain.gpu_class} would add {rps(gain.total_rps)} rps within SLO ({parts})"

@@ -23,7 +23,7 @@ examples:
 
 Exit codes: 0 it has answered, 1 none does or it took too long, 2 it refuses."""
 
-_TIMEOUT_S = 10.0
+_TIMEOUT_S = 15.0
 _MOST_POOLS = 12
 
 

@@ -93,6 +93,22 @@ def test_gains_are_told_by_class() -> None:
     assert gain.added_rps == pytest.approx({CHAT: 2.0, LONG: 3.0})
 
 
+def test_what_more_gpus_take_from_classes_that_are_worth_less_is_told() -> None:
+    # One GPU serves chat. Two serve long requests, which are worth more, and none of chat.
+    pools = [
+        pool("chat-pool", min_replicas=0, guarantee_replicas=0),
+        pool("long-pool", gpus_per_replica=2, min_replicas=0, guarantee_replicas=0),
+    ]
+    classes = (request_class("chat"), request_class("long", weight=3.0))
+    whole = fleet(pools, gpus=1, classes=classes)
+    views = [view(pools[0]), view(pools[1], capacity_rps={LONG: 4.0})]
+    answer = _ask(snapshot(views, {"chat": 5.0, "long": 4.0}, whole=whole))
+    assert answer.served_rps == pytest.approx({CHAT: 5.0, LONG: 0.0})
+    assert answer.lines[-1] == (
+        "one more gpu would add long 4.0 rps within SLO and take chat 5.0, which is worth less"
+    )
+
+
 def test_gpus_that_floors_need_are_reckoned_with_and_told() -> None:
     answer = _ask(snapshot([view(pool("a", min_replicas=2))], {"chat": 50.0}, gpus=3), {"gpu": -2})
     assert answer.served_rps == pytest.approx({CHAT: 10.0})
@@ -105,7 +121,8 @@ def test_without_time_there_is_no_answer() -> None:
 
 
 def test_what_is_not_found_in_time_is_told() -> None:
-    left = iter([9.0, 9.0, 9.0, 9.0] + [0.0] * 9)
+    # What is and what would be is the same question here: four looks, and no time for the gains.
+    left = iter([9.0, 9.0, 9.0] + [0.0] * 9)
     now = snapshot([view(ONE, 2)], {"chat": 12.0}, gpus=2)
     answer = study(now, Rules(), {}, 1.0, lambda: next(left))
     assert answer is not None and answer.gains == ()
