@@ -453,7 +453,7 @@ class GlobalPlanner:
 
     def _reported(self, report: PoolReport) -> Grant | None:
         ledger = self._leading()
-        check_report(report)
+        check_report(report, term=ledger.term)
         try:
             receipt = ledger.report(report, self._clock.wall_s(), growing=self._may_grow())
         except StaleTermError as error:

@@ -3,6 +3,7 @@
 from collections.abc import Mapping, Sequence
 from typing import Protocol
 
+from globalplanner.core.ledger import Ledger
 from globalplanner.identity import Identity
 from globalplanner.standing import Health, Standing
 from weir.domain.decision import Explanation
@@ -34,6 +35,9 @@ class Planner(Protocol):
 
     @property
     def term(self) -> int: ...
+
+    @property
+    def ledger(self) -> Ledger | None: ...
 
     @property
     def fleet(self) -> Fleet: ...

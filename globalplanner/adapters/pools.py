@@ -1,22 +1,26 @@
 """Reports of pools: who may hand them in, what is refused, and what is answered."""
 
+from collections.abc import Callable, Container, Sequence
+
 import grpc
 
 from globalplanner.adapters.callers import Callers, Context, refuse
 from globalplanner.adapters.offers import Planner
+from globalplanner.core.ledger import Ledger
 from globalplanner.core.report import check_document, check_report, known_classes_only
 from globalplanner.metrics import Metrics
 from globalplanner.refusals import Refusals
 from weir import codec
 from weir.api.v1 import planner_pb2
 from weir.domain.errors import UnavailableError, UnknownPoolError
-from weir.domain.fleet import Fleet
+from weir.domain.fleet import PoolSpec
 from weir.domain.ids import ClassName, PoolId
 from weir.domain.planning import Grant, PoolReport
 from weir.runtime.clock import Clock
 
 __all__ = ["PoolCalls", "read_report"]
 
+_Specs = Callable[[PoolId], Sequence[PoolSpec]]
 _WRITE_WAIT_S = 0.5
 """How long a report's answer waits for the record to be written."""
 
@@ -45,27 +49,27 @@ class PoolCalls:
     async def taken(self, request: planner_pb2.ReportRequest, context: Context) -> PoolReport:
         """The report, taken in. Refuses one that cannot be true, or is not the caller's."""
         await self._admit(request, context)
+        ledger = self._leading()
+        classes = {each.name for each in self._planner.fleet.classes}
         try:
-            fleet, term = self._planner.fleet, self._planner.term
-            report, strange = read_report(request, fleet, term=term)
+            report, strange = read_report(request, self._specs(ledger), classes, term=ledger.term)
         except UnknownPoolError:
             self._metrics.refused("unknown_pool")
             raise
         except ValueError as error:
             self._metrics.refused("invalid")
-            raise self._refused(request.pool_id, error) from None
+            raise self._refused(ledger, request.pool_id, error) from None
         try:
             self._planner.report(report)
         except ValueError as error:
-            raise self._refused(report.pool_id, error) from None
+            raise self._refused(ledger, report.pool_id, error) from None
         self._refusals.taken(report.pool_id, strange)
         self._metrics.strange_classes(len(strange))
         return report
 
     def grant_of(self, report: PoolReport) -> Grant | None:
         """What may be sent now to the pool. Raises `UnavailableError` if nobody leads here."""
-        if (why := self._planner.not_ready()) is not None:
-            raise UnavailableError(f"this GlobalPlanner {why}")
+        self._leading()
         return self._planner.grant_of(report.pool_id)
 
     def answer(self, report: PoolReport) -> planner_pb2.ReportResponse:
@@ -93,24 +97,51 @@ class PoolCalls:
             text = f"{caller.name} may not report for pool {request.pool_id!r}"
             await refuse(context, grpc.StatusCode.PERMISSION_DENIED, text)
 
-    def _refused(self, pool_id: str, error: ValueError) -> ValueError:
+    def _leading(self) -> Ledger:
+        ledger = self._planner.ledger
+        if ledger is None:
+            self._metrics.refused("not_leading")
+            raise UnavailableError(f"this GlobalPlanner {self._planner.not_ready()}")
+        return ledger
+
+    def _specs(self, ledger: Ledger) -> _Specs:
+        """What a pool may be in its planner's document; raises `UnknownPoolError`.
+
+        One that the document has lost may say what it likes until it is gone. One whose
+        description cannot count yet may be as it was.
+        """
+
+        def specs(pool_id: PoolId) -> Sequence[PoolSpec]:
+            account = ledger.accounts.get(pool_id)
+            if account is None:
+                raise UnknownPoolError(pool_id)
+            if account.leaving:
+                return ()
+            if account.misfit:
+                return (self._planner.fleet.pool(pool_id), account.spec)
+            return (account.spec,)
+
+        return specs
+
+    def _refused(self, ledger: Ledger, pool_id: str, error: ValueError) -> ValueError:
         """Note it at the pool; the error says of which pool the report was."""
-        if any(pool.id == pool_id for pool in self._planner.fleet.pools):
+        if pool_id in ledger.accounts:
             self._refusals.refused(PoolId(pool_id), str(error), Clock.wall_s())
         return ValueError(f"{error} (report of pool {pool_id!r})")
 
 
 def read_report(
-    message: planner_pb2.ReportRequest, fleet: Fleet, *, term: int = 0
+    message: planner_pb2.ReportRequest,
+    specs: _Specs,
+    classes: Container[ClassName],
+    *,
+    term: int = 0,
 ) -> tuple[PoolReport, frozenset[ClassName]]:
     """A report that can be true as far as one can know, and which classes it left out.
 
-    Raises `ValueError` naming the field that is wrong, `UnknownPoolError`.
+    Raises `ValueError` naming the field that is wrong, and what `specs` raises.
     """
     report = codec.decode_report(message)
     check_report(report, term=term)
-    spec = next((pool for pool in fleet.pools if pool.id == report.pool_id), None)
-    if spec is None:
-        raise UnknownPoolError(report.pool_id)
-    check_document(report, spec)
-    return known_classes_only(report, {each.name for each in fleet.classes})
+    check_document(report, specs(report.pool_id))
+    return known_classes_only(report, classes)

@@ -41,17 +41,28 @@ def check_report(report: PoolReport, *, term: int = 0) -> None:
         _check_names(field, names)
 
 
-def check_document(report: PoolReport, spec: PoolSpec) -> None:
-    """Raises `ValueError` if the pool is another one in the document of who reports."""
+def check_document(report: PoolReport, specs: Sequence[PoolSpec]) -> None:
+    """Raises `ValueError` if the pool is none of `specs` in the document of who reports.
+
+    The first is what it should be; there are others while the document is changing. Without any
+    there is nothing that it could contradict.
+    """
+    differences = [_difference(report, spec) for spec in specs]
+    if differences and all(differences):
+        raise ValueError(
+            f"{differences[0]}: start the planner of {report.pool_id} with the Fleet document"
+            " that the GlobalPlanner has"
+        )
+
+
+def _difference(report: PoolReport, spec: PoolSpec) -> str:
     for name, said, known in (
         ("role", report.role, spec.role),
         ("gpus_per_replica", report.gpus_per_replica, spec.gpus_per_replica),
     ):
         if said is not None and said != known:
-            raise ValueError(
-                f"{name} is {said}, but {known} in the document here: start the planner of"
-                f" {spec.id} with the Fleet document that the GlobalPlanner has"
-            )
+            return f"{name} is {said}, but {known} in the document here"
+    return ""
 
 
 def known_classes_only(

@@ -1,6 +1,7 @@
 """Who may call: tokens and certificates over real TLS, and what is refused how."""
 
 import asyncio
+import sys
 from collections.abc import AsyncIterator
 from pathlib import Path
 from typing import Any
@@ -30,6 +31,7 @@ CHANGES: list[tuple[str, Any]] = [
     ("Drain", planner_pb2.DrainRequest(pool_id="a")),
     ("Approve", planner_pb2.ApproveRequest(proposal_id="1")),
 ]
+DEMO = Path(__file__).parents[2] / "examples/fleets/demo.yaml"
 NOT_OFFERED = "UNIMPLEMENTED"
 """What a call comes to that has got past the door, in a world without operations."""
 
@@ -277,3 +279,16 @@ def test_subjects_need_an_authority(tmp_path: Path) -> None:
     with pytest.raises(CredentialsError, match="give --client-ca FILE"):
         entrance_of(GlobalPlannerConfig(nats="nats://none", identities=str(path)))
     assert IdentityFile(path).of(None, ["a"]) is not None
+
+
+async def test_the_command_refuses_to_be_open_with_2(tmp_path: Path) -> None:
+    process = await asyncio.create_subprocess_exec(
+        *(sys.executable, "-m", "weir", "global-planner", "--fleet", str(DEMO)),
+        *("--nats", "nats://127.0.0.1:1", "--listen", "0.0.0.0:0"),
+        stderr=asyncio.subprocess.PIPE,
+    )
+    async with asyncio.timeout(20.0):
+        _, err = await process.communicate()
+    assert process.returncode == 2
+    assert b"weir global-planner: cannot listen on 0.0.0.0:0 like this" in err
+    assert b"give --identities FILE" in err

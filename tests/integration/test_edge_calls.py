@@ -8,6 +8,7 @@ import pytest
 
 from globalplanner.edge import Edge, Offers
 from tests.integration.edge_world import Client, EdgeWorld, client, report_of
+from tests.unit.globalplanner.fleets import fleet, pool
 from weir.api.v1 import planner_pb2
 from weir.domain.decision import Explanation
 from weir.domain.errors import (
@@ -284,6 +285,30 @@ async def test_one_bad_pool_is_refused_alone_and_status_says_why(
     assert world.refused("invalid") == 1
     await caller.call("Report", report_of("a", 3))
     assert "refused" not in (await caller.status()).pools[0].reason
+
+
+async def test_a_pool_that_the_document_has_lost_still_reports_until_it_is_gone(
+    world: EdgeWorld, caller: Client
+) -> None:
+    await caller.call("Report", report_of("c", 1, role="agg", gpus_per_replica=1))
+    left = fleet([pool("a"), pool("b")], gpus=8)
+    world.planner.revise(left, world.planner.overrides, document=left)
+    answer = await caller.call("Report", report_of("c", 2, role="agg", gpus_per_replica=1))
+    assert answer.grant.replicas == 0
+    code, _ = await caller.refusal("Report", report_of("d", 1))
+    assert code == "NOT_FOUND"
+
+
+async def test_a_pool_whose_size_has_changed_reports_with_either_document(
+    world: EdgeWorld, caller: Client
+) -> None:
+    await caller.call("Report", report_of("c", 1, gpus_per_replica=1))
+    grown = fleet([pool("a"), pool("b"), pool("c", gpus_per_replica=2)], gpus=8)
+    world.planner.revise(grown, world.planner.overrides, document=grown)
+    await caller.call("Report", report_of("c", 2, gpus_per_replica=1))
+    await caller.call("Report", report_of("c", 3, gpus_per_replica=2))
+    code, _ = await caller.refusal("Report", report_of("c", 4, gpus_per_replica=4))
+    assert code == "INVALID_ARGUMENT"
 
 
 async def test_classes_of_a_newer_document_freeze_nothing(world: EdgeWorld, caller: Client) -> None:

@@ -60,11 +60,23 @@ def test_a_pool_may_act_on_the_term_of_this_leader_whatever_it_is() -> None:
 )
 def test_a_planner_with_another_document_is_found_out(changes: dict[str, Any], words: str) -> None:
     with pytest.raises(ValueError, match=words):
-        check_document(report("a", 1, **changes), pool("a"))
+        check_document(report("a", 1, **changes), [pool("a")])
 
 
 def test_what_is_not_said_contradicts_nothing() -> None:
-    check_document(report("a", 1), pool("a", Role.PREFILL, gpus_per_replica=8))
+    check_document(report("a", 1), [pool("a", Role.PREFILL, gpus_per_replica=8)])
+
+
+def test_while_a_document_changes_the_pool_may_be_as_it_was_or_as_it_will_be() -> None:
+    both = [pool("a", gpus_per_replica=4), pool("a", gpus_per_replica=2)]
+    for gpus in (2, 4):
+        check_document(report("a", 1, gpus_per_replica=gpus), both)
+    with pytest.raises(ValueError, match="gpus_per_replica is 8, but 4"):
+        check_document(report("a", 1, gpus_per_replica=8), both)
+
+
+def test_a_pool_that_the_document_has_lost_can_contradict_nothing() -> None:
+    check_document(report("a", 1, gpus_per_replica=8, role=Role.DECODE), [])
 
 
 def test_a_class_of_a_newer_document_is_left_out_and_the_rest_counts() -> None:
