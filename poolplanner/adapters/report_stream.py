@@ -55,6 +55,11 @@ class ReportStream:
             return self._answer.result()
         except (TimeoutError, grpc.aio.AioRpcError, asyncio.InvalidStateError):
             raise StreamBrokenError from None
+        except asyncio.CancelledError:
+            task = asyncio.current_task()
+            if task is not None and task.cancelling():
+                raise
+            raise StreamBrokenError from None  # the call was cancelled, not this task
         finally:
             self._answer = None
 

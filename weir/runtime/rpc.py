@@ -12,6 +12,7 @@ __all__ = ["RpcServer", "channel", "serve"]
 
 _OPTIONS = (
     ("grpc.keepalive_time_ms", 20_000),
+    ("grpc.http2.min_ping_interval_without_data_ms", 10_000),  # or quiet streams are hung up on
     ("grpc.so_reuseport", 0),
     ("grpc.enable_http_proxy", 0),
     ("grpc.initial_reconnect_backoff_ms", 100),
