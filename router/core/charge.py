@@ -46,7 +46,6 @@ class Charge:
         self._decoding = False
         worker.kv_tokens += kv_tokens
         worker.in_flight += 1
-        worker.coming += 1
         worker.served += 1
         self._probe = worker.failures > 0
         if self._probe:
@@ -67,7 +66,6 @@ class Charge:
         self._isl_tokens = isl_tokens
         self._sent_s = now_s
         pool, worker = self.pool, self._worker
-        worker.coming -= 1
         pool.log.sent(isl_tokens)
         if not streamed:
             if pool.mixes:
@@ -79,6 +77,7 @@ class Charge:
         if not worker.queued_tokens:
             worker.prompts.begin(now_s)
         self._queued_tokens = isl_tokens
+        worker.queue[self] = isl_tokens
         worker.queued_tokens += isl_tokens
         pool.log.queued_tokens += isl_tokens
         if not worker.stale:
@@ -139,8 +138,6 @@ class Charge:
         pool, worker = self.pool, self._worker
         if self._departed:
             pool.log.in_flight -= 1
-        else:
-            worker.coming -= 1
         if self._decoding:
             self._decoding = False
             worker.ideal.leave(self._kv_tokens, now_s)
@@ -157,6 +154,7 @@ class Charge:
 
     def _dequeue(self) -> None:
         pool, worker, tokens = self.pool, self._worker, self._queued_tokens
+        del worker.queue[self]
         worker.queued_tokens -= tokens
         pool.log.queued_tokens -= tokens
         self._queued_tokens = 0

@@ -7,19 +7,21 @@ waits at the router, from where it can still go to a worker that appears later.
 """
 
 from collections.abc import Callable, Iterable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
+from math import inf
 
 from router.core.admit import Sized
 from router.core.pool import Pool
 from router.core.pools import Pools, Shares
-from router.core.request import Leg, Route, RouteReason, Wait, WaitReason
+from router.core.request import Leg, Route, RouteReason, Terms, Wait, WaitReason
 from router.core.workers import Worker
 from weir.domain.fleet import Role, Stage
-from weir.domain.ids import WorkerId
+from weir.domain.ids import PoolId, WorkerId
 
 __all__ = ["Chooser"]
 
 _NOBODY: frozenset[WorkerId] = frozenset()
+_ANY = Terms()
 _SEVERITY = {reason: i for i, reason in enumerate(RouteReason)}
 _PREFILL, _DECODE = Stage.PREFILL, Stage.DECODE
 _SHARE, _SPILL = RouteReason.SHARE, RouteReason.SPILL
@@ -37,26 +39,31 @@ class Chooser:
         now_s: float,
         exclude: frozenset[WorkerId] = _NOBODY,
         prefilled: Leg | None = None,
+        terms: Terms = _ANY,
     ) -> Route | Wait:
         """Where `sized` should go now. Excluded workers are taken only if there are no others.
 
         With `prefilled` only a decode worker is chosen.
         """
-        search = _Search(self._pools, sized, now_s, exclude)
+        search = _Search(self._pools, sized, now_s, exclude, terms)
         if prefilled is None:
             found = search.head()
+            if isinstance(found, _Lack) and found.reason is _NO_TIME and sized.model.idle:
+                at_any_time = replace(terms, due_s=inf)
+                found = _Search(self._pools, sized, now_s, exclude, at_any_time).head()
         else:
             found = search.decode(self._pools[prefilled.pool_id].spec.dialect)
         if isinstance(found, _Choice):
             return _route(sized, found, prefilled)
         if exclude and found.reason is WaitReason.NO_WORKER:
-            return self.choose(sized, now_s, prefilled=prefilled)
+            return self.choose(sized, now_s, prefilled=prefilled, terms=terms)
         return Wait(
             request_class=sized.request_class,
             isl_tokens=sized.isl_tokens,
             osl_tokens=sized.osl_tokens,
             reason=found.reason,
             stage=found.stage,
+            wanted=frozenset(search.wanted),
         )
 
     def may_help(
@@ -78,7 +85,7 @@ class Chooser:
             return False
         if decodes and not pool.has_decode_room(worker, sized.kv_tokens, sized.itl_s):
             return False
-        return role is Role.DECODE or pool.has_prefill_room(worker, sized.isl_tokens)
+        return role is Role.DECODE or pool.has_prefill_room(worker)
 
     def sent(self, sized: Sized, route: Route, *, prefilled: bool) -> None:
         """The request was sent there: the turns move on."""
@@ -112,6 +119,8 @@ class _Lack:
 
 _FULL = {stage: _Lack(WaitReason.NO_ROOM, stage) for stage in Stage}
 _EMPTY = {stage: _Lack(WaitReason.NO_WORKER, stage) for stage in Stage}
+_NO_TIME = WaitReason.NO_TIME
+_TOO_LATE = _Lack(_NO_TIME, _PREFILL)
 _NO_PREFILL_ROOM, _NO_DECODE_ROOM = _FULL[_PREFILL], _FULL[_DECODE]
 _NO_PREFILL_WORKER, _NO_DECODE_WORKER = _EMPTY[_PREFILL], _EMPTY[_DECODE]
 _Found = _Choice | _Lack
@@ -120,17 +129,33 @@ _Found = _Choice | _Lack
 class _Search:
     """The candidates for one request at one instant."""
 
-    __slots__ = ("_decodes", "_dialect", "_exclude", "_now_s", "_pools", "_sized")
+    __slots__ = (
+        "_decodes",
+        "_dialect",
+        "_exclude",
+        "_now_s",
+        "_pools",
+        "_sized",
+        "_terms",
+        "wanted",
+    )
 
     def __init__(
-        self, pools: Pools, sized: Sized, now_s: float, exclude: frozenset[WorkerId]
+        self,
+        pools: Pools,
+        sized: Sized,
+        now_s: float,
+        exclude: frozenset[WorkerId],
+        terms: Terms,
     ) -> None:
         self._pools = pools
         self._sized = sized
         self._now_s = now_s
         self._exclude = exclude
+        self._terms = terms
         self._decodes: dict[str, _Found] = {}
         self._dialect = ""
+        self.wanted: list[PoolId] = []
 
     def head(self) -> _Found:
         """An agg pool, or a prefill pool with the decode pool that goes with it."""
@@ -191,7 +216,9 @@ class _Search:
                         return choice
                     if isinstance(found, _Lack) or choice.kept > found.kept:
                         found = choice
-                elif isinstance(found, _Lack) and found.reason is WaitReason.NO_WORKER:
+                elif isinstance(found, _Lack) and (
+                    found.reason is WaitReason.NO_WORKER or choice.reason is _NO_TIME
+                ):
                     found = choice
         if isinstance(found, _Choice):
             found.reason = RouteReason.OVERLOAD
@@ -207,10 +234,16 @@ class _Search:
         decode = self.decode(pool.spec.dialect)
         if not isinstance(decode, _Choice):
             return decode
-        if not pool.has_prefill_room(worker, sized.isl_tokens):
+        terms = self._terms
+        if not pool.has_prefill_room(worker, yields=terms.yields) or pool.id in terms.barred:
             return _NO_PREFILL_ROOM
         ttft_s = pool.prefill_s(worker, sized.isl_tokens)
         ttft_s += decode.pool.transfer_s(sized.isl_tokens)
+        if terms.due_s < inf:
+            left_s = terms.due_s - self._now_s - decode.pool.transfer_s(sized.isl_tokens)
+            left_s -= decode.pool.itl_s(decode.worker, sized.kv_tokens)
+            if self._too_late(pool, worker, left_s):
+                return _TOO_LATE
         return _Choice(pool, worker, (ttft_s <= sized.ttft_s) + decode.kept, decode)
 
     def _agg_in(self, pool: Pool) -> _Found:
@@ -218,14 +251,27 @@ class _Search:
         worker = pool.least_loaded(self._now_s, self._exclude, sized.kv_tokens)
         if worker is None:
             return _NO_PREFILL_WORKER
+        terms = self._terms
         if not (
-            pool.has_prefill_room(worker, sized.isl_tokens)
-            and pool.has_decode_room(worker, sized.kv_tokens, sized.itl_s)
+            pool.has_prefill_room(worker, yields=terms.yields)
+            and pool.id not in terms.barred
+            and pool.has_decode_room(worker, sized.kv_tokens, sized.itl_s, late=terms.late)
         ):
             return _NO_PREFILL_ROOM
         itl_s = pool.itl_s(worker, sized.kv_tokens)
         ttft_s = pool.prefill_s(worker, sized.isl_tokens)
+        if terms.due_s < inf and self._too_late(pool, worker, terms.due_s - self._now_s):
+            return _TOO_LATE
         return _Choice(pool, worker, (ttft_s <= sized.ttft_s) + (itl_s <= sized.itl_s))
+
+    def _too_late(self, pool: Pool, worker: Worker, left_s: float) -> bool:
+        """Whether the prompt would take longer than this; wanted if it is for what is queued."""
+        isl_tokens = self._sized.isl_tokens
+        if pool.crowded_prefill_s(worker, isl_tokens, self._now_s) <= left_s:
+            return False
+        if pool.idle_first_s(isl_tokens) <= left_s:
+            self.wanted.append(pool.id)
+        return True
 
     def _decode_in(self, pool: Pool) -> _Found:
         """In a pool that speaks the dialect of the prefill leg."""
@@ -235,7 +281,8 @@ class _Search:
         worker = pool.least_loaded(self._now_s, self._exclude, sized.kv_tokens)
         if worker is None:
             return _NO_DECODE_WORKER
-        if not pool.has_decode_room(worker, sized.kv_tokens, sized.itl_s):
+        late = self._terms.late
+        if not pool.has_decode_room(worker, sized.kv_tokens, sized.itl_s, late=late):
             return _NO_DECODE_ROOM
         itl_s = pool.itl_s(worker, sized.kv_tokens)
         return _Choice(pool, worker, int(itl_s <= sized.itl_s))

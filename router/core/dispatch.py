@@ -15,17 +15,27 @@ from router.core.lengths import OutputLengths, PromptLengths
 from router.core.news import News
 from router.core.pool import Pool
 from router.core.pools import Pools
-from router.core.request import Leg, RequestProfile, Route, Shed, ShedReason, Wait, WaitReason
-from router.core.traffic import Traffic
+from router.core.request import (
+    Leg,
+    RequestProfile,
+    Route,
+    Shed,
+    ShedReason,
+    Terms,
+    Wait,
+    WaitReason,
+)
+from router.core.traffic import ClassLog, Traffic
 from router.core.waiting import Place, Waiting
 from weir.domain.fleet import Fleet, RequestClass
-from weir.domain.ids import PoolId, RouterId, WorkerId
+from weir.domain.ids import ClassName, PoolId, RouterId, WorkerId
 from weir.domain.planning import PoolMembers, RoutingPlan
 from weir.domain.telemetry import TrafficSample
 
 __all__ = ["Dispatch", "DispatchSettings"]
 
 _NOBODY: frozenset[WorkerId] = frozenset()
+_NO_POOLS: frozenset[PoolId] = frozenset()
 _RETRY_SOON_S = 1.0
 _PLAN = "plan"
 
@@ -79,6 +89,7 @@ class Dispatch:
             traffic=self.traffic,
             eased=self._eased,
         )
+        self._above = self._higher_priority()
         self._router_id = router_id
         self._wake = wake
         self._due_s = inf
@@ -131,7 +142,9 @@ class Dispatch:
         """
         wait: Wait | None = None
         if not self.waiting.is_behind(flight):
-            decision = self._chooser.choose(flight.sized, now_s, exclude, prefilled)
+            barred = self.waiting.wanted_before(flight) if self.waiting else _NO_POOLS
+            terms = self._terms(flight, barred, prefilled, late=False)
+            decision = self._chooser.choose(flight.sized, now_s, exclude, prefilled, terms)
             if isinstance(decision, Route):
                 flight.sent(decision, now_s)
                 return decision
@@ -140,12 +153,15 @@ class Dispatch:
         if place is None:
             waited_for = WaitReason.NO_ROOM if wait is None else wait.reason
             return self._shed(flight, ShedReason.QUEUE_FULL, waited_for)
-        if wait is not None:
+        if wait is not None and place.latest_s >= now_s:
             place.line.wait(place, wait)
             self._tell_when_due(now_s)
             return place
         self._admit(now_s, _helps_nobody)  # It may have become the first in its line.
-        return place if place.route is None else place.route
+        if place.route is not None:
+            return place.route
+        self._tell_when_due(now_s)
+        return place
 
     def give_up(self, place: Place) -> Shed:
         """It has waited too long; `finish(Outcome.SHED, ...)` is left to the caller."""
@@ -183,6 +199,7 @@ class Dispatch:
         told = self._news.takes(_PLAN, (plan.term, plan.version), now_s)
         changed = told and self.pools.apply_plan(plan)
         if changed and self._admission.follow(plan.targets):
+            self._above = self._higher_priority()
             self.waiting.renew(lambda f: self._admission.resize(f.sized, f.profile))
         self._eased(now_s, None)
         return changed
@@ -210,14 +227,14 @@ class Dispatch:
                 return True
             prefilled = place.prefilled is not None
             return self._chooser.may_help(
-                pool, place.flight.sized, now_s, place.line.stage, prefilled=prefilled
+                pool, place.flight.sized, now_s, place.lacking, prefilled=prefilled
             )
 
         self._admit(now_s, helps)
 
     def _admit(self, now_s: float, helps: Callable[[Place], bool] | None = None) -> None:
-        def decide(place: Place) -> Route | Wait:
-            return self._chooser.choose(place.flight.sized, now_s, place.exclude, place.prefilled)
+        def decide(place: Place, barred: frozenset[PoolId]) -> Route | Wait:
+            return self._decide(place, barred, now_s)
 
         placed = []
         for place, route in self.waiting.admit(decide, now_s, helps):
@@ -227,6 +244,29 @@ class Dispatch:
         for place, route in placed:
             if place.resume is not None:
                 place.resume(route)
+
+    def _decide(self, place: Place, barred: frozenset[PoolId], now_s: float) -> Route | Wait:
+        flight, prefilled = place.flight, place.prefilled
+        terms = self._terms(flight, barred, prefilled, late=place.late)
+        return self._chooser.choose(flight.sized, now_s, place.exclude, prefilled, terms)
+
+    def _terms(
+        self, flight: Flight, barred: frozenset[PoolId], prefilled: Leg | None, *, late: bool
+    ) -> Terms:
+        """Late ones yield to all, a class to those of a higher priority, if there are any."""
+        yields = late or any(log.open for log in self._above[flight.request_class.name])
+        any_time = late or prefilled is not None
+        return Terms(
+            due_s=inf if any_time else flight.due_s, barred=barred, yields=yields, late=late
+        )
+
+    def _higher_priority(self) -> dict[ClassName, tuple[ClassLog, ...]]:
+        """By class: the logs of those that go first."""
+        logs, classes = self.traffic.classes, self._admission.classes
+        return {
+            c.name: tuple(logs[other.name] for other in classes if other.priority > c.priority)
+            for c in classes
+        }
 
     def _tell_when_due(self, now_s: float) -> None:
         """Nothing else may happen until an ejected worker may be tried again."""

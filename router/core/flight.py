@@ -69,6 +69,11 @@ class Flight:
         self._log.queued += 1
 
     @property
+    def due_s(self) -> float:
+        """When its first token is due."""
+        return self.arrived_s + self.sized.ttft_s
+
+    @property
     def request_class(self) -> RequestClass:
         return self.sized.request_class
 

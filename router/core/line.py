@@ -8,13 +8,11 @@ from operator import attrgetter
 from router.core.flight import Flight
 from router.core.request import Leg, Route, Wait, WaitReason
 from weir.domain.fleet import Stage
-from weir.domain.ids import WorkerId
+from weir.domain.ids import PoolId, WorkerId
 
 __all__ = ["Line", "Order", "Place", "by_order"]
 
 Order = tuple[int, float, int]
-_LATE_TURN = 4
-"""One turn in this many is for those who are late."""
 
 
 @dataclass(slots=True, kw_only=True, eq=False)
@@ -27,7 +25,9 @@ class Place:
     line: "Line"
     order: Order
     latest_s: float
-    """Sent after that, its first token is late."""
+    """Sent after that, its first token is late even if nobody is before it."""
+    lacking: Stage = field(default=Stage.PREFILL, init=False)
+    """What it waits for, as far as somebody has looked."""
     late: bool = field(default=False, init=False)
     left: bool = field(default=False, init=False)
     """It got its route or gave up."""
@@ -39,21 +39,38 @@ class Place:
 by_order: Callable[[Place], Order] = attrgetter("order")
 
 
+def by_worth(place: Place) -> tuple[int, float, Order]:
+    """Among the first of several lines: higher priority, then what is worth more for its work."""
+    return place.order[0], -place.line.worth, place.order
+
+
 class Line:
     """`hopeful` and `late` are in order; `isl_tokens` are those of all prompts.
 
-    `judged` was the first when somebody last looked and could not go, for want of what `stage`
-    and `reason` tell: all wait for that.
+    `judged` are those who were looked at last and could not go, for want of what `stage` and
+    `reason` tell.
     """
 
-    __slots__ = ("hopeful", "isl_tokens", "judged", "late", "reason", "stage", "turn")
+    __slots__ = (
+        "_judged",
+        "_judged_late",
+        "hopeful",
+        "isl_tokens",
+        "late",
+        "reason",
+        "stage",
+        "wanted",
+        "worth",
+    )
 
     def __init__(self) -> None:
         self.hopeful: list[Place] = []
         self.late: list[Place] = []
-        self.turn = 0
         self.isl_tokens = 0
-        self.judged: Place | None = None
+        self._judged: tuple[Place, Place] | None = None
+        self._judged_late: Place | None = None
+        self.wanted: frozenset[PoolId] = frozenset()
+        self.worth = 0.0
         self.stage = Stage.PREFILL
         self.reason = WaitReason.NO_ROOM
 
@@ -77,20 +94,38 @@ class Line:
         places = [*self.hopeful, *self.late]
         for place in places:
             place.late = False
-        self.hopeful, self.late, self.judged = sorted(places, key=by_order), [], None
+        self.hopeful, self.late = sorted(places, key=by_order), []
+        self._judged = self._judged_late = None
 
-    def next(self, now_s: float) -> Place | None:
-        """Whose turn it is. Those whose time has passed step aside when it comes to them."""
+    def step_aside(self, now_s: float) -> None:
+        """Those whose time has passed go to the late ones when it comes to them."""
         hopeful, late = self.hopeful, self.late
         while hopeful and hopeful[0].latest_s < now_s:
             place = hopeful.pop(0)
             place.late = True
             insort(late, place, key=by_order)
-        if late and (not hopeful or self.turn % _LATE_TURN == _LATE_TURN - 1):
-            return late[0]
-        return hopeful[0] if hopeful else None
+
+    def first(self, *, late: bool) -> Place | None:
+        """Of those who are late, or of those who are not."""
+        places = self.late if late else self.hopeful
+        return places[0] if places else None
+
+    def judged(self, place: Place) -> bool:
+        """Whether nothing is new since this first one could not go."""
+        if place.late:
+            return place is self._judged_late
+        judged = self._judged
+        if judged is None or place is not judged[0]:
+            return False
+        return self.reason is not WaitReason.NO_TIME or self.hopeful[-1] is judged[1]
 
     def wait(self, place: Place, decision: Wait) -> None:
         """The first cannot go."""
-        self.judged = place
-        self.stage, self.reason = decision.stage, decision.reason
+        place.lacking = decision.stage
+        if place.late:
+            self._judged_late = place
+        else:
+            self._judged = place, self.hopeful[-1]
+            self.wanted = decision.wanted
+        if not (place.late and self.hopeful):
+            self.stage, self.reason = decision.stage, decision.reason

@@ -12,15 +12,15 @@ from weir.domain.fleet import PoolSpec, Role
 __all__ = ["Outlook"]
 
 _TYPICAL_OSL_TOKENS = 256
-_MORE = 16
-"""One in this many on a decode worker may be more than it can run, as long as so many are still
-in prefill elsewhere: until they come others have ended."""
 _DECODE_MARGIN, _AGG_MARGIN = 0.97, 0.875
 """Room ends this far below the ITL target: what is predicted is a mean, and requests differ, the
 more so where prompts come between."""
 _LEAST_SHARE = 4
 """An aggregated worker may always take one in this many of the sequences its engine can run:
 how much prompts will slow its iterations is not known well enough for less."""
+_LEFT_BY_LATE = 8
+"""One in this many of the sequences that an engine can run: whoever comes in time the next moment
+has a place, and need not wait until one ends."""
 _PACE_MEMORY = 128.0
 _PRIOR_TOKENS = 1024.0
 
@@ -70,7 +70,7 @@ class Outlook:
         """Seconds, infinite where the engine has all the sequences that it can run."""
         predictor, sequences = self.predictor, worker.in_flight
         most = predictor.max_sequences
-        if sequences >= most and sequences - self._others_end(worker) >= most:
+        if sequences >= most:
             return inf
         return (
             predictor.no_sequence_s
@@ -84,6 +84,16 @@ class Outlook:
         """Seconds until the first token of a prompt that joins `worker`'s queue now."""
         decode_s = worker.ideal.step_s if self.mixes else 0.0
         return worker.pace * self.prompts_s(worker.queued_tokens + isl_tokens, decode_s)
+
+    def crowded_prefill_s(self, worker: Worker, isl_tokens: int, now_s: float) -> float:
+        """The same if others follow: a prompt is done when the batch is that it ends in."""
+        if not worker.queued_tokens:
+            return self.prefill_s(worker, isl_tokens)
+        predictor = self.predictor
+        iterations = -(-(worker.queued_tokens + isl_tokens) // predictor.batch_tokens)
+        decode_s = worker.ideal.step_s if self.mixes else 0.0
+        whole_s = worker.pace * iterations * (predictor.batch_s + decode_s)
+        return whole_s if self.mixes else whole_s - worker.prompts.running_s(now_s)
 
     def prompts_s(self, tokens: int, decode_s: float) -> float:
         """At pace 1, where every iteration takes `decode_s` for those that decode."""
@@ -128,30 +138,38 @@ class Outlook:
 
     # --- room --------------------------------------------------------------------------
 
-    def has_prefill_room(self, worker: Worker, isl_tokens: int) -> bool:
+    def has_prefill_room(self, worker: Worker, *, yields: bool = False) -> bool:
         """Less than keeps the engine's batches full is queued there.
 
         A batch is running and one must be complete when it ends, before word of what it
-        finished has come back; of the first prompt up to all may be done already. More would
-        only queue at the engine, from where it cannot move to a worker that appears later.
+        finished has come back; behind a longer prompt, while it is in work. More would only queue
+        at the engine, from where it cannot move to a worker that appears later, and make those
+        late that follow. Who `yields` leaves the second batch to others.
         """
-        return worker.queued_tokens < 2 * self.predictor.batch_tokens + isl_tokens
+        queued_tokens, batch_tokens = worker.queued_tokens, self.predictor.batch_tokens
+        if yields:
+            return queued_tokens < batch_tokens
+        if queued_tokens < 2 * batch_tokens:
+            return True
+        return queued_tokens - worker.oldest_tokens < batch_tokens
 
-    def has_decode_room(self, worker: Worker, kv_tokens: int, itl_s: float = inf) -> bool:
+    def has_decode_room(
+        self, worker: Worker, kv_tokens: int, itl_s: float = inf, *, late: bool = False
+    ) -> bool:
         """Fewer are there than the engine can run, and run within `itl_s`.
 
-        An idle worker has room for anybody.
+        An idle worker has room for anybody. Who is `late` leaves a part of it to others.
         """
         if not worker.in_flight:
             return True
-        sequences = worker.in_flight - self._others_end(worker)
+        sequences = worker.in_flight
+        if late:
+            spare = -(-self.predictor.max_sequences // _LEFT_BY_LATE)
+            kv_tokens += spare * worker.kv_tokens // sequences
+            sequences += spare
         if sequences >= self.predictor.max_sequences or not self.holds(worker, kv_tokens):
             return False
         return itl_s == inf or self._keeps(worker, sequences + 1, kv_tokens, itl_s)
-
-    def _others_end(self, worker: Worker) -> int:
-        """How many of those there will have ended when those still in prefill elsewhere come."""
-        return min(worker.coming, max(1, worker.in_flight // _MORE)) if worker.coming else 0
 
     def holds(self, worker: Worker, kv_tokens: int) -> bool:
         """Whether it has KV space for so much more."""

@@ -120,6 +120,10 @@ class Prompts:
         self._since_s = now_s
         self._taken_s = self._expected_s = 0.0
 
+    def running_s(self, now_s: float) -> float:
+        """Since one came or had its first token."""
+        return now_s - self._since_s
+
     def done(self, expected_s: float, now_s: float, *, last: bool) -> tuple[float, float] | None:
         """One that should have taken `expected_s` has its first token; no other waits if `last`.
 

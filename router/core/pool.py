@@ -148,13 +148,9 @@ class Pool(Outlook):
             worker.pace = worker.observed.given(self.pace)
             self.reload(worker)
 
-    def busy_prefill_s(self, isl_tokens: int) -> float:
-        """Seconds to the first token of a prompt that is sent as soon as there is room."""
-        decode_s = 0.0
-        if self.mixes and self.workers:
-            decode_s = sum(w.ideal.step_s for w in self.workers.values()) / len(self.workers)
-        tokens = 2 * self.predictor.batch_tokens + isl_tokens
-        return self.pace * self.prompts_s(tokens, decode_s)
+    def idle_first_s(self, isl_tokens: int) -> float:
+        """Seconds to the first token of a prompt that nobody is before."""
+        return self.pace * self.predictor.prefill_s(isl_tokens)
 
     # --- capacity ----------------------------------------------------------------------
 

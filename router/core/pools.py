@@ -2,6 +2,7 @@
 
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from math import inf
 
 from router.core.pool import Pool
 from router.core.shares import Turns
@@ -49,14 +50,25 @@ class ModelPools:
         """Every prefill pool goes with every decode pool, and nothing else is there."""
         self.shares: dict[Stage, dict[ClassName, Shares]] = {stage: {} for stage in Stage}
         self.turns: dict[Stage, dict[ClassName, Turns]] = {stage: {} for stage in Stage}
+        rates = [p.predictor.decode_rate for p in pools if p.decodes]
+        self._token_s = 1.0 / max(rates, default=inf)
         self.shortest_context = min(p.spec.context_limit_tokens for p in pools)
 
     def of(self, stage: Stage) -> tuple[Pool, ...]:
         return self.heads if stage is Stage.PREFILL else self.decodes
 
-    def busy_prefill_s(self, isl_tokens: int) -> float:
-        """Seconds to the first token behind a queue as long as an engine is given."""
-        return min((p.busy_prefill_s(isl_tokens) for p in self.heads), default=0.0)
+    def idle_first_s(self, isl_tokens: int) -> float:
+        """Seconds to the first token on an idle worker of the fastest pool."""
+        return min((p.idle_first_s(isl_tokens) for p in self.heads), default=0.0)
+
+    def work_s(self, isl_tokens: int, osl_tokens: int) -> float:
+        """Seconds of fully used workers of the fastest pools."""
+        return self.idle_first_s(isl_tokens) + osl_tokens * self._token_s
+
+    @property
+    def idle(self) -> bool:
+        """Whether no prompt is at an engine."""
+        return not any(p.log.queued_tokens for p in self.heads)
 
     def serves_without(self, pool_ids: frozenset[PoolId]) -> bool:
         """Whether the other pools hold an agg pool or a pair for both stages."""

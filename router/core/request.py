@@ -6,6 +6,7 @@ Nobody changes it all the same.
 
 from dataclasses import dataclass
 from enum import StrEnum
+from math import inf
 
 from weir.domain.fleet import RequestClass, Stage
 from weir.domain.ids import PoolId
@@ -21,6 +22,7 @@ __all__ = [
     "RouteReason",
     "Shed",
     "ShedReason",
+    "Terms",
     "Wait",
     "WaitReason",
 ]
@@ -72,12 +74,30 @@ class RouteReason(StrEnum):
     """Only a pool that the plan leaves out has a ready worker."""
 
 
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Terms:
+    """How far a request that is placed now must leave room to others.
+
+    It goes only where its first token is predicted by `due_s`, unless all is idle: waiting would
+    gain nothing. Its prompt goes to no pool in `barred`, and behind less than a batch if it
+    `yields`. Who is `late` also leaves some of the sequences that an engine can run.
+    """
+
+    due_s: float = inf
+    barred: frozenset[PoolId] = frozenset()
+    yields: bool = False
+    late: bool = False
+
+
 class WaitReason(StrEnum):
     NO_WORKER = "no_worker"
     """No worker is ready for some stage."""
 
     NO_ROOM = "no_room"
     """Every ready worker has as much work as it can use."""
+
+    NO_TIME = "no_time"
+    """Where there is room the first token would be late."""
 
 
 class ShedReason(StrEnum):
@@ -99,13 +119,17 @@ class Route:
 
 @dataclass(slots=True, kw_only=True)
 class Wait:
-    """No worker can take it now; it queues until something changes. `stage` is what lacks."""
+    """No worker can take it now; it queues until something changes. `stage` is what lacks.
+
+    In the `wanted` pools its first token would be in time if less were queued there.
+    """
 
     request_class: RequestClass
     isl_tokens: int
     osl_tokens: int
     reason: WaitReason
     stage: Stage
+    wanted: frozenset[PoolId] = frozenset()
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -1,10 +1,11 @@
 """Requests that wait at the router for room: order, bounds, and whose turn it is.
 
-Within a model and class the higher priority goes first, then the earlier arrival. Whoever can
-no longer get its first token in time steps aside for those who still can, but keeps one turn in
-four: in an overload the requests that are on time stay on time, and the late ones still end.
-Classes, and within them those who fit into other pools, do not hold each other up, since they
-may wait for different pools.
+Within a model and class the higher priority goes first, then the earlier arrival; where that one
+would be late by now, whoever came last. Among classes the higher priority goes first, then what is
+worth more for its work. Whoever can no longer get its first token in time steps aside for all who
+still can, of whatever class: the late get what nobody in time can use. Classes, and within them
+those who fit into other pools, do not hold each other up, since they may wait for different pools.
+But where those who go first would be in time if less were queued, nobody else may queue.
 """
 
 from collections.abc import Callable, Iterator
@@ -12,9 +13,10 @@ from math import inf
 
 from router.core.admit import Sized
 from router.core.flight import Flight
-from router.core.line import Line, Order, Place, by_order
+from router.core.line import Line, Order, Place, by_worth
 from router.core.pools import ModelPools
-from router.core.request import Leg, Route, Wait
+from router.core.request import Leg, Route, Wait, WaitReason
+from router.core.worth import Worth
 from weir.domain.fleet import Stage
 from weir.domain.ids import ClassName, ModelName, PoolId, WorkerId
 
@@ -22,7 +24,6 @@ __all__ = ["Place", "Waiting"]
 
 _Key = tuple[ModelName, ClassName, frozenset[PoolId]]
 """Model, class, and the pools whose context is too short."""
-_LEAST_HOPE = 0.25
 
 
 class Waiting:
@@ -33,6 +34,7 @@ class Waiting:
         self._requests = 0
         self._bytes = 0
         self._arrivals = 0
+        self._worth = Worth()
 
     def __len__(self) -> int:
         return self._requests
@@ -55,6 +57,8 @@ class Waiting:
         line = self._lines.get(key)
         if line is None:
             line = self._lines[key] = Line()
+        self._worth.learn(flight)
+        line.worth = self._worth.of(flight)
         place = Place(
             flight=flight,
             exclude=exclude,
@@ -81,7 +85,7 @@ class Waiting:
 
     def admit(
         self,
-        decide: Callable[[Place], Route | Wait],
+        decide: Callable[[Place, frozenset[PoolId]], Route | Wait],
         now_s: float,
         helps: Callable[[Place], bool] | None = None,
     ) -> Iterator[tuple[Place, Route]]:
@@ -90,22 +94,62 @@ class Waiting:
         `helps`: whether what has happened since the last look may have made room for who could
         not go then. All that happens must be asked about; None: it may for everybody.
         """
+        barred: frozenset[PoolId] = frozenset()
+        for late in (False, True):
+            for head in self.heads(now_s, late=late):
+                line = head.line
+                if helps is None or not line.judged(head) or helps(head):
+                    yield from self._sent(line, decide, barred, late=late)
+                if not late and line.hopeful:
+                    barred |= line.wanted
+
+    def heads(self, now_s: float, *, late: bool) -> list[Place]:
+        """The first of each line, in the order in which they go."""
         heads = []
         for line in self._lines.values():
-            head = line.next(now_s)
-            if head is not None and (helps is None or head is not line.judged or helps(head)):
+            line.step_aside(now_s)
+            head = line.first(late=late)
+            if head is not None:
                 heads.append(head)
-        heads.sort(key=by_order)
-        for head in heads:
-            line = head.line
-            while (place := line.next(now_s)) is not None:
-                decision = decide(place)
+        heads.sort(key=by_worth)
+        return heads
+
+    def _sent(
+        self,
+        line: Line,
+        decide: Callable[[Place, frozenset[PoolId]], Route | Wait],
+        barred: frozenset[PoolId],
+        *,
+        late: bool,
+    ) -> Iterator[tuple[Place, Route]]:
+        """From one line, as long as somebody can go."""
+        while (place := line.first(late=late)) is not None:
+            decision = decide(place, barred)
+            if isinstance(decision, Wait):
+                line.wait(place, decision)
+                newest = line.hopeful[-1] if line.hopeful else place
+                if late or newest is place or decision.reason is not WaitReason.NO_TIME:
+                    return
+                place, decision = newest, decide(newest, barred)
                 if isinstance(decision, Wait):
-                    line.wait(place, decision)
-                    break
-                line.turn += 1
-                self.leave(place)
-                yield place, decision
+                    line.wanted = decision.wanted
+                    return
+            self.leave(place)
+            yield place, decision
+
+    def wanted_before(self, flight: Flight) -> frozenset[PoolId]:
+        """Pools that those who go before the flight want, had they less queued."""
+        wanted: frozenset[PoolId] = frozenset()
+        for line in self._lines.values():
+            if line.hopeful and line.wanted and self._is_before(line, flight):
+                wanted |= line.wanted
+        return wanted
+
+    def _is_before(self, line: Line, flight: Flight) -> bool:
+        """Whether the first of the line goes before a flight that arrives now."""
+        priority = _order(flight, 0)[0]
+        first = line.hopeful[0].order[0]
+        return first < priority or (first == priority and line.worth >= self._worth.of(flight))
 
     def renew(self, resize: Callable[[Flight], Sized]) -> None:
         """What classes are to meet has changed: `resize` tells what it is for each who waits."""
@@ -115,6 +159,7 @@ class Waiting:
                 flight.sized = resize(flight)
                 place.order = _order(flight, place.order[-1])
                 place.latest_s = inf if place.prefilled is not None else _latest_s(flight)
+            line.worth = self._worth.of(line.any().flight)
             line.renew()
 
     def held(self) -> Iterator[tuple[ModelPools, ClassName, Stage, int]]:
@@ -135,10 +180,6 @@ def _order(flight: Flight, arrivals: int) -> Order:
 
 
 def _latest_s(flight: Flight) -> float:
-    """When it must be sent, at the latest, to be in time behind what is at the engine then.
-
-    It hopes for a part of its time also where that queue alone would take all of it.
-    """
+    """When it must be sent, at the latest, to be in time if nobody is before it."""
     sized = flight.sized
-    spare_s = sized.ttft_s - sized.model.busy_prefill_s(sized.isl_tokens)
-    return flight.arrived_s + max(_LEAST_HOPE * sized.ttft_s, spare_s)
+    return flight.arrived_s + sized.ttft_s - sized.model.idle_first_s(sized.isl_tokens)

@@ -21,13 +21,13 @@ _PACE_MEMORY = 32.0
 class Worker:
     """One engine process. Counts cover what this router has sent and not seen end.
 
-    `in_flight` includes those that are `coming`, whose prompt is prefilled elsewhere.
+    `in_flight` includes those whose prompt is still prefilled elsewhere; `queue` has the prompts
+    that are there without a first token, in order.
     `ideal` has the load of those that decode, `prompts` those that do not yet. `pace` is what to
     believe of its speed now, `observed` what it showed itself. `rank` is of before if `stale`.
     """
 
     __slots__ = (
-        "coming",
         "ejected_until_s",
         "endpoint",
         "failures",
@@ -38,6 +38,7 @@ class Worker:
         "pace",
         "probing",
         "prompts",
+        "queue",
         "queued_tokens",
         "rank",
         "served",
@@ -46,9 +47,9 @@ class Worker:
 
     def __init__(self, endpoint: WorkerEndpoint, ideal: Ideal, pace: float) -> None:
         self.endpoint = endpoint
+        self.queue: dict[object, int] = {}
         self.queued_tokens = 0
         self.in_flight = 0
-        self.coming = 0
         self.kv_tokens = 0
         self.served = 0
         self.rank: Rank = (0.0, 0, 0, 0)
@@ -60,6 +61,11 @@ class Worker:
         self.failures = 0
         self.ejected_until_s = -inf
         self.probing = False
+
+    @property
+    def oldest_tokens(self) -> int:
+        """Of the prompt that is at its engine longest; 0 without any."""
+        return next(iter(self.queue.values()), 0)
 
     @property
     def state(self) -> str:

@@ -149,14 +149,17 @@ class Queue(RuleBasedStateMachine):
         """Whoever is first in a line and was looked at; another looks at the next event."""
         if not hasattr(self, "dispatch"):
             return
-        for line in self.dispatch.waiting._lines.values():
-            place = line.next(self.now_s)
-            if place is not None and place is line.judged:
-                sized = place.flight.sized
-                decision = self.dispatch._chooser.choose(
-                    sized, self.now_s, place.exclude, place.prefilled
-                )
-                assert not isinstance(decision, Route), decision
+        waiting = self.dispatch.waiting
+        barred: frozenset[PoolId] = frozenset()
+        for late in (False, True):
+            for place in waiting.heads(self.now_s, late=late):
+                if place.line.judged(place):
+                    decision = self.dispatch._decide(place, barred, self.now_s)
+                    assert not isinstance(decision, Route), decision
+                if not late:
+                    barred |= place.line.wanted
+            # Who wanted a pool and is late by now is one whose time passed without an event.
+            barred = barred.union(*(line.wanted for line in waiting._lines.values()))
 
 
 TestQueue = Queue.TestCase

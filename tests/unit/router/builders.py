@@ -68,6 +68,7 @@ def request_class(
     ttft_s: float = 100.0,
     itl_s: float = 1.0,
     priority: int = 0,
+    weight: float = 1.0,
 ) -> RequestClass:
     return RequestClass(
         name=ClassName(name),
@@ -75,6 +76,7 @@ def request_class(
         osl_tokens=TokenRange(low=osl[0], high=osl[1]),
         slo=Slo(ttft_s=ttft_s, itl_s=itl_s),
         priority=priority,
+        weight=weight,
     )
 
 

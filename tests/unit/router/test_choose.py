@@ -170,7 +170,7 @@ def test_a_request_waits_while_a_stage_has_no_worker() -> None:
 
 def test_a_request_waits_while_every_worker_has_full_batches_queued() -> None:
     router = service((P1, D1), members("p1", "w"), READY[2])
-    _send(router, 3, isl=1000)
+    _send(router, 2, isl=1000)
     decision = router.decide(request(), 0.0)
     assert isinstance(decision, Wait)
     assert (decision.reason, decision.stage) == (WaitReason.NO_ROOM, Stage.PREFILL)
@@ -178,7 +178,7 @@ def test_a_request_waits_while_every_worker_has_full_batches_queued() -> None:
 
 def test_a_request_waits_before_prefill_while_decode_is_full() -> None:
     router = service((P1, D1), READY[0], members("d1", "w"))
-    _send(router, 9, isl=10)
+    _send(router, 8, isl=10)
     decision = router.decide(request(), 0.0)
     assert isinstance(decision, Wait)
     assert (decision.reason, decision.stage) == (WaitReason.NO_ROOM, Stage.DECODE)

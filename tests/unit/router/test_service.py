@@ -15,7 +15,7 @@ AGG = pool("a", Role.AGG)
 
 
 def _open(router: RouterService, isl: int = 1000, **changes: object) -> Flight:
-    return router.open(request(isl, **changes), 0.0)
+    return router.open(request(isl, **changes), router.clock.now_s())
 
 
 async def _queue(router: RouterService, *flights: Flight) -> list[asyncio.Task[Route | Shed]]:
@@ -44,7 +44,7 @@ async def test_a_request_waits_until_a_worker_is_ready() -> None:
 
 async def test_room_is_given_to_the_one_who_waits_longest() -> None:
     router = service((AGG,), members("a", "w"))
-    first = [_open(router) for _ in range(3)]
+    first = [_open(router) for _ in range(2)]
     for flight in first:
         assert isinstance(await router.place(flight), Route)
     tasks = await _queue(router, _open(router), _open(router, 10))
@@ -85,7 +85,7 @@ async def test_a_newcomer_does_not_overtake_those_who_wait() -> None:
 
 async def test_a_request_may_yield_but_not_claim_precedence() -> None:
     router = service((AGG,), members("a", "w"))
-    first = [_open(router) for _ in range(3)]
+    first = [_open(router) for _ in range(2)]
     for flight in first:
         await router.place(flight)
     low, high = await _queue(router, _open(router, priority=5), _open(router, priority=-5))
@@ -97,7 +97,7 @@ async def test_a_request_may_yield_but_not_claim_precedence() -> None:
 
 async def test_nobody_overtakes_by_claiming_to_be_urgent() -> None:
     router = service((AGG,), members("a", "w"))
-    first = [_open(router) for _ in range(3)]
+    first = [_open(router) for _ in range(2)]
     for flight in first:
         await router.place(flight)
     usual, urgent = await _queue(router, _open(router), _open(router, priority=-5))

@@ -131,25 +131,73 @@ def test_prefill_time_counts_what_is_queued_before() -> None:
     assert made.prefill_s(worker, 200) == pytest.approx(1.7)
 
 
-def test_prefill_room_ends_when_two_batches_and_a_prompt_are_queued() -> None:
+def test_prefill_room_ends_when_two_batches_are_queued() -> None:
     made = _pool()
     worker = _worker(made, "w1")
-    assert made.has_prefill_room(worker, 3999)
-    made.charge(worker.endpoint).depart(2500, 0.0)
-    assert made.has_prefill_room(worker, 501)
-    assert not made.has_prefill_room(worker, 500)
+    made.charge(worker.endpoint).depart(999, 0.0)
+    assert made.has_prefill_room(worker)
+    made.charge(worker.endpoint).depart(1000, 0.0)
+    assert made.has_prefill_room(worker)
+    made.charge(worker.endpoint).depart(1, 0.0)
+    assert not made.has_prefill_room(worker)
 
 
-def test_decode_room_ends_one_in_sixteen_above_sequences_or_kv() -> None:
-    # 8 sequences and one more; 10,000 KV tokens and 625 more.
+def test_behind_a_long_prompt_prefill_room_ends_when_a_batch_waits() -> None:
+    made = _pool()
+    worker = _worker(made, "w1")
+    long, _ = (made.charge(worker.endpoint) for _ in range(2))
+    long.depart(3500, 0.0)
+    made.charge(worker.endpoint).depart(999, 0.0)
+    assert made.has_prefill_room(worker)
+    made.charge(worker.endpoint).depart(1, 0.0)
+    assert not made.has_prefill_room(worker)
+    long.prefilled(1.0)
+    assert made.has_prefill_room(worker)
+
+
+def test_who_yields_leaves_the_second_batch_to_others() -> None:
+    made = _pool()
+    worker = _worker(made, "w1")
+    made.charge(worker.endpoint).depart(999, 0.0)
+    assert made.has_prefill_room(worker, yields=True)
+    made.charge(worker.endpoint).depart(1, 0.0)
+    assert not made.has_prefill_room(worker, yields=True)
+    assert made.has_prefill_room(worker)
+
+
+def test_decode_room_ends_at_the_engines_sequences_or_one_in_sixteen_above_its_kv() -> None:
+    # 8 sequences; 10,000 KV tokens and 625 more.
     made = _pool(Role.DECODE)
     worker = _worker(made, "w1")
-    for _ in range(8):
+    for _ in range(7):
         made.charge(worker.endpoint, kv_tokens=1000)
-    assert made.has_decode_room(worker, 2625)
-    assert not made.has_decode_room(worker, 2626)
+    assert made.has_decode_room(worker, 3625)
+    assert not made.has_decode_room(worker, 3626)
     made.charge(worker.endpoint, kv_tokens=0)
     assert not made.has_decode_room(worker, 1)
+
+
+def test_the_late_leave_an_eighth_of_the_sequences_and_of_the_kv() -> None:
+    # One of 8 sequences; each of those there holds 1,000 KV tokens of 10,625.
+    made = _pool(Role.DECODE)
+    worker = _worker(made, "w1")
+    for _ in range(6):
+        made.charge(worker.endpoint, kv_tokens=1000)
+    assert made.has_decode_room(worker, 3625, late=True)
+    assert not made.has_decode_room(worker, 3626, late=True)
+    made.charge(worker.endpoint, kv_tokens=0)
+    assert not made.has_decode_room(worker, 1, late=True)
+    assert made.has_decode_room(worker, 1)
+
+
+def test_a_prompt_that_others_follow_is_done_with_the_batch_that_it_ends_in() -> None:
+    # 200 tokens behind 1,500 end in the second batch of 1,000: at 2.0 s, of which 0.3 s are over.
+    made = _pool()
+    worker = _worker(made, "w1")
+    assert made.crowded_prefill_s(worker, 200, 5.0) == pytest.approx(0.2)
+    made.charge(worker.endpoint).depart(1500, 5.0)
+    assert made.crowded_prefill_s(worker, 200, 5.3) == pytest.approx(1.7)
+    assert made.crowded_prefill_s(worker, 600, 5.3) == pytest.approx(2.7)
 
 
 def test_an_idle_worker_has_room_for_any_request_that_fits_its_context() -> None:

@@ -1,0 +1,93 @@
+"""More than can be served in time: what goes first, and what must not be in its way.
+
+A prompt takes 1 ms a token, 1,000 to a batch, and a fifth of that in the pool `fast`.
+"""
+
+from collections.abc import Sequence
+from dataclasses import replace
+
+import pytest
+
+from router.core.dispatch import Dispatch, DispatchSettings
+from router.core.flight import Flight
+from router.core.request import Outcome, Route
+from router.core.waiting import Place
+from tests.unit.router.builders import PROFILE, fleet, members, pool, request, request_class
+from weir.domain.fleet import PoolSpec, RequestClass, Role
+from weir.domain.ids import RouterId
+
+CHAT = request_class("chat", isl=(0, 501), ttft_s=2.5, priority=1)
+BATCH = request_class("batch", ttft_s=60.0)
+SLOW = pool("slow", Role.PREFILL)
+FAST = pool("fast", Role.PREFILL, profile=replace(PROFILE, speed=5.0))
+DECODE = pool("d", Role.DECODE)
+
+
+class Router:
+    def __init__(self, *pools: PoolSpec, classes: Sequence[RequestClass] = (CHAT, BATCH)) -> None:
+        self.sent: list[str] = []
+        self.dispatch = Dispatch(
+            fleet(pools, classes), RouterId("r"), DispatchSettings(), lambda _: None
+        )
+        for spec in pools:
+            self.dispatch.apply_members(members(spec.id, f"{spec.id}-w"), 0.0)
+
+    def arrive(self, name: str, isl: int, at_s: float) -> Flight:
+        """`sent` gets its name when it goes, and the prefill pool."""
+        flight = self.dispatch.open(request(isl, max_tokens=10), at_s)
+        placed = self.dispatch.place(flight, at_s)
+
+        def go(route: Route) -> None:
+            assert route.prefill is not None
+            self.sent.append(f"{name} {route.prefill.pool_id}")
+
+        if isinstance(placed, Route):
+            go(placed)
+        else:
+            assert isinstance(placed, Place)
+            placed.resume = go
+        return flight
+
+
+def test_a_request_waits_for_the_pool_in_which_it_is_in_time() -> None:
+    # 0.1 s on `fast`, 0.5 s on `slow`; two batches take 0.4 s on `fast`.
+    router = Router(FAST, SLOW, DECODE, classes=(request_class(ttft_s=0.45),))
+    flights = [router.arrive(f"{number}", 500, 0.0) for number in range(4)]
+    router.arrive("4", 500, 0.08)
+    assert router.sent == [f"{number} fast" for number in range(4)]
+    flights[0].prefill_done(0.1)
+    assert router.sent[4:] == ["4 fast"]
+
+
+def test_a_lower_priority_yields_and_who_would_be_late_waits_for_less_to_be_queued() -> None:
+    router = Router(SLOW, DECODE)
+    router.arrive("chat 1", 500, 0.0)
+    batch = router.arrive("batch 1", 900, 0.0)
+    router.arrive("chat 2", 500, 0.0)
+    # 2,400 tokens are done with the third batch at 3 s, in time would be 2.8 s.
+    router.arrive("chat 3", 500, 0.3)
+    router.arrive("batch 2", 900, 0.3)
+    assert router.sent == ["chat 1 slow", "batch 1 slow", "chat 2 slow"]
+    batch.finish(Outcome.CANCELLED, 0.5)
+    assert router.sent[3:] == ["chat 3 slow"]
+
+
+def test_the_late_are_served_when_nobody_in_time_needs_the_room() -> None:
+    router = Router(SLOW, DECODE)
+    flights = [router.arrive(f"chat {i}", 500, 0.0) for i in range(8)]
+    assert router.sent == [f"chat {i} slow" for i in range(4)]
+    for number in range(4):
+        flights[number].prefill_done(2.5)
+        flights[number].first_token(2.5)
+        flights[number].finish(Outcome.COMPLETED, 2.6, 500, 10)
+    # All are late, and leave the second batch to those who are not.
+    assert len(router.sent) == 6
+    router.arrive("chat in time", 500, 2.7)
+    assert router.sent[6:] == ["chat in time slow"]
+
+
+@pytest.mark.parametrize("isl", [1500, 3000])
+def test_what_an_idle_fleet_cannot_serve_in_time_is_served_at_once(isl: int) -> None:
+    router = Router(SLOW, DECODE, classes=(request_class(ttft_s=1.0),))
+    router.arrive("long", isl, 0.0)
+    assert router.sent == ["long slow"]
