@@ -27,7 +27,12 @@ from globalplanner.metrics import Metrics
 from globalplanner.ports import Gate
 from globalplanner.standing import Change, Health, Standing, Waiting, pool_standings
 from globalplanner.tally import Tally
-from weir.domain.errors import StaleTermError, UnavailableError, UnknownPoolError
+from weir.domain.errors import (
+    InfeasibleFloorsError,
+    StaleTermError,
+    UnavailableError,
+    UnknownPoolError,
+)
 from weir.domain.fleet import Fleet
 from weir.domain.ids import ClassName, PoolId
 from weir.domain.overrides import ClassTargets, Overrides
@@ -43,6 +48,9 @@ __all__ = ["SETTLE_WALL_S", "GlobalPlanner", "Patience"]
 _log = logging.getLogger("weir.globalplanner")
 SETTLE_WALL_S = 0.05
 """After a report that changes what is held, others may be about to come."""
+_RESTS = 4.0
+"""And in large fleets reports are read rather than every one of them followed by a decision."""
+_SHOW_WALL_S = 1.0
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -111,6 +119,8 @@ class GlobalPlanner:
         self.latest: Decision | None = None
         """The last decision of this term, whether it has changed anything or not."""
         self._tally = Tally()
+        self._took_s = 0.0
+        self._shown_at_s = float("-inf")
         self._number = 0
         """Of the newest decision told of in this term."""
         self._blocked: Mapping[PoolId, int] | None = None
@@ -368,8 +378,8 @@ class GlobalPlanner:
             plan_version=self.plan.version if self.plan is not None else None,
         )
         self._announce(decided, planned=planned)
-        self._metrics.show(self.standing())
-        self._metrics.show_gpus(ledger, decision.replicas, decision.prices)
+        self._took_s = time.thread_time() - began_s
+        self._show(ledger, decision)
 
     async def run(self, stop: Stop) -> None:
         """Decide every interval, and when what pools hold has changed, until `stop`."""
@@ -429,7 +439,7 @@ class GlobalPlanner:
         try:
             fleet = self._effective(self.document, overrides)
             check_floors(fleet)
-        except ValueError as error:
+        except InfeasibleFloorsError as error:
             _log.error("what operators have changed does not fit the document: %s", error)
             return self.document
         return fleet
@@ -486,7 +496,7 @@ class GlobalPlanner:
         try:
             await asyncio.wait(waits, timeout=interval_s, return_when=asyncio.FIRST_COMPLETED)
             if self.wake.is_set():
-                await stop.sleep(SETTLE_WALL_S)
+                await stop.sleep(max(SETTLE_WALL_S, _RESTS * self._took_s))
         finally:
             for wait in waits:
                 wait.cancel()
@@ -526,6 +536,15 @@ class GlobalPlanner:
         )
         self._tell()
         return True
+
+    def _show(self, ledger: Ledger, decision: Decision) -> None:
+        """Nobody looks at metrics more often than every second."""
+        wall_s = self._clock.wall_s()
+        if wall_s - self._shown_at_s < _SHOW_WALL_S:
+            return
+        self._shown_at_s = wall_s
+        self._metrics.show(self.standing())
+        self._metrics.show_gpus(ledger, decision.replicas, decision.prices)
 
     def _announce(self, decided: Decided, *, planned: bool) -> None:
         """Tell of what has changed something, or would have if it had been let."""

@@ -1,8 +1,10 @@
 """What one pool may be running, as far as this leader knows."""
 
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 
 from weir.domain.fleet import PoolSpec
+from weir.domain.ids import PoolId
 from weir.domain.planning import Grant, PoolReport
 from weir.domain.record import OpenGrant, PoolLine
 
@@ -20,12 +22,13 @@ class Account:
     act on a grant that neither this ledger nor the record it began with has seen: it may be
     running so many replicas. `inherited` is
     what the record charges until the pool reports. `found`: the target that the pool was found
-    with. `misfit`: why the document's description of it does not count yet.
+    with. `said`, `explained`: why the target is what it is. `misfit`: why the document's description of it does not count yet.
     """
 
     spec: PoolSpec
     target: int = 0
-    reason: str = ""
+    said: str = ""
+    explained: Mapping[PoolId, str] | None = None
     report: PoolReport | None = None
     reported_at_s: float = 0.0
     sequence: int = 0
@@ -45,6 +48,18 @@ class Account:
     @property
     def newest(self) -> Grant | None:
         return self.open_grants[-1] if self.open_grants else None
+
+    @property
+    def reason(self) -> str:
+        """Why the target is what it is."""
+        return self.explained.get(self.spec.id, self.said) if self.explained else self.said
+
+    def aim(self, target: int, reasons: Mapping[PoolId, str]) -> None:
+        """`reasons` are looked at only if somebody asks: to word them costs time."""
+        self.target, self.explained = target, reasons
+
+    def aim_because(self, target: int, reason: str) -> None:
+        self.target, self.said, self.explained = target, reason, None
 
     @property
     def undecided(self) -> bool:

@@ -165,8 +165,7 @@ class Ledger:
         """Move towards `replicas` as far as the charges allow; returns the grants issued."""
         for pool_id, target in replicas.items():
             account = self.accounts[pool_id]
-            account.target = target
-            account.reason = reasons.get(pool_id, account.reason)
+            account.aim(target, reasons)
             self._note(account)
         return self._settle(growing=growing)
 
@@ -239,8 +238,8 @@ class Ledger:
         if not own or (report.acted_term > 0 and account.undecided):
             changed |= found != account.granted
             least = 0 if account.leaving else account.spec.min_replicas
-            account.target = account.found = max(found, least)
-            account.reason = "as found"
+            account.found = max(found, least)
+            account.aim_because(account.found, "as found")
         if not own:
             account.reach = report.acted_replicas if report.acted_term > 0 else 0
         if changed:

@@ -20,7 +20,7 @@ def join(accounts: dict[PoolId, Account], spec: PoolSpec, *, known: bool) -> Non
     if account is None:
         target = spec.min_replicas
         unknown = 0 if known else spec.max_replicas
-        accounts[spec.id] = Account(spec=spec, target=target, reason="minimum", unknown=unknown)
+        accounts[spec.id] = Account(spec=spec, target=target, said="minimum", unknown=unknown)
         return
     account.misfit = _misfit(account, spec)
     if account.misfit:
@@ -45,8 +45,8 @@ def retire(account: Account) -> bool:
         borrow_replicas=None,
         lend_replicas=None,
     )
-    account.spec, account.leaving, account.target = none, True, 0
-    account.reason = "the document has this pool no more"
+    account.spec, account.leaving = none, True
+    account.aim_because(0, "the document has this pool no more")
     return False
 
 
