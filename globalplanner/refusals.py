@@ -14,6 +14,7 @@ __all__ = ["Refusal", "Refusals"]
 _log = logging.getLogger("weir.globalplanner")
 _LOG_AGAIN_S = 60.0
 _NAMES_LOGGED = 5
+_LONGEST_WHY = 300
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -35,6 +36,7 @@ class Refusals:
         return self._newest.get(pool_id)
 
     def refused(self, pool_id: PoolId, why: str, wall_s: float) -> None:
+        why = _shown(why)
         self._newest[pool_id] = Refusal(why=why, at_s=wall_s)
         if wall_s - self._logged_at_s.get(pool_id, -_LOG_AGAIN_S) >= _LOG_AGAIN_S:
             self._logged_at_s[pool_id] = wall_s
@@ -49,3 +51,9 @@ class Refusals:
                 "pool=%s reports on classes that are not here, left out: %s", pool_id, some
             )
             self._strange.add(pool_id)
+
+
+def _shown(text: str) -> str:
+    """For terminals and logs, which names that a pool has sent must not steer."""
+    short = text if len(text) <= _LONGEST_WHY else f"{text[: _LONGEST_WHY - 3]}..."
+    return "".join(each if each.isprintable() else "?" for each in short)
