@@ -150,16 +150,14 @@ class Queue(RuleBasedStateMachine):
         if not hasattr(self, "dispatch"):
             return
         waiting = self.dispatch.waiting
-        barred: frozenset[PoolId] = frozenset()
-        for late in (False, True):
-            for place in waiting.heads(self.now_s, late=late):
-                if place.line.judged(place):
-                    decision = self.dispatch._decide(place, barred, self.now_s)
-                    assert not isinstance(decision, Route), decision
-                if not late:
-                    barred |= place.line.wanted
-            # Who wanted a pool and is late by now is one whose time passed without an event.
-            barred = barred.union(*(line.wanted for line in waiting._lines.values()))
+        hopeful, late = (waiting.heads(self.now_s, late=late) for late in (False, True))
+        # Whoever wanted a pool may be late by now, without an event since.
+        barred = frozenset[PoolId]().union(*(place.line.wanted for place in late))
+        for place in (*hopeful, *late):
+            if place.line.judged(place):
+                decision = self.dispatch._decide(place, barred, self.now_s)
+                assert not isinstance(decision, Route), decision
+            barred |= place.line.wanted
 
 
 TestQueue = Queue.TestCase
