@@ -30,6 +30,7 @@ class Refusals:
         self._newest: dict[PoolId, Refusal] = {}
         self._logged_at_s: dict[PoolId, float] = {}
         self._strange: set[PoolId] = set()
+        self._turned_away_at_s: dict[str, float] = {}
 
     def of(self, pool_id: PoolId) -> Refusal | None:
         """None if its newest report was taken in."""
@@ -51,6 +52,12 @@ class Refusals:
                 "pool=%s reports on classes that are not here, left out: %s", pool_id, some
             )
             self._strange.add(pool_id)
+
+    def turned_away(self, who: str, why: str, wall_s: float) -> None:
+        """`who`: the name of an identity, empty for nobody who is known. Logged once a minute."""
+        if wall_s - self._turned_away_at_s.get(who, -_LOG_AGAIN_S) >= _LOG_AGAIN_S:
+            self._turned_away_at_s[who] = wall_s
+            _log.warning("report refused: %s", _shown(why))
 
 
 def _shown(text: str) -> str:

@@ -91,10 +91,13 @@ class PoolCalls:
             caller = await self._callers.known(context)
         except grpc.aio.AbortError:
             self._metrics.refused("unauthenticated")
+            why = f"nobody is known by what {context.peer()} shows"
+            self._refusals.turned_away("", why, Clock.wall_s())
             raise
         if not caller.may_report(request.pool_id):
             self._metrics.refused("forbidden")
             text = f"{caller.name} may not report for pool {request.pool_id!r}"
+            self._refusals.turned_away(caller.name, text, Clock.wall_s())
             await refuse(context, grpc.StatusCode.PERMISSION_DENIED, text)
 
     def _leading(self) -> Ledger:

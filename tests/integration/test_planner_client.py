@@ -274,6 +274,40 @@ async def test_it_shows_its_certificate_and_its_token(world: EdgeWorld, tmp_path
                 await pool.report()
 
 
+@pytest.mark.needs("openssl")
+async def test_renewed_certificates_count_when_it_connects_again(
+    world: EdgeWorld, tmp_path: Path
+) -> None:
+    listen = f"127.0.0.1:{Ports().take()}"
+    files = {name: tmp_path / f"mine-{name}.pem" for name in ("ca", "cert", "key")}
+
+    def issue(name: str) -> dict[str, str]:
+        """All certificates anew, from another authority."""
+        pki = Pki(tmp_path, name)
+        server, mine = pki.pair("server", san="IP:127.0.0.1"), pki.pair("a", san="DNS:planner-a")
+        for file, source in zip(files.values(), (pki.ca, mine.cert, mine.key), strict=True):
+            file.write_bytes(source.read_bytes())
+        return {
+            "tls_cert": str(server.cert),
+            "tls_key": str(server.key),
+            "client_ca": str(pki.ca),
+            "listen": listen,
+        }
+
+    first = issue("first")
+    async with pool_of(listen, **files) as pool:
+        async with world.serving(**first):
+            await pool.report()
+        async with world.serving(**issue("second")), asyncio.timeout(5.0):
+            while True:
+                try:
+                    await pool.report()
+                except UnavailableError:
+                    await asyncio.sleep(0.05)
+                else:
+                    break
+
+
 async def test_any_message_is_an_answer_or_an_error_of_ours(world: EdgeWorld) -> None:
     class Odd(FakeGlobalPlanner):
         async def Report(self, request: Any, context: Any) -> planner_pb2.ReportResponse:

@@ -124,6 +124,7 @@ async def test_pools_are_known_by_certificate_and_operators_by_token(
         async with asyncio.timeout(10.0):
             while "planner-a may not report for pool 'b'" not in logs["b"].read_text():
                 await asyncio.sleep(0.05)
+        assert "planner-a may not report for pool 'b'" in logs["global"].read_text()
         code, out = await sea.ask("budget", "3", certificate=a, token=False)
         assert (code, "planner-a is not an operator" in out) == (2, True)
         code, out = await sea.ask("budget", "3", certificate=a)

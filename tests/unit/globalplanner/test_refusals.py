@@ -47,3 +47,13 @@ def test_what_a_pool_has_sent_steers_no_terminal() -> None:
     assert refusal.why.startswith("capacity_rps[?[2J?] xxx")
     assert refusal.why.endswith("...")
     assert len(refusal.why) == 300
+
+
+def test_whoever_is_turned_away_is_logged_once_a_minute(caplog: pytest.LogCaptureFixture) -> None:
+    refusals = Refusals()
+    for second in range(60):
+        refusals.turned_away("planner-a", "planner-a may not report for pool 'b'", float(second))
+        refusals.turned_away("", "nobody is known", float(second))
+    assert len(caplog.records) == 2
+    refusals.turned_away("planner-a", "again", 60.0)
+    assert len(caplog.records) == 3
