@@ -20,8 +20,9 @@ from dataclasses import dataclass, field, replace
 
 import numpy as np
 
+from globalplanner.core.estimates import Estimates
 from globalplanner.core.exchange import Exchange
-from globalplanner.core.givers import Estimates, Givers
+from globalplanner.core.givers import Givers
 from globalplanner.core.grow import grow
 from globalplanner.core.layout import Layout
 from globalplanner.core.lazily import Lazily
@@ -49,9 +50,9 @@ from weir.sizing.bundle import Bases
 
 __all__ = ["arbitrate"]
 
-_EFFORT = {"grow": 400, "exchange": 160, "shrink": 160}
+_EFFORT = {"guarantee": 100, "grow": 300, "exchange": 100, "shrink": 100}
 """Programs that a decision weighs."""
-_AFRESH = 20
+_AFRESH = 8
 """Times as many if nothing is known from before."""
 
 
@@ -61,7 +62,8 @@ class _Kept:
 
     layout: Layout
     groups: Groups
-    bases: tuple[Bases, Bases] = ({}, {})
+    bases: tuple[Bases, Bases, Bases] = ({}, {}, {})
+    """Of what there is, of what would do, and of what guarantees hold."""
     low: Mapping[PoolId, int] = field(default_factory=dict)
     tried: Mapping[PoolId, Tried] = field(default_factory=dict)
     sure: frozenset[PoolId] = frozenset()
@@ -85,7 +87,7 @@ def _kept(snapshot: Snapshot, memory: Memory) -> _Kept:
     layout = Layout.of(snapshot, before.layout if before is not None else None)
     if before is not None and layout is before.layout:
         return before
-    kept = _Kept(layout=layout, groups=Groups(layout), estimates=Estimates.none(len(layout.ids)))
+    kept = _Kept(layout=layout, groups=Groups(layout), estimates=Estimates(len(layout.ids)))
     if before is None:
         return kept
     return replace(kept, bases=before.bases, low=before.low, tried=before.tried, sure=before.sure)
@@ -119,7 +121,7 @@ class _Deciding:
         self._snapshot, self._memory, self._kept = snapshot, memory, kept
         self._space = Space(kept.layout, snapshot, rules, kept.bases)
         may_leave = self._space.may_leave(memory.left, snapshot.now_s)
-        self._givers = Givers(kept.estimates.faded(), may_leave)
+        self._givers = Givers(kept.estimates.later(), may_leave)
         times = _AFRESH if kept.fresh else 1
         self._effort = {name: Effort(times * programs) for name, programs in _EFFORT.items()}
         self._lowest = Lowest(self._space, kept.number, kept.low, kept.tried)
@@ -133,7 +135,7 @@ class _Deciding:
         stand = self._grown(stand)
         exchange = Exchange(stand, self._givers, self._effort["exchange"])
         exchange.owe()
-        grow(stand, space.high, self._effort["grow"])
+        grow(stand, space.high, self._effort["grow"], self._givers.estimates)
         exchange.improve()
         _drop_idle(stand, self._effort["grow"])
         self._lowest.settle(stand, self._effort["shrink"])
@@ -154,7 +156,7 @@ class _Deciding:
                 lulls=lulls,
                 steps=self._steps(replicas),
                 left=self._left(stand, replicas, exchange.chosen),
-                kept=self._keep(stand, routed),
+                kept=self._keep(stand, routed, exchange),
             ),
             shares=shares,
             spill=spill,
@@ -204,9 +206,10 @@ class _Deciding:
     def _grow(self, stand: Stand) -> None:
         space = self._space
         bounds = zip(space.high, space.layout.guarantee, strict=True)
-        grow(stand, [min(high, guarantee) for high, guarantee in bounds], self._effort["grow"])
+        within = [min(high, guarantee) for high, guarantee in bounds]
+        grow(stand, within, self._effort["guarantee"], self._givers.estimates)
         if not stand.behind_guarantee():
-            grow(stand, space.high, self._effort["grow"])
+            grow(stand, space.high, self._effort["grow"], self._givers.estimates)
 
     def _routed(self, stand: Stand, replicas: Sequence[int]) -> Spread:
         """Where requests should go: by what serves now, of the replicas decided those ready.
@@ -295,13 +298,20 @@ class _Deciding:
                 left[id] = kept
         return left
 
-    def _keep(self, stand: Stand, routed: Spread) -> _Kept:
+    def _keep(self, stand: Stand, routed: Spread, exchange: Exchange) -> _Kept:
         space, lowest, before = self._space, self._lowest, self._kept
         ids, number = space.layout.ids, before.number + 1
+        guaranteed = before.bases[2]
+        for point in exchange.within_guarantees:
+            guaranteed = point.bases(guaranteed)
         return _Kept(
             layout=before.layout,
             groups=before.groups,
-            bases=(stand.point.bases(before.bases[0]), lowest.point.bases(before.bases[1])),
+            bases=(
+                stand.point.bases(before.bases[0]),
+                lowest.point.bases(before.bases[1]),
+                guaranteed,
+            ),
             low={
                 id: least
                 for id, least, count in zip(ids, lowest.replicas, stand.replicas, strict=True)
@@ -337,11 +347,11 @@ def _drop_idle(stand: Stand, effort: Effort) -> None:
 def _share_wishes(stand: Stand, caps: Sequence[int], kept: _Kept) -> None:
     """Wishing pools share what is free, and what each has more than its share of."""
     space = stand.space
-    grow(stand, caps, Effort(_EFFORT["grow"]))
-    givers = Givers(Estimates.none(len(space.views)))
+    givers = Givers(Estimates(len(space.views)))
+    grow(stand, caps, Effort(_EFFORT["grow"]), givers.estimates)
     others = [i for i, view in enumerate(space.views) if view.wish is None]
     for pool in others:
         givers.may_leave[pool] = 0
-    exchange = Exchange(stand, givers, Effort(_EFFORT["exchange"]), caps)
+    exchange = Exchange(stand, givers, Effort(_EFFORT["exchange"]), caps=caps)
     exchange.owe()
     exchange.improve()

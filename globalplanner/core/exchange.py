@@ -11,38 +11,31 @@ from math import inf
 
 import numpy as np
 
-from globalplanner.core.givers import Giver, Givers, covering
+from globalplanner.core.givers import Givers
 from globalplanner.core.grow import Scored, grow, open_by_component, wanting
 from globalplanner.core.moves import gpus_of, hopes
 from globalplanner.core.stand import Effort, Move, Stand, joined
+from globalplanner.core.trades import Trade, covering, trades
+from weir.sizing.basis import Flags
+from weir.sizing.point import Point
 
-__all__ = ["Exchange", "Refused", "Trade"]
+__all__ = ["Exchange", "Refused"]
 
 _COMPONENTS = 6
 """Components whose moves are weighed in a round: those that promise most."""
 _WEIGHED = 16
 _TRIED = 12
-_OF_A_KIND = 2
 _MOST_REFUSED = 5
-
-
-@dataclass(frozen=True, slots=True)
-class Trade:
-    """`net`: what it adds. `loss`: what the givers serve less."""
-
-    takes: Move
-    gives: Move
-    net: float
-    loss: float
-
-    @property
-    def move(self) -> Move:
-        return joined(self.takes, self.gives)
+_GUARANTEED = 2
+"""Which of the kept bases are those of allocations cut down to the guarantees."""
+_WITHIN = 8
+"""Trades within a component are looked for in one of so many each time, and trades of several
+small replicas for a large one once in so many decisions."""
 
 
 @dataclass(frozen=True, slots=True)
 class Refused:
-    """`why_not`: the start-up is repaid only after so long; None: the GPUs are used up."""
+    """`repaid_s`: the start-up is repaid only after so long; None: the GPUs are used up."""
 
     trade: Trade
     repaid_s: float | None
@@ -52,23 +45,36 @@ class Exchange:
     """`givers` may give by choice."""
 
     def __init__(
-        self, stand: Stand, givers: Givers, effort: Effort, caps: Sequence[int] | None = None
+        self,
+        stand: Stand,
+        givers: Givers,
+        effort: Effort,
+        *,
+        caps: Sequence[int] | None = None,
     ) -> None:
         self._stand, self._givers, self._effort = stand, givers, effort
         self._caps = stand.space.high if caps is None else caps
+        self._thorough = givers.estimates.fresh
+        self._wide = self._thorough or givers.estimates.number % _WITHIN == 0
+        """Whether to look at moves too whose parts alone promise nothing."""
         self._guaranteed: Stand | None = None
         self.refused: dict[Move, Refused] = {}
         self.chosen: dict[int, int] = {}
         """Replicas that have left by choice."""
+        self.within_guarantees: list[Point] = []
+        """What has been found of allocations cut down to the guarantees."""
 
     def owe(self) -> None:
         """Demand within guarantees gets GPUs from pools that have more than theirs."""
         stand, space = self._stand, self._stand.space
         guarantee = space.layout.guarantee
         caps = [min(most, each) for most, each in zip(self._caps, guarantee, strict=True)]
-        borrowed = lambda pool: stand.replicas[pool] > max(guarantee[pool], space.low[pool])  # noqa: E731
-        while self._effort.left > 0:
-            takers = self._takers(caps)
+
+        def borrowed(pool: int) -> bool:
+            return stand.replicas[pool] > max(guarantee[pool], space.low[pool])
+
+        while self._effort.left > 0 and stand.behind_guarantee():
+            takers = self._takers(caps, 0.0)
             if not takers or not self._pay(takers, borrowed):
                 return
 
@@ -79,7 +85,7 @@ class Exchange:
             if trade is None:
                 return
             self._make(trade)
-            grow(self._stand, self._caps, self._effort)
+            grow(self._stand, self._caps, self._effort, self._givers.estimates)
 
     def _pay(self, takers: Sequence[Scored], borrowed: Callable[[int], bool]) -> bool:
         stand = self._stand
@@ -96,37 +102,49 @@ class Exchange:
     def _best_trade(self) -> Trade | None:
         """The best trade that is allowed, if there is one."""
         stand = self._stand
-        takers = self._takers(self._caps)
+        takers = self._takers(self._caps, 0.0 if self._wide else self._givers.cheapest(stand))
         if not takers:
             return None
-        options = self._givers.weighed(stand, self._effort, most=_WEIGHED)
-        found = self._composed(takers, options)
+        below = inf if self._wide else max(taker.score for taker in takers)
+        givers = self._givers.weighed(stand, self._effort, most=_WEIGHED, below=below)
+        found = trades(stand, takers, givers, _TRIED, self._looked_into())
         if not found:
             self._note_blocked(takers)
             return None
-        found = self._most_promising(found)
         nets = stand.gains([trade.move for trade in found], self._effort)
         losses = stand.gains([trade.gives for trade in found], self._effort)
         exact = [
             Trade(trade.takes, trade.gives, net, -loss)
             for trade, net, loss in zip(found, nets, losses, strict=True)
         ]
-        allowed = [trade for trade in exact if self._allowed(trade)]
-        return max(allowed, key=lambda trade: trade.net, default=None)
+        exact.sort(key=lambda trade: -trade.net)
+        return next((trade for trade in exact if self._allowed(trade)), None)
 
-    def _takers(self, caps: Sequence[int]) -> list[Scored]:
-        """Moves within `caps` that add something, the best per GPU first; none that fits."""
-        stand, space = self._stand, self._stand.space
-        replicas = np.array(stand.replicas)
-        flags = (replicas < np.array(caps)) & np.array(space.movable)
-        promising = self._givers.estimates.promising(stand, flags, wanting(stand), _COMPONENTS)
-        moves: list[Move] = []
-        for c, pools in open_by_component(space, flags, promising).items():
-            those = [hope.move for hope in hopes(stand, c, pools, caps)]
-            moves += those[: max(_WEIGHED, 4 * _WEIGHED // max(1, len(promising)))]
+    def _looked_into(self) -> range:
+        components = len(self._stand.full)
+        if self._thorough or components <= _WITHIN:
+            return range(components)
+        return range(self._givers.estimates.number % _WITHIN, components, _WITHIN)
+
+    def _takers(self, caps: Sequence[int], above: float) -> list[Scored]:
+        """Moves within `caps` that add something, the best per GPU first; none that fits.
+
+        Those that may add more than `above` per GPU, by what is known of them.
+        """
+        stand, space, estimates = self._stand, self._stand.space, self._givers.estimates
+        flags: Flags = (np.array(stand.replicas) < np.array(caps)) & np.array(space.movable)
+        hopeful: list[tuple[float, Move]] = []
+        for c, pools in open_by_component(space, flags, self._promising(flags, above)).items():
+            for hope in hopes(stand, c, pools, caps):
+                score = estimates.of(hope.move, hope.most) / hope.gpus
+                if score > above:
+                    hopeful.append((-score, hope.move))
+        hopeful.sort()
+        most = len(hopeful) if self._thorough else _WEIGHED
+        moves = [move for _, move in hopeful[:most]]
         moves += [((pool, 1),) for pool in space.wishes if flags[pool]]
         gains = stand.gains(moves, self._effort)
-        self._givers.estimates.gained(moves, gains)
+        estimates.note(moves, gains)
         found = [
             Scored(move, gain, gpus_of(space, move))
             for move, gain in zip(moves, gains, strict=True)
@@ -135,49 +153,27 @@ class Exchange:
         found.sort(key=lambda each: (-each.score, each.gpus, each.move))
         return found
 
-    def _composed(self, takers: Sequence[Scored], options: Sequence[Giver]) -> list[Trade]:
-        """Trades that may be worth it: for each taker the cheapest givers, and the other way."""
-        stand = self._stand
-        found: dict[tuple[Move, Move], Trade] = {}
-        singles = [[giver] for giver in options]
-        for taker in takers[:_WEIGHED]:
-            for those in (options, *singles):
-                gives = covering(stand, taker.move, those)
-                if gives:
-                    self._add(found, taker.move, gives, taker.gain, options)
-        for gives in [*(giver.move for giver in options), *_two_of_a_kind(stand, options)]:
-            takes, gain = _filling(stand, gives, takers)
-            if takes:
-                self._add(found, takes, gives, gain, options)
-        return list(found.values())
+    def _promising(self, flags: Flags, above: float) -> list[int]:
+        """Components that leave something unserved, those that may gain most per GPU.
 
-    def _most_promising(self, found: list[Trade]) -> list[Trade]:
-        """Of trades between components, and of those within one, whose parts do not add up."""
-        found.sort(key=lambda trade: (-trade.net, trade.takes, trade.gives))
-        apart = [trade for trade in found if not self._within_one(trade)]
-        within = [trade for trade in found if self._within_one(trade)]
-        return apart[:_TRIED] + within[:_TRIED]
-
-    def _within_one(self, trade: Trade) -> bool:
-        of = self._stand.space.component_of
-        return not {of[p] for p, _ in trade.takes}.isdisjoint(of[p] for p, _ in trade.gives)
-
-    def _add(
-        self,
-        found: dict[tuple[Move, Move], Trade],
-        takes: Move,
-        gives: Move,
-        gain: float,
-        options: Sequence[Giver],
-    ) -> None:
-        """What a trade adds is estimated as the sum of its parts; within one it may add more."""
-        each = {giver.move: giver.loss for giver in options}
-        loss = each.get(gives)
-        if loss is None:
-            loss = sum(-more * each.get(((pool, -1),), 0.0) for pool, more in gives)
-        trade = Trade(takes, gives, gain - loss, loss)
-        if gain > loss or self._within_one(trade):
-            found[takes, gives] = trade
+        Where prefill and decode only help together what is known of single replicas says nothing.
+        """
+        stand, space = self._stand, self._stand.space
+        prices = stand.prices
+        known = np.minimum(prices, self._givers.estimates.gain)
+        size = np.array(space.layout.gpus)
+        members = space.goodput.components
+        ranked = []
+        for c in wanting(stand):
+            pools = [pool for pool in members[c].pools if flags[pool]]
+            if not pools:
+                continue
+            paired = space.layout.decodes[pools].any()
+            score = float(((prices if paired else known)[pools] / size[pools]).max())
+            if score > above:
+                ranked.append((-score, c))
+        ranked.sort()
+        return [c for _, c in (ranked if self._thorough else ranked[:_COMPONENTS])]
 
     def _allowed(self, trade: Trade) -> bool:
         """Whether it repays itself, and no demand within guarantees is served less."""
@@ -201,8 +197,10 @@ class Exchange:
         guarantee = space.layout.guarantee
         if self._guaranteed is None:
             within = [min(n, most) for n, most in zip(stand.replicas, guarantee, strict=True)]
-            point = space.goodput.at(within, backlog_replicas=stand.point.times.backlog)
+            backlog = stand.point.times.backlog
+            point = space.goodput.at(within, backlog_replicas=backlog, start=_GUARANTEED)
             self._guaranteed = Stand(space, point, stand.full)
+            self.within_guarantees.append(point)
         changes = []
         for pool, more in move:
             before = min(stand.replicas[pool], guarantee[pool])
@@ -230,42 +228,3 @@ class Exchange:
     def _keep(self, refused: Refused) -> None:
         if len(self.refused) < 4 * _MOST_REFUSED:
             self.refused[refused.trade.move] = refused
-
-
-def _two_of_a_kind(stand: Stand, options: Sequence[Giver]) -> list[Move]:
-    """The cheapest givers of any two kinds: what limits they are under decides who may take."""
-    limits_of = stand.space.layout.limits_of
-    cheapest: dict[tuple[int, ...], list[Giver]] = {}
-    for giver in options:
-        kind = limits_of[giver.move[0][0]]
-        if len(giver.move) == 1 and len(cheapest.setdefault(kind, [])) < _OF_A_KIND:
-            cheapest[kind].append(giver)
-    return [
-        joined(one.move, other.move)
-        for kind, those in cheapest.items()
-        for other_kind, others in cheapest.items()
-        if kind < other_kind
-        for one in those
-        for other in others
-    ]
-
-
-def _filling(stand: Stand, gives: Move, takers: Sequence[Scored]) -> tuple[Move, float]:
-    """What may take the GPUs that are given, with what is free, and what that gains at most."""
-    freed = {limit: -gpus for limit, gpus in stand.needs(gives).items()}
-    room = {k: max(0, free + freed.get(k, 0)) for k, free in enumerate(stand.free)}
-    given = {pool for pool, _ in gives}
-    takes: list[Move] = []
-    gain = 0.0
-    taken: dict[int, int] = {}
-    for taker in takers:
-        if any(pool in given or pool in taken for pool, _ in taker.move):
-            continue
-        needs = stand.needs(taker.move)
-        if all(gpus <= room[k] for k, gpus in needs.items()):
-            takes.append(taker.move)
-            gain += taker.gain
-            for k, gpus in needs.items():
-                room[k] -= gpus
-            taken |= dict(taker.move)
-    return joined(*takes), gain

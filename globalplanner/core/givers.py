@@ -1,19 +1,20 @@
 """Who could give replicas up, and what that would cost."""
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
+from math import inf
 
 import numpy as np
+from numpy.typing import NDArray
 
+from globalplanner.core.estimates import Estimates
 from globalplanner.core.moves import gpus_of, pairs
 from globalplanner.core.space import Space
 from globalplanner.core.stand import Effort, Move, Stand
 from weir.sizing.basis import Flags, Floats
 
-__all__ = ["Estimates", "Giver", "Givers", "covering"]
+__all__ = ["Giver", "Givers"]
 
-_FADES = 0.97
-"""An estimate counts less with each decision, so that it is looked at again."""
 _PAIRS_OF = 4
 """Components of which prefill and decode replicas are weighed as givers together."""
 _OF_A_KIND = 2
@@ -27,42 +28,9 @@ class Giver:
     loss: float
     gpus: int
 
-
-@dataclass(slots=True)
-class Estimates:
-    """What one replica more gains and one less loses, by pool, where that has been weighed."""
-
-    gain: Floats
-    loss: Floats
-
-    @staticmethod
-    def none(pools: int) -> "Estimates":
-        return Estimates(np.full(pools, np.inf), np.full(pools, -np.inf))
-
-    def faded(self) -> "Estimates":
-        return Estimates(self.gain / _FADES, np.where(self.loss > 0.0, self.loss * _FADES, -np.inf))
-
-    def gained(self, moves: Sequence[Move], gains: Sequence[float]) -> None:
-        for move, gain in zip(moves, gains, strict=True):
-            if len(move) == 1 and move[0][1] == 1:
-                self.gain[move[0][0]] = max(gain, 0.0)
-
-    def lost(self, moves: Sequence[Move], gains: Sequence[float]) -> None:
-        for move, gain in zip(moves, gains, strict=True):
-            if len(move) == 1 and move[0][1] == -1:
-                self.loss[move[0][0]] = -gain
-
-    def promising(
-        self, stand: Stand, flags: Flags, components: Sequence[int], most: int
-    ) -> list[int]:
-        """Of `components` those whose flagged pools may gain most per GPU."""
-        if len(components) <= most:
-            return list(components)
-        hope = np.minimum(stand.prices, self.gain) / np.array(stand.space.layout.gpus)
-        hope = np.where(flags, hope, 0.0)
-        members = stand.space.goodput.components
-        best = [(-float(hope[list(members[c].pools)].max()), c) for c in components]
-        return [c for _, c in sorted(best)[:most]]
+    @property
+    def price(self) -> float:
+        return self.loss / self.gpus
 
 
 @dataclass(slots=True)
@@ -79,32 +47,67 @@ class Givers:
     def may_all_leave(self, gives: Move) -> bool:
         return all(-more <= self.may_leave.get(pool, -more) for pool, more in gives)
 
+    def cheapest(self, stand: Stand) -> float:
+        """The least that a GPU given by choice could cost, prefill and decode together included."""
+        space, able = stand.space, self._able(stand, None)
+        loss = np.maximum(np.maximum(stand.losses, self.estimates.loss), 0.0)
+        size = np.array(space.layout.gpus)
+        least = float(np.where(able, loss / size, inf).min(initial=inf))
+        if not space.layout.decodes.any():
+            return least
+        for component in space.goodput.components:
+            pools = [pool for pool in component.pools if able[pool]]
+            decodes = space.layout.decodes[pools]
+            if pools and decodes.any() and not decodes.all():
+                both = size[pools] + np.where(decodes, *_largest(size[pools], decodes))
+                each = loss[pools] / both
+                least = min(least, max(float(each[decodes].min()), float(each[~decodes].min())))
+        return least
+
     def weighed(
         self,
         stand: Stand,
         effort: Effort,
         *,
         most: int,
+        below: float = inf,
         only: Callable[[int], bool] | None = None,
     ) -> list[Giver]:
-        """The cheapest givers per GPU, with what they lose; `only` such pools, not by choice."""
+        """The cheapest givers per GPU, with what they lose, that may cost less than `below`.
+
+        `only` such pools, and then not by choice.
+        """
         space = stand.space
-        able = self._able(stand, only)
-        loss = np.maximum(stand.losses, self.estimates.loss) / np.array(space.layout.gpus)
-        ranked = sorted(
-            np.flatnonzero(able).tolist(), key=lambda i: (loss[i], -space.layout.gpus[i], i)
-        )
+        able, price = self._able(stand, only), self._prices(stand)
+        ranked = np.flatnonzero(able & (price < below)).tolist()
+        ranked.sort(key=lambda i: (price[i], -space.layout.gpus[i], i))
         moves: list[Move] = [((pool, -1),) for pool in _first(space, ranked, most)]
         if only is None:
-            moves += _together(stand, able)
-        losses = stand.gains(moves, effort)
-        self.estimates.lost(moves, losses)
+            moves += self._together(stand, able, price, below)[:most]
+        gains = stand.gains(moves, effort)
+        self.estimates.note(moves, gains)
         found = [
             Giver(move, max(-gain, 0.0), gpus_of(space, move))
-            for move, gain in zip(moves, losses, strict=True)
+            for move, gain in zip(moves, gains, strict=True)
         ]
-        found.sort(key=lambda giver: (giver.loss / giver.gpus, -giver.gpus, giver.move))
+        found.sort(key=lambda giver: (giver.price, -giver.gpus, giver.move))
         return found
+
+    def _together(self, stand: Stand, able: Flags, price: Floats, below: float) -> list[Move]:
+        """Prefill and decode replicas that may cost less than `below`, the cheapest first."""
+        found = []
+        for move in _together(stand, able, price):
+            least = max(price[pool] * stand.space.layout.gpus[pool] for pool, _ in move)
+            each = -self.estimates.of(move, -least) / gpus_of(stand.space, move)
+            if each < below:
+                found.append((each, move))
+        return [move for _, move in sorted(found)]
+
+    def _prices(self, stand: Stand) -> Floats:
+        """What a GPU of each pool may cost at least, by what is known."""
+        loss = np.maximum(stand.losses, self.estimates.loss)
+        prices: Floats = np.maximum(loss, 0.0) / np.array(stand.space.layout.gpus)
+        return prices
 
     def _able(self, stand: Stand, only: Callable[[int], bool] | None) -> Flags:
         """Pools that can give a replica whose GPUs are then free."""
@@ -119,38 +122,9 @@ class Givers:
         return able
 
 
-def covering(stand: Stand, takes: Move, options: Sequence[Giver]) -> Move | None:
-    """The cheapest givers with whose GPUs `takes` fits; None if there are not enough."""
-    space = stand.space
-    missing = {
-        limit: gpus - max(stand.free[limit], 0)
-        for limit, gpus in stand.needs(takes).items()
-        if gpus > max(stand.free[limit], 0)
-    }
-    taking = {pool for pool, _ in takes}
-    gives: dict[int, int] = {}
-    while missing:
-        best: tuple[float, Giver, dict[int, int]] | None = None
-        for giver in options:
-            if any(
-                pool in taking
-                or stand.replicas[pool] + gives.get(pool, 0) + more
-                < max(space.low[pool], space.aside[pool])
-                for pool, more in giver.move
-            ):
-                continue
-            useful = _useful(space, giver.move, missing)
-            if useful:
-                cost = giver.loss / sum(useful.values())
-                if best is None or cost < best[0]:
-                    best = (cost, giver, useful)
-        if best is None:
-            return None
-        for pool, more in best[1].move:
-            gives[pool] = gives.get(pool, 0) + more
-        missing = {k: gpus - best[2].get(k, 0) for k, gpus in missing.items()}
-        missing = {k: gpus for k, gpus in missing.items() if gpus > 0}
-    return _without_surplus(stand, takes, gives)
+def _largest(size: NDArray[np.intp], decodes: Flags) -> tuple[int, int]:
+    """The most GPUs that go with a decode replica, and with one of the others."""
+    return int(size[~decodes].max()), int(size[decodes].max())
 
 
 def _first(space: Space, ranked: Sequence[int], most: int) -> list[int]:
@@ -165,41 +139,16 @@ def _first(space: Space, ranked: Sequence[int], most: int) -> list[int]:
     return found
 
 
-def _useful(space: Space, move: Move, missing: Mapping[int, int]) -> dict[int, int]:
-    """GPUs that a giver frees of those that are missing, by limit."""
-    freed: dict[int, int] = {}
-    for pool, more in move:
-        for limit in space.layout.limits_of[pool]:
-            if limit in missing:
-                freed[limit] = freed.get(limit, 0) - more * space.layout.gpus[pool]
-    return {limit: min(gpus, missing[limit]) for limit, gpus in freed.items()}
-
-
-def _without_surplus(stand: Stand, takes: Move, gives: dict[int, int]) -> Move:
-    """Without givers that turned out not to be needed, the largest first."""
-    for pool in sorted(gives, key=lambda pool: (-stand.space.layout.gpus[pool], pool)):
-        while gives[pool] < 0:
-            fewer = {**gives, pool: gives[pool] + 1}
-            if not stand.fits(tuple(sorted((*takes, *((p, n) for p, n in fewer.items() if n))))):
-                break
-            gives = fewer
-    return tuple(sorted((pool, more) for pool, more in gives.items() if more))
-
-
-def _together(stand: Stand, able: Flags) -> list[Move]:
+def _together(stand: Stand, able: Flags, price: Floats) -> list[Move]:
     """Prefill and decode replicas of the components where both together seem to cost least."""
-    space = stand.space
-    each = np.maximum(stand.losses, 0.0) / np.array(space.layout.gpus)
+    space, flags = stand.space, able.tolist()
     ranked = []
     for c, component in enumerate(space.goodput.components):
-        pools = [pool for pool in component.pools if able[pool]]
-        kinds = {space.layout.roles[pool] for pool in pools}
-        if len(kinds) > 1:
-            ranked.append((float(min(each[pool] for pool in pools)), c, pools))
+        pools = [pool for pool in component.pools if flags[pool]]
+        if len({space.layout.roles[pool] for pool in pools}) > 1:
+            ranked.append((float(price[pools].min()), c, pools))
     found: list[Move] = []
     for _, _, pools in sorted(ranked)[:_PAIRS_OF]:
-        room = [0] * len(able)
-        for pool in pools:
-            room[pool] = stand.replicas[pool] - max(space.low[pool], space.aside[pool])
-        found += [tuple((p, -more) for p, more in move) for move in pairs(space, pools, room)]
+        room = {i: stand.replicas[i] - max(space.low[i], space.aside[i]) for i in pools}
+        found += [tuple((p, -more) for p, more in move) for move in pairs(space, room)]
     return found

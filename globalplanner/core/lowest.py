@@ -15,6 +15,7 @@ from weir.sizing.point import Change
 
 __all__ = ["Lowest", "Tried"]
 
+_RAISED = 3
 _TRUSTED = 12
 """Decisions for which a replica that could not go is not looked at again."""
 
@@ -69,25 +70,18 @@ class Lowest:
     def settle(self, stand: Stand, effort: Effort) -> None:
         """Find what could go of `stand`."""
         self._begin(stand)
-        members = self._space.goodput.components
-        queues = {c: self._candidates(stand, c) for c in range(len(members))}
-        queues = {c: queue for c, queue in queues.items() if queue}
-        while queues and effort.left > 0:
-            asked: list[tuple[int, int, int]] = [
-                (c, queue[0], self.replicas[queue[0]] - 1) for c, queue in sorted(queues.items())
-            ]
-            good = self._as_good(stand, asked, effort)
+        components = range(len(self._space.goodput.components))
+        asked = [(c, pool) for c in components for pool in self._candidates(stand, c)]
+        while asked and effort.left > 0:
+            asked = self._good(stand, asked[: effort.left], effort)
             gone: dict[int, int] = {}
-            for (c, pool, count), fits in zip(asked, good, strict=True):
-                if fits:
-                    gone[pool] = count
-                if not fits or count <= self._space.low[pool]:
-                    queues[c].pop(0)
-            if gone:
-                self.point.move(gone)
-                for pool, count in gone.items():
-                    self.replicas[pool] = count
-            queues = {c: queue for c, queue in queues.items() if queue}
+            served: set[int] = set()
+            for c, pool in asked:
+                if c not in served:
+                    served.add(c)
+                    gone[pool] = self.replicas[pool] = self.replicas[pool] - 1
+            self.point.move(gone)
+            asked = [(c, i) for c, i in asked if self.replicas[i] > self._space.low[i]]
         self._without_worth(stand)
 
     def _may_shrink(self, pool: int) -> bool:
@@ -95,19 +89,65 @@ class Lowest:
         return not view.held and view.wish is None and view.backlog_replica_s is not None
 
     def _begin(self, stand: Stand) -> None:
-        """Where `replicas` do no longer do, begin with what there is now."""
-        members, again = self._space.goodput.components, []
-        for c, component in enumerate(members):
-            if c not in self.sure:
-                again.append(c)
-                for pool in component.pools:
-                    self.replicas[pool] = stand.replicas[pool]
-                    self.tried.pop(self._space.layout.ids[pool], None)
-        changed = {p: self.replicas[p] for c in again for p in members[c].pools}
-        worth = [c for c in again if self._worth_a_look(stand, c)]
+        """Where `replicas` do no longer do a few more may; else begin with what there is now."""
+        members = self._space.goodput.components
+        self._raise(stand)
+        unsure = [c for c in range(len(members)) if c not in self.sure]
+        good = self._still_good(stand, [c for c in unsure if self._fewer(stand, c)])
+        again = [c for c in unsure if c not in good]
+        changed = {pool: stand.replicas[pool] for c in again for pool in members[c].pools}
+        for pool, count in changed.items():
+            self.replicas[pool] = count
         self.point.place(changed)
+        worth = [c for c in again if self._worth_a_look(stand, c)]
         self.point.find(worth)
         self._drop_idle(worth)
+
+    def _raise(self, stand: Stand) -> None:
+        """Give back a replica or two where that is enough to serve everything again."""
+        space, point = self._space, self.point
+        members = space.goodput.components
+        short = [
+            c
+            for c in range(len(members))
+            if c not in self.sure and point.is_found(c) and stand.satisfied(c)
+        ]
+        for _ in range(_RAISED):
+            moved = {}
+            for c in short:
+                open_ = [i for i in members[c].pools if self.replicas[i] < stand.replicas[i]]
+                gain = {i: point.bound(i, self.replicas[i] + 1) for i in open_}
+                best = max(open_, key=lambda i: (gain[i] / space.layout.gpus[i], -i), default=None)
+                if best is not None and gain[best] > space.negligible:
+                    moved[best] = self.replicas[best] = self.replicas[best] + 1
+            if not moved:
+                return
+            point.move(moved)
+            self.sure |= set(self.serving_everything())
+            short = [c for c in short if c not in self.sure]
+
+    def _fewer(self, stand: Stand, component: int) -> bool:
+        """Whether fewer would do by what was found before, and not more."""
+        pools = self._space.goodput.components[component].pools
+        more = any(self.replicas[pool] > stand.replicas[pool] for pool in pools)
+        return not more and any(self.replicas[pool] < stand.replicas[pool] for pool in pools)
+
+    def _still_good(self, stand: Stand, components: Sequence[int]) -> set[int]:
+        """Components in which as much is served with `replicas` as with what there is."""
+        if not components:
+            return set()
+        space, members = self._space, self._space.goodput.components
+        pools = [members[c].pools for c in components]
+        now: list[Change] = [tuple((p, stand.replicas[p]) for p in those) for those in pools]
+        low: list[Change] = [tuple((p, self.replicas[p]) for p in those) for those in pools]
+        with_margin, in_full = self.point.tries(now), stand.point.tries(low)
+        good = set()
+        for c, those, more, less in zip(components, pools, with_margin, in_full, strict=True):
+            saved = sum(space.cost[p] * (stand.replicas[p] - self.replicas[p]) for p in those)
+            least = -space.negligible - saved
+            if self.point.value[c] - more >= least and less - stand.point.value[c] >= least:
+                good.add(c)
+        return good
 
     def _worth_a_look(self, stand: Stand, component: int) -> bool:
         return any(
@@ -162,51 +202,51 @@ class Lowest:
             and tried.full - self._space.full[component] < 0.5 * tried.short
         )
 
-    def _as_good(
-        self, stand: Stand, asked: Sequence[tuple[int, int, int]], effort: Effort
-    ) -> list[bool]:
-        space = self._space
-        changes: list[Change] = [((pool, count),) for _, pool, count in asked]
-        floors = [self.point.value[c] - space.negligible - space.cost[pool] for c, pool, _ in asked]
-        values = self.point.tries(changes, floors)
+    def _good(
+        self, stand: Stand, asked: Sequence[tuple[int, int]], effort: Effort
+    ) -> list[tuple[int, int]]:
+        """Those of components and pools without a replica of which as much is served."""
+        space, point = self._space, self.point
+        changes: list[Change] = [((pool, self.replicas[pool] - 1),) for _, pool in asked]
+        floors = [point.value[c] - space.negligible - space.cost[pool] for c, pool in asked]
+        values = point.tries(changes, floors)
         effort.spend(len(changes))
-        good = [value >= floor for value, floor in zip(values, floors, strict=True)]
-        for i, (c, pool, count) in enumerate(asked):
-            if not good[i]:
-                short = max(floors[i] - values[i], 0.0)
-                until = self._number + _TRUSTED + pool % _TRUSTED
-                self.tried[space.layout.ids[pool]] = Tried(count, short, space.full[c], until)
-        return self._good_in_full(stand, asked, good, effort)
+        good = []
+        for (c, pool), value, floor in zip(asked, values, floors, strict=True):
+            if value >= floor:
+                good.append((c, pool))
+                continue
+            self.tried[space.layout.ids[pool]] = Tried(
+                count=self.replicas[pool] - 1,
+                short=floor - value,
+                full=space.full[c],
+                until=self._number + _TRUSTED + pool % _TRUSTED,
+            )
+        return self._good_in_full(stand, good, effort)
 
     def _good_in_full(
-        self,
-        stand: Stand,
-        asked: Sequence[tuple[int, int, int]],
-        good: list[bool],
-        effort: Effort,
-    ) -> list[bool]:
+        self, stand: Stand, asked: Sequence[tuple[int, int]], effort: Effort
+    ) -> list[tuple[int, int]]:
         """The same without the margin, for components that do not serve everything with it."""
-        space = self._space
-        open_ = [
-            i
-            for i, (c, _, _) in enumerate(asked)
-            if good[i] and self.point.value[c] < space.full[c] - space.negligible
+        space, point = self._space, self.point
+        members = space.goodput.components
+        unsure = [
+            (c, pool) for c, pool in asked if point.value[c] < space.full[c] - space.negligible
         ]
-        if not open_:
-            return good
+        if not unsure:
+            return [*asked]
         changes, floors = [], []
-        for i in open_:
-            c, pool, count = asked[i]
-            fewer = {p: self.replicas[p] for p in space.goodput.components[c].pools}
+        for c, pool in unsure:
+            fewer = {p: self.replicas[p] - (p == pool) for p in members[c].pools}
             saved = sum(space.cost[p] * (stand.replicas[p] - n) for p, n in fewer.items())
-            fewer[pool] = count
             changes.append(tuple(sorted(fewer.items())))
-            floors.append(stand.point.value[c] - space.negligible - saved - space.cost[pool])
+            floors.append(stand.point.value[c] - space.negligible - saved)
         values = stand.point.tries(changes, floors)
         effort.spend(len(changes))
-        for i, value, floor in zip(open_, values, floors, strict=True):
-            good[i] = value >= floor
-        return good
+        bad = {
+            each for each, value, floor in zip(unsure, values, floors, strict=True) if value < floor
+        }
+        return [each for each in asked if each not in bad]
 
     def _without_worth(self, stand: Stand) -> None:
         """Pools that serve no class within SLO keep their minimum."""

@@ -4,7 +4,7 @@ A decode replica that no prefill can feed is worth nothing alone, nor the other 
 is concave, so prices bound what a move can add, and moves that cannot win are not weighed.
 """
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from itertools import product
 from math import ceil
@@ -43,28 +43,29 @@ def hopes(
 ) -> list[Hope]:
     """Moves of a component's open pools that may add something, the best first."""
     space, replicas = stand.space, stand.replicas
-    hope = {pool: stand.hope(pool) for pool in open_pools}
+    missing = stand.full[component] - stand.point.value[component]
+    hope = {pool: min(stand.hope(pool), missing) for pool in open_pools}
     found = [
         Hope(((pool, 1),), most, space.layout.gpus[pool])
         for pool, most in hope.items()
         if most > space.negligible
     ]
-    for move in pairs(space, open_pools, [cap - n for cap, n in zip(caps, replicas, strict=True)]):
-        most = sum(max(hope[pool], 0.0) * more for pool, more in move)
+    for move in pairs(space, {pool: caps[pool] - replicas[pool] for pool in open_pools}):
+        most = min(missing, sum(max(hope[pool], 0.0) * more for pool, more in move))
         if most > space.negligible:
             found.append(Hope(move, most, gpus_of(space, move)))
     found.sort(key=lambda each: (-each.score, each.gpus, each.move))
     return found
 
 
-def pairs(space: Space, pools: Sequence[int], room: Sequence[int]) -> list[Move]:
+def pairs(space: Space, room: Mapping[int, int]) -> list[Move]:
     """A prefill and a decode pool: one of each, and one with what it can use of the other.
 
-    Of many pools those that do most with a GPU.
+    Of the pools that have `room` for a replica or more; of many those that do most with a GPU.
     """
     roles = space.layout.roles
-    prefills = _ablest(space, [pool for pool in pools if roles[pool] is Role.PREFILL])
-    decodes = _ablest(space, [pool for pool in pools if roles[pool] is Role.DECODE])
+    prefills = _ablest(space, [pool for pool in room if roles[pool] is Role.PREFILL])
+    decodes = _ablest(space, [pool for pool in room if roles[pool] is Role.DECODE])
     found: list[Move] = []
     for prefill, decode in product(prefills, decodes):
         ratio = _ratio(space, prefill, decode)

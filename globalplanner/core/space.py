@@ -46,7 +46,7 @@ class Space:
         layout: Layout,
         snapshot: Snapshot,
         rules: Rules,
-        bases: Sequence[Bases] = ({}, {}),
+        bases: Sequence[Bases] = ({}, {}, {}),
     ) -> None:
         self.layout, self.rules = layout, rules
         self.views = layout.sorted(snapshot.pools)

@@ -25,6 +25,8 @@ Flags = NDArray[np.bool_]
 LEAST_LEAD = 1e-7
 """What would gain less than this share of the largest worth is left as it is."""
 _TOLERANCE = 1e-9
+_LARGEST = 1e8
+"""A basis whose inverse has larger entries is singular but for rounding errors."""
 
 
 class Programs:
@@ -182,8 +184,11 @@ class Working:
         matrix = vectors.reshape(count, rows, rows).transpose(0, 2, 1)
         try:
             inverse: Floats = np.linalg.inv(matrix).astype(np.float64, copy=False)
+            singular = np.abs(inverse).max(axis=(1, 2)) > _LARGEST
         except np.linalg.LinAlgError:
-            self._idle(np.linalg.matrix_rank(matrix) < rows)
+            singular = np.linalg.matrix_rank(matrix) < rows
+        if singular.any():
+            self._idle(singular)
             self.refresh()
             return
         self.inverse = inverse

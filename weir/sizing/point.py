@@ -1,6 +1,6 @@
 """What one allocation is worth, and what others near it would be."""
 
-from collections.abc import Collection, Iterable, Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from math import inf, nan
 
@@ -8,7 +8,8 @@ import numpy as np
 
 from weir.domain.ids import PoolId
 from weir.sizing.basis import Floats, Indices, Optimum
-from weir.sizing.bundle import Bases, Bundle, Kept
+from weir.sizing.bundle import Bases, Kept
+from weir.sizing.places import Places
 from weir.sizing.simplex import near, solve
 from weir.sizing.times import Times
 
@@ -37,31 +38,20 @@ class Point:
     Nothing is known until it is asked for: see `certify` and `find`.
     """
 
-    def __init__(
-        self,
-        bundles: Sequence[Bundle],
-        component_of: Sequence[int],
-        times: Times,
-        replicas: Sequence[int],
-        start: int,
-    ) -> None:
-        self._bundles = bundles
-        self._component_of = component_of
+    def __init__(self, places: Places, times: Times, replicas: Sequence[int], start: int) -> None:
+        self._places = places
+        self._bundles, self._component_of = places.bundles, places.component_of
+        self._place, self._slots = places.of_component, places.slots
         self.times = times
         self.replicas = list(replicas)
         self._start = start
-        components = sum(len(bundle.numbers) for bundle in bundles)
-        self._place = [(0, 0)] * components
-        for i, bundle in enumerate(bundles):
-            for row, number in enumerate(bundle.numbers):
-                self._place[number] = (i, row)
-        self._slots = _slots(bundles, len(component_of))
+        components = len(places.of_component)
         self.value = [nan] * components
         """By component; not a number where it is not known."""
         self._found = [False] * components
-        self._price = [0.0] * len(component_of)
-        self._late_price = [0.0] * len(component_of)
-        self._optima: list[Optimum | None] = [None] * len(bundles)
+        self._price = [0.0] * len(places.component_of)
+        self._late_price = [0.0] * len(places.component_of)
+        self._optima: list[Optimum | None] = [None] * len(places.bundles)
         self._moves = [0] * components
         self._tried: list[dict[Change, _Tried]] = [{} for _ in range(components)]
         self._time, self._extra = self._times()
@@ -92,26 +82,15 @@ class Point:
             self._put(i, at, solve(bundle.programs, at, self._time[i][at], basis))
         return self
 
-    def at(
-        self, replicas: Sequence[int], times: Times, only: Collection[int] | None = None
-    ) -> "Point":
-        """Another point for the same demand, found as far as this one is.
-
-        Or `only` some of its components.
-        """
-        other = Point(self._bundles, self._component_of, times, replicas, self._start)
+    def at(self, replicas: Sequence[int], times: Times) -> "Point":
+        """Another point for the same demand, found as far as this one is."""
+        other = Point(self._places, times, replicas, self._start)
         for i, (bundle, optimum) in enumerate(zip(self._bundles, self._optima, strict=True)):
             if optimum is None:
                 continue
-            rows = np.array(
-                [
-                    row
-                    for row, number in enumerate(bundle.numbers)
-                    if self._found[number] and (only is None or number in only)
-                ],
-                dtype=np.intp,
-            )
-            if rows.size:
+            found = [row for row, number in enumerate(bundle.numbers) if self._found[number]]
+            if found:
+                rows = np.array(found, dtype=np.intp)
                 time = other._time[i][rows]
                 other._put(i, rows, near(bundle.programs, rows, time, optimum.take(rows)))
         return other
@@ -325,15 +304,3 @@ class Point:
             return 0.0
         time[late_slot] = late
         return extra - self.times.of(pool, self.replicas[pool])[2]
-
-
-def _slots(bundles: Sequence[Bundle], pools: int) -> list[tuple[int, int]]:
-    """The slots of each pool: its own, and the late one, -1 if it has none."""
-    slots = [(0, -1)] * pools
-    for bundle in bundles:
-        for member, late in zip(bundle.members, bundle.late, strict=True):
-            for i, pool in enumerate(member.pools):
-                slots[pool] = (i, -1)
-            for i, position in enumerate(late):
-                slots[member.pools[position]] = (position, bundle.pools + i)
-    return slots

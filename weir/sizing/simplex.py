@@ -71,7 +71,7 @@ def near(
 
 
 def _most_steps(working: Working) -> int:
-    return 500 + 20 * int(working.sources + working.rows)
+    return 100 + 5 * int(working.sources + working.rows)
 
 
 def _dual(working: Working) -> None:

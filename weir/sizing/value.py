@@ -20,6 +20,7 @@ from weir.domain.ids import PoolId
 from weir.sizing.basis import Flags, Floats, Indices
 from weir.sizing.bundle import Bases, Bundle, Market
 from weir.sizing.components import grouped, split
+from weir.sizing.places import Places
 from weir.sizing.point import Point
 from weir.sizing.times import Times
 
@@ -82,7 +83,8 @@ class Goodput:
         for number, component in enumerate(self.components):
             for pool in component.pools:
                 self.component_of[pool] = number
-        self._bundles = self._bundled(bases)
+        self._places = Places(self._bundled(bases), self.component_of)
+        self._most = [float(self._offered[c.model, list(c.classes)].sum()) for c in self.components]
 
     def at(
         self,
@@ -98,7 +100,7 @@ class Goodput:
         if not all. `start`: which of the bases to begin from.
         """
         times = self.times(carry=carry, backlog_replicas=backlog_replicas)
-        return Point(self._bundles, self.component_of, times, replicas, start)
+        return Point(self._places, times, replicas, start)
 
     def times(self, *, carry: float = 1.0, backlog_replicas: Floats | None = None) -> Times:
         backlog = self.supply.backlog_replicas if backlog_replicas is None else backlog_replicas
@@ -112,11 +114,12 @@ class Goodput:
     def full(self, backlog_replicas: Floats | None = None) -> list[float]:
         """The value of each component when nothing is left unserved that some pool can serve."""
         backlog = self.supply.backlog_replicas if backlog_replicas is None else backlog_replicas
-        caught_up = backlog * self.supply.backlog_worth
-        return [
-            float(self._offered[c.model, list(c.classes)].sum() + caught_up[list(c.pools)].sum())
-            for c in self.components
-        ]
+        full = list(self._most)
+        for pool in np.flatnonzero(backlog > 0.0).tolist():
+            if self.component_of[pool] >= 0:
+                worth = float(backlog[pool] * self.supply.backlog_worth[pool])
+                full[self.component_of[pool]] += worth
+        return full
 
     def _bundled(self, bases: Sequence[Bases]) -> list[Bundle]:
         width = max([1, *(len(component.classes) for component in self.components)])
