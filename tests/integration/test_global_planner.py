@@ -196,6 +196,13 @@ async def test_minimum_then_growth_with_the_load_then_back(lake: Lake) -> None:
         await eventually(lambda: lake.replicas == {"prefill": 1, "decode": 1}, 15.0)
         await asyncio.sleep(0.3)
         status = await lake.status()
+        named = status.decisions[0].decision_id
+        explained = await lake.stub.Explain(
+            planner_pb2.ExplainRequest(decision_id=named), timeout=2.0
+        )
+        assert (explained.decision.id, explained.decision.term) == (named, status.term)
+        changed = {p.pool_id for p in explained.decision.pools if p.after_replicas == 2}
+        assert changed == {"prefill"}
     assert status.leading
     assert status.term == await lake.stored_term()
     assert (status.charged_gpus, status.peak_charged_gpus, status.budget_gpus) == (2, 3, 6)
@@ -354,7 +361,7 @@ async def test_the_command_serves_readiness_and_metrics_and_ends_on_sigterm(lake
             ):
                 pass
         await eventually(lambda: lake.replicas == {"prefill": 1, "decode": 1}, 15.0)
-        await asyncio.sleep(0.3)
+        await asyncio.sleep(1.3)  # metrics are shown once a second
         control = match[1].decode()
         async with aiohttp.ClientSession() as session:
             async with session.get(f"{control}/livez") as answer:
