@@ -117,8 +117,11 @@ class Operations:
     async def drain(self, pool_id: PoolId, *, undo: bool, why: str, dry_run: bool) -> Effect:
         """The pool goes down to nothing, or (`undo`) is sized again.
 
-        Raises `InfeasibleFloorsError` if its floor does not fit any more.
+        Of a pool that the document has no more, and that has never reported, it says that nothing
+        runs there. Raises `InfeasibleFloorsError` if its floor does not fit any more.
         """
+        if not undo and pool_id in self._planner.lost_pools:
+            return self._forget(pool_id, dry_run=dry_run)
         pools = self._known(pool_id, self._planner.overrides.drained, undo=undo)
 
         def change(overrides: Overrides) -> Overrides:
@@ -148,6 +151,22 @@ class Operations:
         return tuple(
             f"pool {change.pool_id}: {change.before} -> {change.after}"
             for change in proposal.changes
+        )
+
+    def _forget(self, pool_id: PoolId, *, dry_run: bool) -> Effect:
+        self._lead()
+        value = self._planner.latest.value if self._planner.latest is not None else 0.0
+        line = f"pool {pool_id}: counts no more, on your word that nothing of it runs"
+        if not dry_run:
+            self._planner.forget(pool_id)
+            _log.warning("changed live: %s", line)
+        return Effect(
+            applied=not dry_run,
+            lines=(line,),
+            value_before=value,
+            value_after=value,
+            served_before_rps={},
+            served_after_rps={},
         )
 
     async def _change(

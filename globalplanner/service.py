@@ -97,6 +97,8 @@ class GlobalPlanner:
         self.wishes = wishes
         self.on_decision: list[Callable[[Decided], None]] = []
         """Told of every decision that changes something, or would."""
+        self.on_news: list[Callable[[], None]] = []
+        """Told whenever `news` would return."""
         self._effective = effective
         self._unwritten = unwritten
         self._patience = patience
@@ -251,10 +253,15 @@ class GlobalPlanner:
             self._write_soon()
         self._tell()
 
+    @property
+    def is_stored(self) -> bool:
+        """Whether what operators have changed is durable."""
+        return self._written is not None and self._written.overrides == self.overrides
+
     async def stored(self, timeout_s: float) -> None:
         """Until what operators have changed is durable. Raises `UnavailableError`."""
         until_s = self._clock.wall_s() + timeout_s
-        while self._written is None or self._written.overrides != self.overrides:
+        while not self.is_stored:
             left_s = until_s - self._clock.wall_s()
             if self._ledger is None or left_s <= 0.0:
                 raise UnavailableError("the change could not be stored; nothing was changed")
@@ -279,6 +286,17 @@ class GlobalPlanner:
         self.document = document or self.document
         self._take_over(fleet, overrides)
         self._write_soon()
+        self.wake.set()
+
+    @property
+    def lost_pools(self) -> frozenset[PoolId]:
+        """Pools that the document has no more, and of which nobody knows what they run."""
+        accounts = self._ledger.accounts if self._ledger is not None else {}
+        return frozenset(id for id, a in accounts.items() if a.leaving and not a.known)
+
+    def forget(self, pool_id: PoolId) -> None:
+        """An operator says that nothing of such a pool runs. Raises `UnknownPoolError`."""
+        self._leading().forget(pool_id)
         self.wake.set()
 
     # --- reports ---
@@ -476,15 +494,14 @@ class GlobalPlanner:
 
     def _write_soon(self) -> None:
         """What waits for the record, or differs from it in what operators have set."""
-        ledger, written = self._ledger, self._written
-        if ledger is not None and (
-            ledger.unwritten or written is None or written.overrides != self.overrides
-        ):
+        if self._ledger is not None and (self._ledger.unwritten or not self.is_stored):
             self._unwritten()
 
     def _tell(self) -> None:
         self._news.set()
         self._news = asyncio.Event()
+        for tell in self.on_news:
+            tell()
 
     async def _rest(self, stop: Stop) -> None:
         """Until the next interval, a change of what is held, or the stop."""

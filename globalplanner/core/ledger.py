@@ -27,7 +27,7 @@ Invariants, for the budget, each GPU class and each node group:
 `report`, `aim`, `revise` and `written` do not await and are all that changes anything.
 """
 
-from collections.abc import Callable, Collection, Mapping
+from collections.abc import Callable, Collection, Iterable, Mapping
 from dataclasses import dataclass
 
 from globalplanner.core.account import Account
@@ -184,11 +184,16 @@ class Ledger:
         others = sorted({id for limit in tight for id in limit.pools} - {pool_id})
         unknown = [id for id in others if not self.accounts[id].known]
         if unknown:
-            return f"waits for a first report of {', '.join(unknown)}"
+            return f"waits for a first report of {', '.join(unknown)}{self._of_lost(unknown)}"
         releasing = [id for id in others if self.accounts[id].charged > self.accounts[id].granted]
         if releasing:
             return f"waits for {', '.join(releasing)} to release GPUs"
         return "waits for GPUs"
+
+    def _of_lost(self, pools: Iterable[PoolId]) -> str:
+        """What an operator can do about pools that the document has no more."""
+        lost = [id for id in pools if self.accounts[id].leaving]
+        return f" (`weir drain {lost[0]}` if nothing of it runs)" if lost else ""
 
     def _join(self, fleet: Fleet) -> None:
         """Accounts for what the fleet has, and for what of the others may still be running."""

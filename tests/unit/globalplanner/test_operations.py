@@ -364,3 +364,15 @@ async def test_one_that_does_not_lead_shows_no_proposals_and_approves_none() -> 
     for reject in (False, True):
         with pytest.raises(UnavailableError, match="another one leads"):
             await live.operations.approve(waiting.proposal.id, reject=reject)
+
+
+async def test_a_pool_that_was_never_heard_and_is_in_no_document_is_forgotten_on_request() -> None:
+    live = Live(a_fleet())
+    live.planner.revise(fleet([pool("a")], gpus=8), Overrides(), document=fleet([pool("a")]))
+    assert live.planner.lost_pools == {B}
+    assert not (await live.operations.drain(B, undo=False, why="", dry_run=True)).applied
+    effect = await live.operations.drain(B, undo=False, why="", dry_run=False)
+    assert effect.applied
+    assert "pool b: counts no more" in effect.lines[0]
+    with pytest.raises(UnknownPoolError):
+        await live.operations.drain(B, undo=False, why="", dry_run=False)
