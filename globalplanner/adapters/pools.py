@@ -15,7 +15,7 @@ from weir.api.v1 import planner_pb2
 from weir.domain.errors import UnavailableError, UnknownPoolError
 from weir.domain.fleet import PoolSpec
 from weir.domain.ids import ClassName, PoolId
-from weir.domain.planning import Grant, PoolReport
+from weir.domain.planning import PoolReport
 from weir.runtime.clock import Clock
 
 __all__ = ["PoolCalls", "read_report"]
@@ -67,14 +67,10 @@ class PoolCalls:
         self._metrics.strange_classes(len(strange))
         return report
 
-    def grant_of(self, report: PoolReport) -> Grant | None:
-        """What may be sent now to the pool. Raises `UnavailableError` if nobody leads here."""
-        self._leading()
-        return self._planner.grant_of(report.pool_id)
-
     def answer(self, report: PoolReport) -> planner_pb2.ReportResponse:
-        """As of now. Raises `UnavailableError` if nobody leads here."""
-        grant = self.grant_of(report)
+        """What may be sent to the pool now. Raises `UnavailableError` if nobody leads here."""
+        self._leading()
+        grant = self._planner.grant_of(report.pool_id)
         return planner_pb2.ReportResponse(
             grant=codec.encode_grant(grant) if grant is not None else None,
             newest_sequence=self._planner.newest_sequence(report.pool_id),

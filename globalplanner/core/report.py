@@ -42,27 +42,22 @@ def check_report(report: PoolReport, *, term: int = 0) -> None:
 
 
 def check_document(report: PoolReport, specs: Sequence[PoolSpec]) -> None:
-    """Raises `ValueError` if the pool is none of `specs` in the document of who reports.
+    """Raises `ValueError` if the pool is another one in the document of who reports.
 
-    The first is what it should be; there are others while the document is changing. Without any
-    there is nothing that it could contradict.
+    The first of `specs` is what it should be; there are others while the document is changing.
+    Without any there is nothing that it could contradict.
     """
-    differences = [_difference(report, spec) for spec in specs]
-    if differences and all(differences):
-        raise ValueError(
-            f"{differences[0]}: start the planner of {report.pool_id} with the Fleet document"
-            " that the GlobalPlanner has"
-        )
-
-
-def _difference(report: PoolReport, spec: PoolSpec) -> str:
+    if not specs:
+        return
     for name, said, known in (
-        ("role", report.role, spec.role),
-        ("gpus_per_replica", report.gpus_per_replica, spec.gpus_per_replica),
+        ("role", report.role, [spec.role for spec in specs]),
+        ("gpus_per_replica", report.gpus_per_replica, [spec.gpus_per_replica for spec in specs]),
     ):
-        if said is not None and said != known:
-            return f"{name} is {said}, but {known} in the document here"
-    return ""
+        if said is not None and said not in known:
+            raise ValueError(
+                f"{name} is {said}, but {known[0]} in the document here: start the planner of"
+                f" {report.pool_id} with the Fleet document that the GlobalPlanner has"
+            )
 
 
 def known_classes_only(
