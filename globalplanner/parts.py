@@ -16,6 +16,11 @@ def rules_of(settings: PlannerSettings) -> Rules:
         utilization=settings.utilization,
         backlog_horizon_s=settings.backlog_horizon_s,
         scale_down_dwell_s=settings.scale_down_dwell_s,
+        repay_s=settings.repay_s,
+        leave_replicas=settings.leave_replicas,
+        leave_share=settings.leave_share,
+        leave_window_s=settings.leave_window_s,
+        gpu_cost_per_hour=settings.gpu_cost_per_hour,
     )
 
 

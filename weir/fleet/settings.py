@@ -90,6 +90,21 @@ class PlannerSettings(StrictModel):
     scale_down_dwell_s: Annotated[float, Field(strict=True, ge=0.0, le=1e7)] = 60.0
     """A lower need must have lasted this long before replicas are removed."""
 
+    repay_s: Seconds = 600.0
+    """GPUs change hands if that makes up within this time for what is not served meanwhile."""
+
+    leave_replicas: Replicas | None = None
+    """Most replicas of a pool that leave by choice within `leave_window_s`; by default any."""
+
+    leave_share: Annotated[float, Field(strict=True, gt=0.0, le=1.0)] | None = None
+    """The same as a share of the pool's replicas, rounded up; the lower of both counts."""
+
+    leave_window_s: Seconds = 60.0
+    """The window of `leave_replicas` and `leave_share`."""
+
+    gpu_cost_per_hour: dict[str, NotNegative] = Field(default_factory=dict)
+    """By GPU class: requests of weight 1 that an hour of a GPU must serve to be held; else 0."""
+
     drain_s: Annotated[float, Field(strict=True, ge=0.0, le=1e7)] = 60.0
     """Time a draining replica gets to finish its requests."""
 

@@ -23,7 +23,7 @@ def test_the_reference_names_every_key_of_the_schema() -> None:
 def test_the_reference_gives_the_defaults_of_the_schema(section: str) -> None:
     text = (REFERENCE / "fleet.md").read_text()
     for key, field in json_schema()["$defs"][section]["properties"].items():
-        default = field["default"]
+        default = field.get("default")
         if isinstance(default, bool | int | float):
             shown = str(default).lower() if isinstance(default, bool) else f"{default:.15g}"
             assert f"| `{key}` | {shown} |" in text
