@@ -8,6 +8,7 @@ One task waits for news and wakes only the streams that have something to send.
 """
 
 import asyncio
+import logging
 from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
 from typing import Any
@@ -25,6 +26,7 @@ from weir.runtime.lifecycle import Stop
 
 __all__ = ["Streams"]
 
+_log = logging.getLogger("weir.globalplanner")
 _MOST = 4096
 _LOOK_S = 1.0
 """Streams are looked after at least so often."""
@@ -51,7 +53,10 @@ class Streams:
                 news = asyncio.ensure_future(self._planner.news(_LOOK_S))
                 await asyncio.wait({news, stopping}, return_when=asyncio.FIRST_COMPLETED)
                 news.cancel()
-                self._look()
+                try:
+                    self._look()
+                except Exception:
+                    _log.exception("streams could not be looked after; trying again")
         finally:
             stopping.cancel()
             self.end()
@@ -91,6 +96,7 @@ class Streams:
                         if message is grpc.aio.EOF:
                             return
                         report = await self._pools.taken(message, context)
+                        sent.setdefault(report.pool_id, None)
                         reports[report.pool_id] = report
                         await answer(report)
                         reading = wake.by(context.read())
