@@ -69,6 +69,8 @@ class IdentityFile:
             self.identities = read_identities(self._path)
         except CredentialsError as error:
             _log.error("identities stay as they were: %s", error)
+        except Exception:
+            _log.exception("identities stay as they were")
         else:
             _log.info("identities read anew from %s", self._path)
 
