@@ -140,7 +140,7 @@ class StaleRevisionError(WeirError):
 
 
 class CredentialsError(WeirError):
-    """A key, certificate, token or identities file cannot be used. Names the file, never a secret."""
+    """A key, certificate, token or identities file cannot be used. Names it, never a secret."""
 
 
 class RequestError(WeirError):
