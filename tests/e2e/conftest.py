@@ -23,6 +23,7 @@ FLEETS = ROOT / "examples" / "fleets"
 READY_WITHIN_S = 60.0
 STOPS_WITHIN_S = 10.0
 
+_PLANNER = re.compile(r"weir status --planner (127\.0\.0\.1:\d+)")
 _ENDPOINT = re.compile(r"serving at http://(127\.0\.0\.1:\d+)/v1")
 
 
@@ -192,6 +193,20 @@ def serving(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Fleet]:
     with running(tmp_path_factory.mktemp("serving"), *arguments) as fleet:
         assert fleet.endpoint
         yield fleet
+
+
+@pytest.fixture(scope="session")
+def planner(serving: Fleet) -> str:
+    """host:port of the serving fleet's GlobalPlanner, as it is announced to people."""
+    serving.endpoint  # noqa: B018  (by then it is announced)
+    said: list[str] = []
+
+    def announced() -> bool:
+        said[:] = _PLANNER.findall("".join((*serving.out, *serving.err)))
+        return bool(said)
+
+    serving.until(announced, 5.0, "the GlobalPlanner's address is announced")
+    return said[0]
 
 
 @pytest.fixture(scope="session")

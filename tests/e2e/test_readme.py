@@ -37,7 +37,7 @@ COMMAND_LINES = [line for block in BLOCKS if block.kind == "sh" for line in bloc
 
 def test_every_block_is_of_a_kind_that_is_run_or_a_picture() -> None:
     assert {block.kind for block in BLOCKS} <= {"sh", "python", ""}
-    assert {shlex.split(line)[0] for line in COMMAND_LINES} == {"make", "curl"}
+    assert {shlex.split(line)[0] for line in COMMAND_LINES} == {"make", "curl", ".venv/bin/weir"}
 
 
 @pytest.mark.parametrize("line", [line for line in COMMAND_LINES if line.startswith("make")])
@@ -77,6 +77,14 @@ def test_the_port_is_the_one_that_up_serves_on() -> None:
     importlib.import_module(COMMANDS["up"][0]).configure(parser)
     assert PRINTED.endswith(f":{parser.parse_args([]).port}")
     assert set(re.findall(r"127\.0\.0\.1:\d+", README)) == {PRINTED}
+
+
+@pytest.mark.parametrize("line", [line for line in COMMAND_LINES if line.startswith(".venv")])
+def test_what_is_asked_of_a_running_fleet_is_answered(line: str, planner: str) -> None:
+    command = [sys.executable, "-m", "weir", *shlex.split(line)[1:], "--planner", planner]
+    done = subprocess.run(command, capture_output=True, text=True, timeout=60, check=False)
+    assert done.returncode == 0, done.stderr
+    assert done.stdout.strip()
 
 
 @pytest.mark.needs("curl")

@@ -19,6 +19,8 @@ __all__ = ["Addresses", "Commands", "write_profiles"]
 
 _WEIR = (sys.executable, "-P", "-m", "weir")
 _NO_LIMIT_S = 1e6
+_GLOBAL_PLANNER_PORT = 7000
+"""Where `weir status` and the like look by default, if it is free."""
 """How long an engine drains is decided by who stops it, and kills it when the time is over."""
 
 
@@ -39,7 +41,7 @@ class Addresses:
             public=public,
             nats=ports.take(),
             actuator=actuator,
-            global_planner=ports.take(),
+            global_planner=ports.take(_GLOBAL_PLANNER_PORT),
             control={role: ports.take() for role in roles},
         )
 

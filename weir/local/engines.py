@@ -65,7 +65,9 @@ class Engines:
     """Restarts by pool, those of replicas that are gone included."""
 
     def __post_init__(self) -> None:
-        self.table = ReplicaTable(self.fleet, GpuMeter(self.fleet.budget.widest, at_s=self.clock.now_s()))
+        self.table = ReplicaTable(
+            self.fleet, GpuMeter(self.fleet.budget.widest, at_s=self.clock.now_s())
+        )
 
     def start(self, pool: PoolSpec) -> Replica | Refusal:
         """Start one replica of `pool`, if the machine has the GPUs."""

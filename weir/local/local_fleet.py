@@ -81,6 +81,13 @@ class LocalFleet:
         )
 
     @property
+    def planner_address(self) -> str:
+        """Where the GlobalPlanner answers `weir status` and the like."""
+        if self._commands is None:
+            raise RuntimeError("the fleet has not been started")
+        return f"{HOST}:{self._commands.addresses.global_planner}"
+
+    @property
     def endpoint(self) -> str:
         return f"http://{HOST}:{self.public_port}"
 

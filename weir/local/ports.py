@@ -26,8 +26,14 @@ class Ports:
         self._given: set[int] = set()
         self._random = random.Random()
 
-    def take(self) -> int:
-        """A port that nobody listens on. Raises `UnavailableError` if none is found."""
+    def take(self, preferred: int | None = None) -> int:
+        """A port that nobody listens on, `preferred` if it is one.
+
+        Raises `UnavailableError` if none is found.
+        """
+        if preferred is not None and preferred not in self._given and can_listen(preferred) is None:
+            self._given.add(preferred)
+            return preferred
         for _ in range(_TRIES):
             port = self._random.randint(_LOWEST, self._highest)
             if port not in self._given and can_listen(port) is None:

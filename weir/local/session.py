@@ -113,6 +113,8 @@ class _Session:
         self._output.start(lambda: look(self._fleet, self._begun_at_s, self._replay))
         if await self._fleet.wait_ready(stop):
             self._options.say(f"serving at {self._fleet.endpoint}/v1 (Ctrl-C stops)")
+            asks = f"weir status --planner {self._fleet.planner_address}"
+            self._options.say(f"ask it: {asks}, likewise weir explain, what-if, budget, freeze")
             await self._serve_until_done(stop)
             await self._fleet.monitor.read_all()
         return summarize(self._fleet, self._replay)
