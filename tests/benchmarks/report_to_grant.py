@@ -4,7 +4,8 @@ A real `weir global-planner` with its record in a real NATS server, and pools th
 second, each over a stream of its own. They are in pairs, each pair with a node group of its own of
 three GPUs: demand moves from one to the other and back, so the one that grows waits for a report
 of the one that shrinks. Measured at the client: from the moment in which that report is sent until
-the grant is there; the record is written in between.
+the grant is there; the record is written in between. Only grants count that had been decided on
+before (the planner's log says when), so no decision is waited for.
 """
 
 import asyncio
@@ -36,6 +37,7 @@ _CAPACITY_RPS = 2.0
 _TURN_S = 10.0
 _WARM_UP_S = 15.0
 _CHANNELS = 8
+_DECIDED = re.compile(rb"decided pool=(\S+)")
 
 
 @dataclass(slots=True)
@@ -65,6 +67,7 @@ class _Fleet:
         self.measuring = False
         self._sequence = int(time.time() * 1000)
         self._let_go_at_s: dict[int, float] = {}
+        self._decided_at_s: dict[str, float] = {}
         self._sent_at_s: dict[tuple[PoolId, int], float] = {}
 
     def document(self) -> str:
@@ -123,13 +126,19 @@ spec:
         let_go_at_s = self._let_go_at_s.get(pool.pair)
         if grant.replicas > pool.held and let_go_at_s is not None:
             del self._let_go_at_s[pool.pair]
-            if self.measuring:
+            decided_at_s = self._decided_at_s.get(pool.id, now_s)
+            if self.measuring and decided_at_s < let_go_at_s:
                 self.figures.grants_ms.append((now_s - let_go_at_s) * 1e3)
         let_go = grant.replicas < pool.held
         pool.held = grant.replicas
         if let_go:
             pool.outbox.put_nowait(self._report(pool))
             self._let_go_at_s[pool.pair] = time.perf_counter()
+
+    def hear(self, line: bytes) -> None:
+        """A line of the planner's log."""
+        if found := _DECIDED.search(line):
+            self._decided_at_s[found[1].decode()] = time.perf_counter()
 
     def _report(self, pool: _Pool) -> planner_pb2.ReportRequest:
         self._sequence += 1
@@ -188,7 +197,7 @@ async def _measure(fleet: _Fleet, seconds: float) -> dict[str, float]:
             assert process.stderr is not None
             while not (found := re.search(rb"rpc_port=(\d+)", await process.stderr.readline())):
                 pass
-            drain = asyncio.create_task(_drain(process.stderr))
+            drain = asyncio.create_task(_drain(fleet, process.stderr))
             cpu_s = await _drive(fleet, nats.url, int(found[1]), process.pid, seconds)
             os.kill(process.pid, signal.SIGTERM)
             await process.wait()
@@ -248,9 +257,9 @@ async def _route(fleet: _Fleet, bus: Bus) -> None:
         await asyncio.sleep(1.0)
 
 
-async def _drain(stream: asyncio.StreamReader) -> None:
-    while await stream.readline():
-        pass
+async def _drain(fleet: _Fleet, stream: asyncio.StreamReader) -> None:
+    while line := await stream.readline():
+        fleet.hear(line)
 
 
 def _cpu_s(pid: int) -> float:
