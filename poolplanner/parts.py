@@ -1,13 +1,13 @@
 """The parts of one pool planner as the Fleet document wants them."""
 
-from poolplanner.core.observe import Telemetry
+from poolplanner.core.observe import Stages, Telemetry
 from poolplanner.core.pace import Pace
 from poolplanner.core.report import Reporter
 from poolplanner.service import Schedule
-from weir.domain.fleet import PoolSpec
+from weir.domain.fleet import Fleet, PoolSpec, Role, Stage
 from weir.fleet import LoadedFleet, PlannerSettings
 
-__all__ = ["pace_of", "reporter_of", "schedule_of"]
+__all__ = ["pace_of", "reporter_of", "schedule_of", "stages_of"]
 
 _STALE_WALL_S = 3.0
 """Engines and routers report once a wall second; at high speeds that is many model seconds."""
@@ -24,9 +24,19 @@ def reporter_of(spec: PoolSpec, loaded: LoadedFleet, *, speed: float) -> Reporte
             pool_id=spec.id,
             stale_s=max(loaded.planner.telemetry_stale_s, _STALE_WALL_S * speed),
             percentile=max(c.slo.percentile for c in classes),
+            stages=stages_of(spec, loaded.fleet),
         ),
         utilization=loaded.planner.utilization,
         osl_prior_tokens=loaded.router.osl_prior_tokens,
+    )
+
+
+def stages_of(spec: PoolSpec, fleet: Fleet) -> Stages:
+    """Where requests enter the fleet, and which pools do the same for them as this one."""
+    stage = Stage.DECODE if spec.role is Role.DECODE else Stage.PREFILL
+    return Stages(
+        enter=frozenset(pool.id for pool in fleet.pools if Stage.PREFILL in pool.role.stages),
+        peers=frozenset(pool.id for pool in fleet.pools if stage in pool.role.stages),
     )
 
 

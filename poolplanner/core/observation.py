@@ -33,22 +33,27 @@ class ClassTotals:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class EngineLoad:
-    """Sums over the `workers` whose samples are fresh."""
+    """Sums over `workers` engines. What not all of them can tell is None."""
 
     workers: int
     running: int
     waiting: int
-    waiting_tokens: int
-    kv_used_tokens: int
-    kv_total_tokens: int
+    waiting_tokens: int | None = None
+    kv_used_tokens: int | None = None
+    kv_total_tokens: int | None = None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Observation:
     """The pool at one moment; None is unknown.
 
-    `rate_rps`, `ttft_s` and `itl_s` (at `percentile`) are over the last seconds; `in_flight`
-    and `queued_tokens` are the routers' newest counts. `age_s` is that of the newest sample.
+    `rate_rps` is the offered load of the last seconds. `ttft_s` and `itl_s` (at `percentile`)
+    are over the shortest window that holds enough requests to tell. `in_flight` and
+    `queued_tokens` are the routers' newest counts. `age_s` is that of the newest sample.
+
+    `engines` is what the pool's engines hold at least, `engines_most` at most: the same while
+    all of them are heard. `hit_rate` (0..1) is the share of prompt tokens found in the prefix
+    cache, `accept_length` how many tokens a sequence gets of one iteration.
     """
 
     age_s: float | None
@@ -58,3 +63,6 @@ class Observation:
     ttft_s: float | None = None
     itl_s: float | None = None
     engines: EngineLoad | None = None
+    engines_most: EngineLoad | None = None
+    hit_rate: float | None = None
+    accept_length: float | None = None

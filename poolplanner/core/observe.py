@@ -6,33 +6,54 @@ leaves a gap, never a zero. What is older than `stale_s` is unknown, and unknown
 
 A router that falls silent keeps its last rate until it is forgotten (`_FORGET` times stale):
 its requests have not gone away because its messages have.
+
+Offered load: the legs that routers sent to the pool, and its part of the requests that arrived
+and were not sent on: those that are queued, were shed or gave up. That part is the pool's share
+of the legs of its stage. A queued request counts when it arrives, and not again when it is sent.
 """
 
+import math
 from collections import deque
-from collections.abc import Iterable, Sequence
-from dataclasses import dataclass, field
+from collections.abc import Iterable
+from dataclasses import dataclass, field, replace
 
-from poolplanner.core.observation import Arrivals, ClassTotals, EngineLoad, Observation
+from poolplanner.core.engines import Engines, accept_length, bounds
+from poolplanner.core.observation import Arrivals, ClassTotals, Observation
 from weir.domain.histogram import LogHistogram
-from weir.domain.ids import ClassName, PoolId, RouterId, WorkerId
+from weir.domain.ids import ClassName, PoolId, RouterId
 from weir.domain.telemetry import ClassTraffic, ForwardPassSample, PoolTraffic, TrafficSample
 
-__all__ = ["Telemetry"]
+__all__ = ["Stages", "Telemetry"]
 
 _FORGET = 4.0
 _RESTART_S = 5.0
 """A sequence that begins again, this long after the last new sample, is another process."""
 _LATE_SAMPLES = 30
 _MOST_SEEN = 1000
+_LONG_WINDOW_S = 60.0
+"""Where the shortest window holds too few requests for a percentile, and for shares."""
+_MOST_FOR_A_QUANTILE = 100
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Stages:
+    """Pools at which requests `enter` the fleet, and `peers` of the same stage, itself included."""
+
+    enter: frozenset[PoolId]
+    peers: frozenset[PoolId]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class _Record:
+    """`unsent`: requests that arrived and did not enter a pool, less those that did later."""
+
     at_s: float
     router: RouterId
     window_s: float
     pool: PoolTraffic
     classes: tuple[ClassTraffic, ...]
+    unsent: int
+    peers: int
 
 
 @dataclass(slots=True, kw_only=True)
@@ -43,6 +64,7 @@ class _Router:
     seen: set[int] = field(default_factory=set)
     rate_rps: float | None = None
     fresh_arrivals: int = 0
+    fresh_unsent: int = 0
     fresh_s: float = 0.0
 
     def remember(self, sequence: int) -> None:
@@ -55,7 +77,8 @@ class _Router:
 class Telemetry:
     """Takes samples in and answers what is known at `now_s` (model seconds, never backwards).
 
-    `window_s`: what rates and percentiles look back on; `memory_s`: what lengths do.
+    `window_s`: what rates look back on; `memory_s`: what lengths do. Without `stages` the legs
+    that were sent are all the load there is.
     """
 
     pool_id: PoolId
@@ -63,10 +86,14 @@ class Telemetry:
     percentile: float = 0.95
     window_s: float = 10.0
     memory_s: float = 300.0
+    stages: Stages | None = None
     totals: dict[ClassName, ClassTotals] = field(default_factory=dict)
     _records: deque[_Record] = field(default_factory=deque)
     _routers: dict[RouterId, _Router] = field(default_factory=dict)
-    _engines: dict[WorkerId, tuple[float, ForwardPassSample]] = field(default_factory=dict)
+    _engines: Engines = field(init=False)
+
+    def __post_init__(self) -> None:
+        self._engines = Engines(stale_s=self.stale_s, memory_s=self.memory_s)
 
     def on_traffic(self, sample: TrafficSample, now_s: float) -> bool:
         """Take in one router's sample; False if it says nothing new."""
@@ -82,22 +109,21 @@ class Telemetry:
             router.newest, router.pool = sample.sequence, pool
         router.at_s = now_s
         router.remember(sample.sequence)
+        record = self._remember(sample, pool, now_s)
         router.fresh_arrivals += pool.arrivals
+        router.fresh_unsent += record.unsent
         router.fresh_s += sample.window_s
         if router.rate_rps is None and sample.window_s > 0.0:
             router.rate_rps = pool.arrivals / sample.window_s
-        self._remember(sample, pool, now_s)
         return True
 
     def on_forward_pass(self, sample: ForwardPassSample, now_s: float) -> bool:
         """Take in one worker's sample; False if it says nothing new."""
-        known = self._engines.get(sample.worker_id)
-        if known is not None:
-            at_s, newest = known
-            if sample.sequence <= newest.sequence and now_s - at_s < _RESTART_S:
-                return False
-        self._engines[sample.worker_id] = (now_s, sample)
-        return True
+        return self._engines.take(sample, now_s)
+
+    def passes(self) -> tuple[ForwardPassSample, ...]:
+        """What engines have measured since the last call, those left out that warm up."""
+        return self._engines.passes()
 
     def arrivals(self, now_s: float) -> Arrivals | None:
         """What arrived since the last call; None if no sample has come in since then.
@@ -108,51 +134,73 @@ class Telemetry:
         fresh = [r for r in self._routers.values() if r.fresh_s > 0.0]
         if not fresh:
             return None
+        share = self._share(now_s)
         rate_rps = sum(r.rate_rps or 0.0 for r in self._routers.values() if r.fresh_s == 0.0)
-        rate_rps += sum(r.fresh_arrivals / r.fresh_s for r in fresh)
+        rate_rps += sum(
+            _offered_rps(r.fresh_arrivals, share * r.fresh_unsent, r.fresh_s) for r in fresh
+        )
         window_s = min(r.fresh_s for r in fresh)
         for router in fresh:
-            router.fresh_arrivals, router.fresh_s = 0, 0.0
+            router.fresh_arrivals, router.fresh_unsent, router.fresh_s = 0, 0, 0.0
         return Arrivals(rate_rps=rate_rps, window_s=window_s)
 
-    def observe(self, now_s: float) -> Observation:
-        """Everything that is known now."""
+    def observe(self, now_s: float, *, ready: int | None = None) -> Observation:
+        """Everything that is known now, of a pool that has `ready` replicas."""
         self._forget(now_s)
-        engines = self._engine_load(now_s)
+        self._engines.began(now_s)
         if not self._routers:
-            return Observation(age_s=None, engines=engines)
+            return self._with_engines(Observation(age_s=None), now_s, ready)
         age_s = now_s - max(router.at_s for router in self._routers.values())
         if age_s > self.stale_s:
-            return Observation(age_s=age_s, engines=engines)
-        recent = self._recent(now_s)
-        self._update_rates(recent)
+            return self._with_engines(Observation(age_s=age_s), now_s, ready)
+        self._update_rates(now_s)
         live = [
             router.pool
             for router in self._routers.values()
             if router.pool is not None and now_s - router.at_s <= self.stale_s
         ]
-        return Observation(
+        seen = Observation(
             age_s=age_s,
             rate_rps=sum(router.rate_rps or 0.0 for router in self._routers.values()),
             in_flight=sum(pool.in_flight for pool in live),
             queued_tokens=sum(pool.queued_tokens for pool in live),
-            ttft_s=_quantile((r.pool.first_token_s for r in recent), self.percentile),
-            itl_s=_quantile((r.pool.itl_s for r in recent), self.percentile),
-            engines=engines,
+            ttft_s=self._quantile("first_token_s", now_s),
+            itl_s=self._quantile("itl_s", now_s),
+        )
+        return self._with_engines(seen, now_s, ready)
+
+    def _with_engines(self, seen: Observation, now_s: float, ready: int | None) -> Observation:
+        samples = self._engines.newest(now_s)
+        both = bounds(samples, ready=ready, in_flight=seen.in_flight)
+        least, most = both if both is not None else (None, None)
+        return replace(
+            seen,
+            engines=least,
+            engines_most=most,
+            hit_rate=self._engines.hit_rate(now_s),
+            accept_length=accept_length(samples),
         )
 
-    def _remember(self, sample: TrafficSample, pool: PoolTraffic, now_s: float) -> None:
-        self._records.append(
-            _Record(
-                at_s=now_s,
-                router=sample.router_id,
-                window_s=sample.window_s,
-                pool=pool,
-                classes=sample.classes,
-            )
+    def _remember(self, sample: TrafficSample, pool: PoolTraffic, now_s: float) -> _Record:
+        entered, peers = pool.arrivals, pool.arrivals
+        if self.stages is not None:
+            entered = sum(p.arrivals for p in sample.pools if p.pool_id in self.stages.enter)
+            peers = sum(p.arrivals for p in sample.pools if p.pool_id in self.stages.peers)
+        arrived = sum(traffic.arrivals for traffic in sample.classes)
+        counted = self.stages is not None and bool(sample.classes)
+        record = _Record(
+            at_s=now_s,
+            router=sample.router_id,
+            window_s=sample.window_s,
+            pool=pool,
+            classes=sample.classes,
+            unsent=arrived - entered if counted else 0,
+            peers=peers,
         )
+        self._records.append(record)
         for traffic in sample.classes:
             self.totals.setdefault(traffic.name, ClassTotals()).add(traffic)
+        return record
 
     def _forget(self, now_s: float) -> None:
         while self._records and now_s - self._records[0].at_s > self.memory_s:
@@ -160,37 +208,52 @@ class Telemetry:
                 self.totals[traffic.name].add(traffic, sign=-1)
         forget_s = _FORGET * self.stale_s
         self._routers = {k: r for k, r in self._routers.items() if now_s - r.at_s <= forget_s}
-        self._engines = {k: e for k, e in self._engines.items() if now_s - e[0] <= self.stale_s}
 
-    def _recent(self, now_s: float) -> Sequence[_Record]:
-        recent: list[_Record] = []
+    def _since(self, now_s: float, window_s: float) -> Iterable[_Record]:
+        """Newest first."""
         for record in reversed(self._records):
-            if now_s - record.at_s > self.window_s:
-                break
-            recent.append(record)
-        return recent
+            if now_s - record.at_s > window_s:
+                return
+            yield record
 
-    def _update_rates(self, recent: Iterable[_Record]) -> None:
-        counts: dict[RouterId, tuple[int, float]] = {}
-        for record in recent:
-            arrivals, window_s = counts.get(record.router, (0, 0.0))
-            counts[record.router] = (arrivals + record.pool.arrivals, window_s + record.window_s)
-        for router_id, (arrivals, window_s) in counts.items():
+    def _share(self, now_s: float) -> float:
+        """The pool's part of what its stage has not been sent, as of what it has."""
+        own = peers = 0
+        for record in self._since(now_s, _LONG_WINDOW_S):
+            own += record.pool.arrivals
+            peers += record.peers
+        if peers:
+            return own / peers
+        return 1.0 / len(self.stages.peers) if self.stages is not None else 1.0
+
+    def _update_rates(self, now_s: float) -> None:
+        counts: dict[RouterId, tuple[int, int, float]] = {}
+        for record in self._since(now_s, self.window_s):
+            sent, unsent, window_s = counts.get(record.router, (0, 0, 0.0))
+            counts[record.router] = (
+                sent + record.pool.arrivals,
+                unsent + record.unsent,
+                window_s + record.window_s,
+            )
+        share = self._share(now_s)
+        for router_id, (sent, unsent, window_s) in counts.items():
             if window_s > 0.0 and router_id in self._routers:
-                self._routers[router_id].rate_rps = arrivals / window_s
+                rate_rps = _offered_rps(sent, share * unsent, window_s)
+                self._routers[router_id].rate_rps = rate_rps
 
-    def _engine_load(self, now_s: float) -> EngineLoad | None:
-        samples = [s for at_s, s in self._engines.values() if now_s - at_s <= self.stale_s]
-        if not samples:
-            return None
-        return EngineLoad(
-            workers=len(samples),
-            running=sum(s.running for s in samples),
-            waiting=sum(s.waiting for s in samples),
-            waiting_tokens=sum(s.waiting_tokens for s in samples),
-            kv_used_tokens=sum(s.kv_used_tokens for s in samples),
-            kv_total_tokens=sum(s.kv_total_tokens for s in samples),
-        )
+    def _quantile(self, name: str, now_s: float) -> float | None:
+        """Over the window, or a longer one where that holds too few to tell."""
+        enough = min(_MOST_FOR_A_QUANTILE, math.ceil(1.0 / max(1e-9, 1.0 - self.percentile) - 1e-9))
+        merged = LogHistogram()
+        for record in self._since(now_s, max(self.window_s, _LONG_WINDOW_S)):
+            if now_s - record.at_s > self.window_s and merged.total >= enough:
+                break
+            merged.merge(getattr(record.pool, name))
+        return merged.quantile(self.percentile)
+
+
+def _offered_rps(sent: int, unsent: float, window_s: float) -> float:
+    return max(0.0, sent + unsent) / window_s
 
 
 def _begins_again(router: _Router, sequence: int, now_s: float) -> bool:
@@ -199,10 +262,3 @@ def _begins_again(router: _Router, sequence: int, now_s: float) -> bool:
     if sequence in router.seen:
         return silent
     return sequence < router.newest - _LATE_SAMPLES
-
-
-def _quantile(histograms: Iterable[LogHistogram], q: float) -> float | None:
-    merged = LogHistogram()
-    for histogram in histograms:
-        merged.merge(histogram)
-    return merged.quantile(q)

@@ -60,7 +60,7 @@ class Reporter:
 
         `withdrawn_at`: it can start no more than this and gives the rest back.
         """
-        seen = self.telemetry.observe(now_s)
+        seen = self.telemetry.observe(now_s, ready=state.ready)
         self._learn(seen, now_s)
         shapes = class_shapes(
             self.classes,

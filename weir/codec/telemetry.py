@@ -39,18 +39,17 @@ _POOL_COUNTS = (
     "in_flight",
     "queued_tokens",
 )
-_PASS_COUNTS = (
-    "sequence",
+_PASS_COUNTS = ("sequence", "running", "waiting")
+_PASS_COUNTS_IF_KNOWN = (
     "iterations",
     "prefill_tokens",
     "decode_tokens",
-    "running",
-    "waiting",
     "waiting_tokens",
     "kv_used_tokens",
     "kv_total_tokens",
     "preemptions",
     "completed",
+    "cached_tokens",
 )
 
 
@@ -116,15 +115,22 @@ def encode_forward_pass(sample: ForwardPassSample) -> telemetry_pb2.ForwardPassS
         worker_id=sample.worker_id,
         window_s=sample.window_s,
         busy_s=sample.busy_s,
+        accept_length=sample.accept_length,
         **_counts(sample, _PASS_COUNTS),
+        **{name: getattr(sample, name) for name in _PASS_COUNTS_IF_KNOWN},
     )
 
 
 def decode_forward_pass(message: telemetry_pb2.ForwardPassSample) -> ForwardPassSample:
+    known = tuple(name for name in _PASS_COUNTS_IF_KNOWN if message.HasField(name))
     return ForwardPassSample(
         pool_id=PoolId(text("pool_id", message.pool_id)),
         worker_id=WorkerId(text("worker_id", message.worker_id)),
         window_s=finite("window_s", message.window_s),
-        busy_s=finite("busy_s", message.busy_s),
+        busy_s=finite("busy_s", message.busy_s) if message.HasField("busy_s") else None,
+        accept_length=finite("accept_length", message.accept_length, low=1.0)
+        if message.HasField("accept_length")
+        else None,
         **_counts(message, _PASS_COUNTS),
+        **_counts(message, known),
     )

@@ -66,24 +66,28 @@ class TrafficSample:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ForwardPassSample:
-    """One worker's iterations in one window, aggregated beside the engine.
+    """One worker's iterations in one window, aggregated beside the engine. None is unknown.
 
     `busy_s` is the time spent inside iterations; `running`, `waiting`, `waiting_tokens`
     (prompt tokens not yet prefilled) and `kv_used_tokens` are the state at its end.
+    `cached_tokens` of prompts were found in the prefix cache and are not in `prefill_tokens`;
+    `accept_length` is how many tokens a sequence gets of one iteration, 1 without speculation.
     """
 
     pool_id: PoolId
     worker_id: WorkerId
     sequence: int
     window_s: float
-    iterations: int
-    busy_s: float
-    prefill_tokens: int
-    decode_tokens: int
     running: int
     waiting: int
-    waiting_tokens: int
-    kv_used_tokens: int
-    kv_total_tokens: int
-    preemptions: int
-    completed: int
+    iterations: int | None = None
+    busy_s: float | None = None
+    prefill_tokens: int | None = None
+    decode_tokens: int | None = None
+    waiting_tokens: int | None = None
+    kv_used_tokens: int | None = None
+    kv_total_tokens: int | None = None
+    preemptions: int | None = None
+    completed: int | None = None
+    cached_tokens: int | None = None
+    accept_length: float | None = None

@@ -1,7 +1,7 @@
 import pytest
 
 from poolplanner.core.observation import Arrivals, ClassTotals
-from poolplanner.core.observe import Telemetry
+from poolplanner.core.observe import Stages, Telemetry
 from weir.domain.histogram import LogHistogram
 from weir.domain.ids import ClassName, PoolId, RouterId, WorkerId
 from weir.domain.telemetry import ClassTraffic, ForwardPassSample, PoolTraffic, TrafficSample
@@ -201,3 +201,70 @@ def test_a_stale_engine_is_left_out_and_a_restarted_one_counts_again() -> None:
     assert telemetry.on_forward_pass(_pass("w1", 1, running=1), 10.0)
     engines = telemetry.observe(16.0).engines
     assert engines is not None and (engines.workers, engines.running) == (1, 1)
+
+
+def _staged(*, own: str = "chat") -> Telemetry:
+    pools = frozenset({PoolId("chat"), PoolId("other")})
+    stages = Stages(enter=pools, peers=pools)
+    return Telemetry(pool_id=PoolId(own), stale_s=15.0, window_s=10.0, stages=stages)
+
+
+def _offered(sequence: int, *, arrived: int, chat: int, other: int) -> TrafficSample:
+    return TrafficSample(
+        router_id=RouterId("a"),
+        sequence=sequence,
+        window_s=1.0,
+        classes=(ClassTraffic(name=ClassName("small"), arrivals=arrived),),
+        pools=(
+            PoolTraffic(pool_id=PoolId("chat"), arrivals=chat),
+            PoolTraffic(pool_id=PoolId("other"), arrivals=other),
+        ),
+    )
+
+
+def test_offered_load_counts_what_was_not_sent_on_by_the_pools_share_of_what_was() -> None:
+    telemetry = _staged()
+    # Of 10 requests 8 are sent, 6 of them here: of the 2 that wait or were shed 1.5 are ours.
+    telemetry.on_traffic(_offered(0, arrived=10, chat=6, other=2), 0.0)
+    assert telemetry.observe(0.0).rate_rps == pytest.approx(7.5)
+    assert telemetry.arrivals(0.0) == Arrivals(rate_rps=7.5, window_s=1.0)
+
+
+def test_a_queued_request_counts_when_it_arrives_and_not_again_when_it_is_sent() -> None:
+    telemetry = _staged()
+    telemetry.on_traffic(_offered(0, arrived=10, chat=4, other=4), 0.0)
+    telemetry.on_traffic(_offered(1, arrived=6, chat=4, other=4), 1.0)
+    # 16 requests in 2 s, half of them here.
+    assert telemetry.observe(1.0).rate_rps == pytest.approx(4.0)
+
+
+def test_a_pool_that_serves_nothing_yet_is_offered_its_part_of_what_waits() -> None:
+    telemetry = _staged()
+    telemetry.on_traffic(_offered(0, arrived=10, chat=0, other=0), 0.0)
+    assert telemetry.observe(0.0).rate_rps == pytest.approx(5.0)
+
+
+def test_a_percentile_of_few_requests_looks_back_further() -> None:
+    telemetry = _telemetry()
+    for i in range(19):
+        telemetry.on_traffic(_sample(i, 1, first_token_s=0.5), 2.0 * i)
+    telemetry.on_traffic(_sample(19, 1, first_token_s=9.0), 38.0)
+    # One of six in the last 10 s is slow, but one of twenty in the last 38 s.
+    assert telemetry.observe(38.0).ttft_s == pytest.approx(0.5, rel=0.05)
+
+
+def test_after_an_outage_all_is_as_before_with_the_first_samples() -> None:
+    telemetry = _telemetry()
+    for i in range(100):
+        telemetry.on_traffic(_sample(i, 6, in_flight=3), float(i))
+        telemetry.on_forward_pass(_pass("w0", i, running=3), float(i))
+    for second in range(116, 700):
+        seen = telemetry.observe(float(second))
+        assert (seen.rate_rps, seen.in_flight, seen.engines) == (None, None, None)
+        assert telemetry.arrivals(float(second)) is None or second == 116
+    telemetry.on_traffic(_sample(700, 6, in_flight=3), 700.0)
+    telemetry.on_forward_pass(_pass("w0", 700, running=3), 700.0)
+    seen = telemetry.observe(700.0)
+    assert seen.rate_rps == pytest.approx(6.0) and seen.in_flight == 3
+    assert seen.engines is not None and seen.engines.running == 3
+    assert telemetry.arrivals(700.0) == Arrivals(rate_rps=6.0, window_s=1.0)
