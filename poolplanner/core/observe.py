@@ -162,8 +162,8 @@ class Telemetry:
         seen = Observation(
             age_s=age_s,
             rate_rps=sum(router.rate_rps or 0.0 for router in self._routers.values()),
-            in_flight=sum(pool.in_flight for pool in live),
-            queued_tokens=sum(pool.queued_tokens for pool in live),
+            in_flight=_all(pool.in_flight for pool in live),
+            queued_tokens=_all(pool.queued_tokens for pool in live),
             ttft_s=self._quantile("first_token_s", now_s),
             itl_s=self._quantile("itl_s", now_s),
         )
@@ -254,6 +254,12 @@ class Telemetry:
 
 def _offered_rps(sent: int, unsent: float, window_s: float) -> float:
     return max(0.0, sent + unsent) / window_s
+
+
+def _all(counts: Iterable[int | None]) -> int | None:
+    """Their sum; None if one of them is not known."""
+    known = list(counts)
+    return None if None in known else sum(count or 0 for count in known)
 
 
 def _begins_again(router: _Router, sequence: int, now_s: float) -> bool:

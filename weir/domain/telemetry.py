@@ -39,8 +39,9 @@ class PoolTraffic:
 
     `in_flight` and `queued_tokens` are the state at the end of the window; the latter counts
     prompt tokens sent whose first token is not back, and those that wait at the router for
-    room in this pool. `first_token_s` is the time from sending the leg to its first byte of
-    output; `osl_tokens` the output of legs completed.
+    room in this pool; None where the source cannot tell, which no router's message says.
+    `first_token_s` is the time from sending the leg to its first byte of output;
+    `osl_tokens` the output of legs completed.
     """
 
     pool_id: PoolId
@@ -49,8 +50,8 @@ class PoolTraffic:
     completed: int = 0
     osl_tokens: int = 0
     failed: int = 0
-    in_flight: int = 0
-    queued_tokens: int = 0
+    in_flight: int | None = 0
+    queued_tokens: int | None = 0
     first_token_s: LogHistogram = field(default_factory=LogHistogram)
     itl_s: LogHistogram = field(default_factory=LogHistogram)
 
@@ -71,7 +72,8 @@ class ForwardPassSample:
     `busy_s` is the time spent inside iterations; `running`, `waiting`, `waiting_tokens`
     (prompt tokens not yet prefilled) and `kv_used_tokens` are the state at its end.
     `cached_tokens` of prompts were found in the prefix cache and are not in `prefill_tokens`;
-    `accept_length` is how many tokens a sequence gets of one iteration, 1 without speculation.
+    `accept_length` is how many tokens a sequence gets of one iteration, 1 without speculation;
+    `prefill_iterations` had prompt tokens in them.
     """
 
     pool_id: PoolId
@@ -91,3 +93,4 @@ class ForwardPassSample:
     completed: int | None = None
     cached_tokens: int | None = None
     accept_length: float | None = None
+    prefill_iterations: int | None = None

@@ -89,8 +89,8 @@ class TrafficWindow:
             return None
         return PoolTraffic(
             pool_id=pool_id,
-            in_flight=sum(traffic.in_flight for traffic in newest.values()),
-            queued_tokens=sum(traffic.queued_tokens for traffic in newest.values()),
+            in_flight=sum(traffic.in_flight or 0 for traffic in newest.values()),
+            queued_tokens=sum(traffic.queued_tokens or 0 for traffic in newest.values()),
         )
 
     def _covered_s(self) -> float:
