@@ -8,7 +8,9 @@ Invariants of `through`:
   pool's own bounds ask for: no fewer than its minimum, no more than its maximum or ceiling (it was
   drained or has withdrawn).
 * Of what is approved no growth passes that a limit does not hold together with all else that is
-  aimed for. It waits for room a while, and then has to be proposed anew.
+  aimed for. It waits for room a while, and then has to be proposed anew. So does what is approved
+  of a pool that is held now (it was frozen, it is silent), and fewer replicas while demand is not
+  known: who approved could not know.
 * A proposal never changes. Its id is a digest of its changes: who approves it gets what they have
   read, whichever leader they have read it from.
 * Waiting proposals have no pool in common, so there are at most as many as pools. One is made of
@@ -24,7 +26,7 @@ from typing import TypeVar
 
 from globalplanner.core.forced import fitting, forced, least, most
 from globalplanner.core.proposed import Proposal, ProposedChange, parts_of, proposal_of
-from globalplanner.core.snapshot import Decision, Memory, Snapshot
+from globalplanner.core.snapshot import Decision, Memory, PoolView, Snapshot
 from weir.domain.decision import Outcome
 from weir.domain.errors import UnknownProposalError
 from weir.domain.ids import PoolId
@@ -140,7 +142,7 @@ class Gate:
             for change in sorted(proposal.changes, key=lambda each: each.more > 0):
                 id = change.pool_id
                 now = aims.get(id, before[id])
-                if id not in views or now != change.before:
+                if id not in views or now != change.before or _waits(change, views[id], snapshot):
                     continue
                 if change.more < 0:
                     aims[id] = max(change.after, least(views[id]))
@@ -176,6 +178,11 @@ class Gate:
         if same is None:
             same = proposal_of(changes, now_s)
         return {same.id: replace(same, seen_at_s=now_s)}
+
+
+def _waits(change: ProposedChange, view: PoolView, snapshot: Snapshot) -> bool:
+    """Whether the approved change must not happen now."""
+    return bool(view.held) or (change.more < 0 and snapshot.loads is None)
 
 
 def remembered(memory: Memory, decision: Decision, before: _Replicas, aims: _Replicas) -> Memory:

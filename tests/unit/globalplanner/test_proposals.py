@@ -34,15 +34,22 @@ class World:
         self.gpus = gpus
         self.now_s = 0.0
         self.ceilings: Counts = {}
+        self.frozen: set[PoolId] = set()
+        self.loads: dict[str, float] | None = {}
         self.gate = Gate(Mode.APPROVE)
 
     def seen(self) -> Snapshot:
         views: list[PoolView] = [
-            view(spec, self.before[id], ceiling=self.ceilings.get(id))
+            view(
+                spec,
+                self.before[id],
+                ceiling=self.ceilings.get(id),
+                held="frozen" if id in self.frozen else "",
+            )
             for id, spec in self.specs.items()
         ]
         whole = fleet(list(self.specs.values()), gpus=self.gpus)
-        return snapshot(views, {}, now_s=self.now_s, whole=whole)
+        return snapshot(views, self.loads, now_s=self.now_s, whole=whole)
 
     def decide(self, after_s: float = 2.0, **replicas: int) -> Counts:
         """What is aimed for once this was decided; pools that are not named are to stay."""
@@ -216,6 +223,28 @@ def test_approved_growth_that_finds_no_room_waits_a_minute_for_it() -> None:
     assert world.decide(a=2) == {A: 2, B: 2}
     world.gpus = 8
     assert world.decide(a=2) == {A: 6, B: 2}
+
+
+def test_what_is_approved_of_a_pool_that_was_frozen_meanwhile_waits() -> None:
+    world = World({A: 2, B: 4})
+    world.decide(a=3, b=3)
+    for id in world.ids:
+        world.gate.approve(id)
+    world.frozen = {A}
+    assert world.decide() == {A: 2, B: 3}
+    world.frozen = set()
+    assert world.decide() == {A: 3, B: 3}
+
+
+def test_what_is_approved_takes_nothing_while_demand_is_not_known() -> None:
+    world = World({A: 2, B: 4})
+    world.decide(a=3, b=3)
+    for id in world.ids:
+        world.gate.approve(id)
+    world.loads = None
+    assert world.decide() == {A: 3, B: 4}
+    world.loads = {}
+    assert world.decide() == {A: 3, B: 3}
 
 
 def test_what_is_approved_too_late_does_not_happen() -> None:
