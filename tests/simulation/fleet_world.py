@@ -7,6 +7,7 @@ from typing import Any
 
 import numpy as np
 
+from weir.domain.overrides import Overrides
 from weir.fleet import LoadedFleet, load
 from weir.simulator import faults
 from weir.simulator.journal import Journal
@@ -115,7 +116,9 @@ def _unmended(run: Run) -> list[str]:
     return [
         *([] if weather == calm else [f"the network: {weather}"]),
         *(f"{process.name} is dead" for process in alive if not process.alive),
-        *([] if run.world.fleet == run.world.scenario.fleet else ["the budget is still changed"]),
+        *([] if run.world.fleet == run.world.scenario.fleet else ["the document is still changed"]),
+        *([] if run.roles.operator.wanted == Overrides() else ["something is still set live"]),
+        *([] if not run.world.cluster.foreign_gpus else ["others still hold GPUs"]),
     ]
 
 

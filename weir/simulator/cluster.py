@@ -92,6 +92,8 @@ class Cluster:
         }
         self.held_gpus = 0
         self.peak_gpus = 0
+        self.foreign_gpus: dict[str, int] = {}
+        """What others hold, by node group."""
         self.on_change: list[Callable[[PoolOfReplicas], None]] = []
         self.on_remove: list[Callable[[Replica], None]] = []
         """Hears of replicas that end as planned, before the calls on them are lost."""
@@ -181,7 +183,7 @@ class Cluster:
         """GPUs of the pool's nodes that nobody holds."""
         group = next(g for g in self.fleet.node_groups if g.name == spec.node_group)
         used = sum(p.gpus for p in self.pools.values() if p.spec.node_group == spec.node_group)
-        return group.gpus - used
+        return group.gpus - used - self.foreign_gpus.get(group.name, 0)
 
     def settle(self) -> None:
         """Bring the time counters up to now."""

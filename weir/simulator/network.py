@@ -20,7 +20,7 @@ __all__ = ["Kind", "Network", "Weather"]
 _T = TypeVar("_T")
 
 Kind = str
-"""What a message is about: `traffic`, `forward-pass`, `report`, `members`, `plan`, `term`,
+"""What a message is about: `traffic`, `forward-pass`, `report`, `members`, `plan`, `record`,
 `actuator`, `leg`."""
 
 
@@ -29,7 +29,8 @@ class Weather:
     """Probabilities per message; faults change them. `cut` and `silent` are absolute.
 
     `cut`: pairs of process names between which nothing passes, and how often each has been cut
-    off; `silent`: kinds that are lost; `late_s`: by how much messages of a kind are late.
+    off; `silent`: kinds that are lost; `late_s`: by how much messages of a kind are late;
+    `unanswered`: share of answers of a kind that are lost, after what was asked has been done.
     """
 
     loss: float = 0.0
@@ -40,6 +41,7 @@ class Weather:
     cut: dict[frozenset[str], int] = field(default_factory=dict)
     silent: set[Kind] = field(default_factory=set)
     late_s: dict[Kind, float] = field(default_factory=dict)
+    unanswered: dict[Kind, float] = field(default_factory=dict)
 
     def cut_off(self, one: str, other: str) -> None:
         """Doing it twice takes as many `rejoin`."""
@@ -93,20 +95,25 @@ class Network:
         source: Process,
         target: Process,
         kind: Kind,
-        serve: Callable[[], _T],
+        serve: Callable[[], _T | Reply[_T]],
         *,
         timeout_s: float,
         once: bool = False,
     ) -> Reply[_T]:
         """Let the target do `serve` and bring its result or `WeirError` back.
 
-        Without an answer in time: `UnavailableError`; whether it was or will be done is then
-        unknown. `once`: a doubled request is not served a second time.
+        It may serve with a `Reply`, and answers when that is settled. Without an answer in time:
+        `UnavailableError`; whether it was or will be done is then unknown. `once`: a doubled
+        request is not served a second time.
         """
         reply: Reply[_T] = Reply()
         life = source.life
 
         def back(answer: Callable[[], None]) -> None:
+            lost = self.weather.unanswered
+            if lost and self._rng.random() < lost.get(kind, 0.0):
+                return
+
             def arrive(_: object) -> None:
                 if source.alive and source.life == life:
                     answer()
@@ -125,8 +132,13 @@ class Network:
             except WeirError as error:
                 failure = error
                 back(lambda: reply.fail(failure))
+                return
+            if isinstance(value, Reply):
+                later = value
+                later.when_done(lambda: back(lambda: later.pass_on(reply)))
             else:
-                back(lambda: reply.answer(value))
+                done = value
+                back(lambda: reply.answer(done))
 
         self.send(source, target, kind, serve_there)
         late = UnavailableError(f"{kind}: no answer of {target.name} within {timeout_s:g} s")

@@ -1,6 +1,8 @@
 """The key-value store of the control plane, as NATS JetStream has it: revisions and watches.
 
-It is one process; what it has stored survives its crash unless it is wiped.
+It is one process; what it has stored survives its crash unless it is wiped. Whoever it `splits`
+off speaks to a node that has been cut off from the others and does not know it: that answers reads
+with what was there then, and can write nothing.
 """
 
 from collections.abc import Callable
@@ -24,30 +26,37 @@ class Store:
         self._values: dict[str, tuple[_Value, int]] = {}
         self._revision = 0
         self._watches: dict[str, list[_Watch]] = {}
+        self._old: dict[str, dict[str, tuple[_Value, int]]] = {}
+        """What processes read that are split off, by their names."""
+        self.wipes = 0
+        """How often it has lost everything."""
 
-    def get(self, key: str) -> tuple[_Value, int] | None:
-        return self._values.get(key)
+    def get(self, key: str, reader: str = "") -> tuple[_Value, int] | None:
+        return self._old.get(reader, self._values).get(key)
 
-    def put(self, key: str, value: _Value) -> int:
+    def put(self, key: str, value: _Value, writer: str = "") -> int:
+        """Raises `UnavailableError` if `writer` is split off."""
+        if writer in self._old:
+            raise UnavailableError(f"{key}: the store has no majority here")
         self._revision += 1
         self._values[key] = (value, self._revision)
         for process, kind, take in self._watches.get(key, ()):
             self._push(process, kind, take, value)
         return self._revision
 
-    def update(self, key: str, value: _Value, revision: int) -> int:
+    def update(self, key: str, value: _Value, revision: int, writer: str = "") -> int:
         """Compare and set; 0 creates.
 
         Raises `StaleRevisionError` if a newer one is there. A store that knows less than the
         caller proves nothing: `UnavailableError`, as the bus has it.
         """
-        found = self._values.get(key)
+        found = self.get(key, writer)
         newest = found[1] if found is not None else 0
         if newest > revision:
             raise StaleRevisionError(f"{key} is at revision {newest}, past {revision}")
         if newest < revision:
             raise UnavailableError(f"{key}: the store knows revisions up to {newest} only")
-        return self.put(key, value)
+        return self.put(key, value, writer)
 
     def watch(self, process: Process, key: str, kind: Kind, take: Callable[[_Value], None]) -> None:
         """Push the value, now and whenever it changes, for as long as `process` lives on.
@@ -69,6 +78,18 @@ class Store:
         """Lose everything, as a store without a disk does when it dies; revisions begin anew."""
         self._values.clear()
         self._revision = 0
+        self.wipes += 1
+
+    def split_off(self, process: str) -> None:
+        """From now on the process of this name reads what is there now."""
+        self._old.setdefault(process, dict(self._values))
+
+    @property
+    def is_split(self) -> bool:
+        return bool(self._old)
+
+    def join(self, process: str) -> None:
+        self._old.pop(process, None)
 
     def _push(
         self, process: Process, kind: Kind, take: Callable[[_Value], None], value: _Value

@@ -35,6 +35,13 @@ class Reply(Generic[_T]):
             self._error = error
             self._settle()
 
+    def pass_on(self, other: "Reply[_T]") -> None:
+        """Settle another one as this one was."""
+        if self._error is not None:
+            other.fail(self._error)
+        else:
+            other.answer(self._value)  # type: ignore[arg-type]
+
     def when_done(self, call: Callable[[], None]) -> None:
         """There is one waiter at most."""
         self._waiter = call

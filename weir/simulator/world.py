@@ -10,7 +10,8 @@ from math import inf
 from random import Random
 from typing import TYPE_CHECKING
 
-from weir.domain.errors import WeirError
+from globalplanner.core.limits import check_floors
+from weir.domain.errors import InfeasibleFloorsError, WeirError
 from weir.domain.fleet import Fleet
 from weir.simulator.call import Call, End
 from weir.simulator.cluster import Cluster
@@ -53,6 +54,7 @@ class World:
         self.journal = journal or Journal()
         self.roles: Roles | None = None
         """Weir's processes, where the policy has them."""
+        self._edits: dict[str, Callable[[Fleet], Fleet]] = {}
         self.over = False
         """All calls have ended: nobody need plan any more."""
         counted = (scenario.count_from_s, scenario.end_s)
@@ -116,6 +118,25 @@ class World:
         self.recorder.ended(call, end, self.events.now_s)
         for hear in self.on_end:
             hear(call, end)
+
+    def edit(self, who: str, change: Callable[[Fleet], Fleet] | None) -> bool:
+        """Let the document have this besides what others have changed, or (None) no longer.
+
+        False if its floors would not fit; then nothing has changed.
+        """
+        edits = {name: each for name, each in self._edits.items() if name != who}
+        if change is not None:
+            edits[who] = change
+        fleet = self.scenario.fleet
+        for _, each in sorted(edits.items()):
+            fleet = each(fleet)
+        try:
+            check_floors(fleet)
+        except InfeasibleFloorsError:
+            return False
+        self._edits = edits
+        self.change_document(fleet)
+        return True
 
     def change_document(self, fleet: Fleet) -> None:
         """Somebody has changed the budget; whoever reads it at every look finds it changed."""

@@ -7,22 +7,34 @@ from collections.abc import Callable, Sequence
 from typing import TYPE_CHECKING
 
 from weir.domain.errors import WeirError
+from weir.simulator.faults.approval import Approval
 from weir.simulator.faults.budget import ChangedBudget
 from weir.simulator.faults.crash import Crash, CrashedStore
 from weir.simulator.faults.dead_replicas import DeadReplicas
 from weir.simulator.faults.delay import Delay
+from weir.simulator.faults.drain import Drain
 from weir.simulator.faults.duplication import Duplication
 from weir.simulator.faults.failed_starts import FailedStarts
+from weir.simulator.faults.foreign_gpus import ForeignGpus
+from weir.simulator.faults.freeze import Freeze
+from weir.simulator.faults.live_budget import LiveBudget
+from weir.simulator.faults.live_targets import LiveTargets
 from weir.simulator.faults.loss import Loss
+from weir.simulator.faults.lost_answers import LostAnswers
 from weir.simulator.faults.manual_edits import ManualEdits
+from weir.simulator.faults.misfit import Misfit
+from weir.simulator.faults.occupied_nodes import OccupiedNodes
 from weir.simulator.faults.partition import Partition
 from weir.simulator.faults.port import RARITIES, Fault, Stage, calm_s
+from weir.simulator.faults.removed_pools import RemovedPools
 from weir.simulator.faults.silence import Silence
 from weir.simulator.faults.skew import SkewedClocks
 from weir.simulator.faults.slow_starts import SlowStarts
+from weir.simulator.faults.split_store import SplitStore
 from weir.simulator.faults.stale import Stale
 from weir.simulator.faults.stuck_pods import StuckPods
 from weir.simulator.faults.two_leaders import TwoLeaders
+from weir.simulator.faults.wiped_store import WipedStore
 
 if TYPE_CHECKING:
     from weir.simulator.world import World
@@ -68,10 +80,22 @@ _MAKERS: Sequence[Callable[[], Fault]] = (
     DeadReplicas,
     ManualEdits,
     ChangedBudget,
+    RemovedPools,
+    Misfit,
+    ForeignGpus,
+    OccupiedNodes,
+    LiveBudget,
+    LiveTargets,
+    Freeze,
+    Drain,
+    Approval,
     _crash_router,
     _crash_pool_planner,
     _crash_global_planner,
     CrashedStore,
+    WipedStore,
+    SplitStore,
+    LostAnswers,
     TwoLeaders,
 )
 FAULTS = {make().name: make for make in _MAKERS}
@@ -94,6 +118,8 @@ def install(world: "World", names: Sequence[str]) -> None:
     chosen = [FAULTS[name]() for name in named(names)]
     if chosen:
         world.invariants.calm_from_s = calm_s(world)
+        if world.roles is not None:
+            world.invariants.failover.watch()
     rng = world.random("rarities")
     for fault in chosen:
         rarity = rng.choice(RARITIES) if len(chosen) > 1 else 1.0

@@ -54,19 +54,19 @@ class Stage:
         self.rng: Random = world.random(f"fault:{fault.name}")
         self.calm_s = calm_s(world)
         self._begin_s = min(scenario.start_s + _FIRST_S, self.calm_s)
-        self._name = fault.name
+        self.fault = fault.name
         self._rarity = rarity
 
     @property
     def roles(self) -> "Roles":
         """Weir's processes. Raises `RuntimeError` under another policy."""
         if self.world.roles is None:
-            raise RuntimeError(f"fault {self._name} needs weir's roles, which this policy lacks")
+            raise RuntimeError(f"fault {self.fault} needs weir's roles, which this policy lacks")
         return self.world.roles
 
     def note(self, what: str, **more: Any) -> None:
         """Enter into the journal what has happened."""
-        self.world.journal.note(self.world.now_s, "fault", fault=self._name, what=what, **more)
+        self.world.journal.note(self.world.now_s, "fault", fault=self.fault, what=what, **more)
 
     def moments(self, gap_s: float, happen: Callable[[], None]) -> None:
         """Let it happen at chance moments, `gap_s` apart in the mean."""

@@ -13,6 +13,8 @@ from weir.simulator.invariants.budget import BudgetRule
 from weir.simulator.invariants.calls import CallRule
 from weir.simulator.invariants.decisions import DecisionRule
 from weir.simulator.invariants.drains import DrainRule
+from weir.simulator.invariants.failover import FailoverRule
+from weir.simulator.invariants.grants import GrantRule
 from weir.simulator.invariants.log import ViolationLog
 
 if TYPE_CHECKING:
@@ -35,6 +37,8 @@ class Invariants:
         self.calls = CallRule(world, self._log)
         self.drains = DrainRule(world, self._log, settle_s=_SETTLE_S)
         self.decisions = DecisionRule(world, self._log)
+        self.grants = GrantRule(world, self._log)
+        self.failover = FailoverRule(world, self._log)
 
     @property
     def violations(self) -> list[str]:

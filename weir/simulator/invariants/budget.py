@@ -10,13 +10,13 @@ budget is lowered, when somebody starts replicas by hand. Then the excess must n
 but for what planners cannot know yet, see `unknown`.
 """
 
-from collections.abc import Callable
-from dataclasses import dataclass
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, replace
 from math import inf
 from typing import TYPE_CHECKING
 
 from globalplanner.core.limits import limits_of
-from weir.domain.fleet import PoolSpec
+from weir.domain.fleet import Fleet, PoolSpec
 from weir.domain.ids import PoolId
 from weir.domain.planning import Grant
 from weir.simulator.cluster import PoolOfReplicas
@@ -57,6 +57,7 @@ class BudgetRule:
     def __init__(self, world: "World", log: ViolationLog) -> None:
         self._world = world
         self._log = log
+        self._counting: Callable[[], Sequence[Fleet]] = lambda: [world.fleet]
         self._lines = [
             _Line(limit.name, limit.gpus, limit.pools) for limit in limits_of(world.fleet)
         ]
@@ -95,6 +96,14 @@ class BudgetRule:
             line.seen = excess
         self.peak_gpus = max(self.peak_gpus, self._lines[0].used)
 
+    def counts(self, fleets: Callable[[], Sequence[Fleet]]) -> None:
+        """Any of these fleets may count: operators have changed something, perhaps."""
+        self._counting = fleets
+
+    def granted(self, pool_id: PoolId) -> int:
+        """Replicas of the grant that the pool may act on now."""
+        return self._grant_of(pool_id)
+
     def fits(self, spec: PoolSpec) -> bool:
         """Whether there is room for another replica of the pool."""
         gpus = spec.gpus_per_replica
@@ -132,18 +141,28 @@ class BudgetRule:
 
     def document_changed(self) -> None:
         """Limits are others now. That is nobody's violation either."""
+        gpus = self._limits_now()
 
         def lower() -> None:
-            for line, limit in zip(self._lines, limits_of(self._world.fleet), strict=True):
-                if limit.gpus < line.gpus:
-                    self._unknown.lowered(line.name, line.gpus - limit.gpus)
+            for line in self._lines:
+                if gpus[line.name] < line.gpus:
+                    self._unknown.lowered(line.name, line.gpus - gpus[line.name], line.pools)
 
         self._excuse(lower)
-        for line, limit in zip(self._lines, limits_of(self._world.fleet), strict=True):
-            line.gpus = limit.gpus
+        for line in self._lines:
+            line.gpus = gpus[line.name]
         self.dirty.update(dict.fromkeys(self._of))
         if self._world.roles is None:
             self._rebase()
+
+    def _limits_now(self) -> dict[str, int]:
+        """GPUs by limit, for all pools that there are, whatever the document says of them."""
+        pools = self._world.scenario.fleet.pools
+        gpus: dict[str, int] = {}
+        for fleet in self._counting():
+            for limit in limits_of(replace(fleet, pools=pools)):
+                gpus[limit.name] = max(limit.gpus, gpus.get(limit.name, 0))
+        return gpus
 
     def _excuse(self, unknown: Callable[[], None]) -> None:
         """Let something be unknown to planners; without roles it is given at once."""

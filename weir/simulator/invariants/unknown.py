@@ -1,18 +1,20 @@
 """GPUs by which a limit may be exceeded because no planner can know better yet.
 
-A lowered budget is known once every pool acts on a grant of a leader that has read it. Replicas
-that somebody has started by hand are known a while after they are gone or granted: a report that
-tells of them, or does not yet, may still be on its way.
+A lowered budget is known a while after every GlobalPlanner has read it, once no earlier grant lets
+a pool have more than it holds. Replicas that somebody has started by hand are known a while after
+they are gone or granted: a report that tells of them, or does not yet, may still be on its way.
 """
 
 from collections.abc import Callable, Collection
 from dataclasses import dataclass
+from math import inf
 from typing import TYPE_CHECKING
 
 from weir.domain.fleet import PoolSpec
 from weir.domain.ids import PoolId
 
 if TYPE_CHECKING:
+    from weir.simulator.roles.together import Roles
     from weir.simulator.world import World
 
 __all__ = ["Unknown"]
@@ -63,9 +65,9 @@ class Unknown:
         """Somebody has started replicas by hand."""
         self._edits.append(_Edit(spec, replicas, self._world.now_s))
 
-    def lowered(self, limit: str, gpus: int) -> None:
+    def lowered(self, limit: str, gpus: int, pools: Collection[PoolId]) -> None:
         """A limit has been lowered."""
-        self._lowered.append(_Lowered(limit, gpus, self._all_heard()))
+        self._lowered.append(_Lowered(limit, gpus, self._all_heard(pools)))
 
     def changed(self, pool_id: PoolId, *, held: int, granted: int) -> None:
         """The pool has changed: until now it was as it was seen before."""
@@ -80,17 +82,28 @@ class Unknown:
         self._uncovered[pool_id] = uncovered
         self._edits = [edit for edit in self._edits if edit.replicas]
 
-    def _all_heard(self) -> Callable[[], bool]:
-        """Tells whether every living pool planner acts on a grant of a later leader than now."""
-        roles = self._world.roles
-        assert roles is not None
-        term = max(role.newest_term for role in roles.global_planners)
-        heard = False
+    def _all_heard(self, pools: Collection[PoolId]) -> Callable[[], bool]:
+        """Tells whether every living GlobalPlanner has known for long, and promised no more."""
+        world, known_s = self._world, inf
 
         def all_have() -> bool:
-            nonlocal heard
-            grants = [role.pace.grant for role in roles.pool_planners if role.pace is not None]
-            heard = heard or all(grant is not None and grant.term > term for grant in grants)
-            return heard
+            nonlocal known_s
+            roles = world.roles
+            assert roles is not None
+            living = [role for role in roles.global_planners if role.process.alive]
+            if any(role.has_read is not world.fleet for role in living) or roles.operator.busy:
+                known_s = inf
+                return False
+            known_s = min(known_s, world.now_s)
+            return world.now_s - known_s > _KNOWN_S and _promised(roles, pools) == 0
 
         return all_have
+
+
+def _promised(roles: "Roles", pools: Collection[PoolId]) -> int:
+    """GPUs that pools do not hold but were granted once; more than 0 while nobody leads."""
+    leader = roles.leader()
+    if leader is None or leader.planner is None or leader.planner.ledger is None:
+        return 1
+    accounts = leader.planner.ledger.accounts
+    return sum(accounts[id].reserved - accounts[id].seen for id in pools if id in accounts)

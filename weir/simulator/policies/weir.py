@@ -10,6 +10,7 @@ from weir.simulator.policies.first_size import place_first
 from weir.simulator.policies.port import PlanSample
 from weir.simulator.roles.engines import ForwardPasses
 from weir.simulator.roles.global_planner import GlobalPlannerRole
+from weir.simulator.roles.operator import Operator
 from weir.simulator.roles.plane import Plane
 from weir.simulator.roles.pool_planner import PoolPlannerRole
 from weir.simulator.roles.router import RouterRole
@@ -53,6 +54,7 @@ class Weir:
             routers=self.routers,
             global_planners=self.global_planners,
             pool_planners=self.pool_planners,
+            operator=Operator(world),
         )
         self.global_planners[0].on_decision = self._note
         self.meters = [ForwardPasses(plane, pool) for pool in world.cluster.pools.values()]

@@ -1,66 +1,74 @@
 """A GlobalPlanner: its own service, leadership and publisher, on the simulated store."""
 
 from collections.abc import Callable, Sequence
-from typing import cast
 
+from globalplanner.core.effective import check_always, effective
+from globalplanner.core.proposals import Gate, Mode
 from globalplanner.leadership import Leadership, Lease
 from globalplanner.metrics import Metrics
 from globalplanner.parts import patience_of, rules_of
 from globalplanner.publisher import Publisher
 from globalplanner.service import SETTLE_WALL_S, GlobalPlanner
 from globalplanner.standing import Change
-from poolplanner.ports import RefusedError, StaleReportError
-from weir.domain.errors import UnavailableError
+from weir.domain.errors import InfeasibleFloorsError
 from weir.domain.fleet import Fleet
-from weir.domain.planning import Grant, PoolReport, RoutingPlan
-from weir.domain.record import LedgerRecord
 from weir.domain.telemetry import TrafficSample
 from weir.simulator.process import Process
+from weir.simulator.roles.desk import Desk
 from weir.simulator.roles.heard import Heard
-from weir.simulator.roles.keys import PLAN_KEY, RECORD_KEY
 from weir.simulator.roles.plane import Plane
 from weir.simulator.roles.stop import VirtualSignal, VirtualStop
+from weir.simulator.roles.stored import Plans, Records
 from weir.simulator.tasks import Task
 
 __all__ = ["GlobalPlannerRole"]
 
-_TIMEOUT_S = 1.0
 _REFRESH_S = 5.0
+_READ_AGAIN_S = 1.0
 
 
 class GlobalPlannerRole:
-    """`fleet` is the document it is started with; another one counts from its next start."""
-
     def __init__(self, plane: Plane, name: str) -> None:
-        self.fleet: Fleet = plane.world.fleet
+        self.has_read: Fleet = plane.world.fleet
+        """The document as it was when it looked last."""
+        self.mode = Mode.ACT
+        """Who lets decisions happen; a fault changes it."""
         self.planner: GlobalPlanner | None = None
+        self.gate = Gate()
+        self.desk: Desk | None = None
+        """Where it takes reports in."""
         self.process = Process(name, begin=self._begin, forget=self._forget)
         self.on_decision: Callable[[GlobalPlannerRole, Sequence[Change]], None] = _nobody
         """Told what each decision has changed."""
         self.heard = Heard()
-        self.newest_term = 0
-        """The highest that it has led with, in all of its lives."""
         self._noted = 0
         self._plane = plane
         self._tasks: list[Task] = []
         self._woken = False
         plane.on_traffic.append((self.process, self._on_traffic))
 
-    def report(self, report: PoolReport) -> Grant | None:
-        """As the gRPC servicer and its client have it."""
-        if self.planner is None:
-            raise UnavailableError(f"{self.process.name} is not there")
+    def read(self) -> None:
+        """Take over the document as it is now, as `Reload` does: in one piece or not yet."""
+        world, planner = self._plane.world, self.planner
+        if planner is None:
+            return
+        document, overrides = world.fleet, planner.overrides
         try:
-            grant = self.planner.report(report)
-        except ValueError as error:
-            raise RefusedError(str(error)) from None
-        newest = self.planner.newest_sequence(report.pool_id)
-        if newest > report.sequence:
-            raise StaleReportError(sequence=report.sequence, newest=newest)
-        if self.planner.wake.is_set() and not self._woken:
+            check_always(document, overrides)
+            planner.revise(
+                effective(document, overrides, world.now_s), overrides, document=document
+            )
+        except InfeasibleFloorsError:
+            world.events.after(_READ_AGAIN_S, lambda _: self.read())
+            return
+        self.has_read = document
+        self._wake_soon()
+
+    def _wake_soon(self) -> None:
+        """Decide soon if there is anything new."""
+        if self.planner is not None and self.planner.wake.is_set() and not self._woken:
             self._woken = True
             self._plane.world.events.after(SETTLE_WALL_S, self._wake, self.process.life)
-        return grant
 
     def _begin(self) -> None:
         plane = self._plane
@@ -68,23 +76,28 @@ class GlobalPlannerRole:
         clock = plane.clock()
         changed = VirtualSignal(events)
         leadership = Leadership(
-            _Records(plane, self),
+            Records(plane, self.process),
             clock,
             Lease(),
             owner=f"{self.process.name}/{self.process.life}",
             changed=changed,
             announce=_announce,
         )
+        self.has_read = plane.world.fleet
+        self.gate = Gate(self.mode)
         planner = self.planner = GlobalPlanner(
-            self.fleet,
+            self.has_read,
             rules_of(settings),
             patience_of(settings, speed=1.0),
             clock,
-            Metrics(pool.id for pool in self.fleet.pools),
+            Metrics(pool.id for pool in self.has_read.pools),
             may_grow=leadership.sure,
             unwritten=changed.set,
+            effective=lambda document, overrides: effective(document, overrides, events.now_s),
+            gate=self.gate,
         )
-        publisher = Publisher(_Plans(plane, self.process), clock, refresh_s=_REFRESH_S)
+        self.desk = Desk(plane, self.process, planner, self._wake_soon)
+        publisher = Publisher(Plans(plane, self.process), clock, refresh_s=_REFRESH_S)
         stop = VirtualStop(events)
         self._woken = False
         self._noted = 0
@@ -98,7 +111,7 @@ class GlobalPlannerRole:
     def _forget(self) -> None:
         for task in self._tasks:
             task.cancel()
-        self.planner = None
+        self.planner = self.desk = None
 
     def _tick(self, life: int) -> None:
         """Decide every interval."""
@@ -135,62 +148,3 @@ def _nobody(role: GlobalPlannerRole, changes: Sequence[Change]) -> None:
 
 async def _announce(leading: bool) -> None:
     """Nobody looks: reports find out by asking."""
-
-
-class _Records:
-    """The fleet's record in the simulated store; a `RecordStore`."""
-
-    def __init__(self, plane: Plane, role: GlobalPlannerRole) -> None:
-        self._plane = plane
-        self._role = role
-        self._process = role.process
-
-    @property
-    def connected(self) -> bool:
-        """As a client's connection has it: it breaks when the store dies or is cut off."""
-        store = self._plane.store.process
-        pair = frozenset((self._process.name, store.name))
-        return store.alive and pair not in self._plane.network.weather.cut
-
-    async def read(self) -> tuple[LedgerRecord | None, int]:
-        plane = self._plane
-        found = await plane.network.ask(
-            self._process,
-            plane.store.process,
-            "record",
-            lambda: plane.store.get(RECORD_KEY),
-            timeout_s=_TIMEOUT_S,
-        )
-        return cast(tuple[LedgerRecord, int], found) if found is not None else (None, 0)
-
-    async def write(self, record: LedgerRecord, revision: int) -> int:
-        plane = self._plane
-        self._role.newest_term = max(self._role.newest_term, record.term)
-        return await plane.network.ask(
-            self._process,
-            plane.store.process,
-            "record",
-            lambda: plane.store.update(RECORD_KEY, record, revision),
-            timeout_s=_TIMEOUT_S,
-        )
-
-    def new_term(self) -> int:
-        return self._plane.started_ms()
-
-
-class _Plans:
-    """Where routers look up the routing plan; a `PlanStore`."""
-
-    def __init__(self, plane: Plane, process: Process) -> None:
-        self._plane = plane
-        self._process = process
-
-    async def put(self, plan: RoutingPlan) -> None:
-        plane = self._plane
-        await plane.network.ask(
-            self._process,
-            plane.store.process,
-            "plan",
-            lambda: plane.store.put(PLAN_KEY, plan),
-            timeout_s=_TIMEOUT_S,
-        )

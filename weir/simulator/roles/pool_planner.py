@@ -1,6 +1,6 @@
 """One pool's planner: its own service, on a simulated actuator, GlobalPlanner and store."""
 
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from math import inf
 
 from poolplanner.core.pace import Pace
@@ -8,20 +8,19 @@ from poolplanner.core.replicas import Replica, ReplicaState
 from poolplanner.core.report import Reporter
 from poolplanner.metrics import Metrics
 from poolplanner.parts import pace_of, reporter_of, schedule_of
-from poolplanner.ports import Answer, RefusedError
+from poolplanner.ports import RefusedError
 from poolplanner.service import Origin, PoolPlanner
-from weir.domain.errors import UnavailableError
 from weir.domain.fleet import PoolSpec
 from weir.domain.ids import WorkerId
-from weir.domain.planning import Grant, PoolMembers, PoolReport
+from weir.domain.planning import Grant, PoolMembers
 from weir.domain.telemetry import ForwardPassSample, TrafficSample
 from weir.simulator.process import Process
 from weir.simulator.replica import Phase
-from weir.simulator.roles.global_planner import GlobalPlannerRole
 from weir.simulator.roles.heard import Heard
 from weir.simulator.roles.keys import members_key
 from weir.simulator.roles.plane import Plane
-from weir.simulator.roles.stop import VirtualStop
+from weir.simulator.roles.report_link import Find, ReportLink
+from weir.simulator.roles.stop import VirtualSignal, VirtualStop
 from weir.simulator.tasks import Task
 
 __all__ = ["PoolPlannerRole"]
@@ -37,8 +36,6 @@ _STATES = {
     Phase.READY: ReplicaState.READY,
     Phase.TERMINATING: ReplicaState.TERMINATING,
 }
-
-Find = Callable[[], GlobalPlannerRole | None]
 
 
 class PoolPlannerRole:
@@ -71,16 +68,26 @@ class PoolPlannerRole:
         started_ms = plane.started_ms()
         self.reporter = reporter_of(spec, loaded, speed=1.0)
         self.pace = pace_of(spec, settle_s=_SETTLE_S, unsettled_s=_UNSETTLED_S)
+        wake = VirtualSignal(events)
+        link = ReportLink(
+            plane,
+            process,
+            self._find,
+            pushed=wake.set,
+            answered=self._answered,
+            clock_s=self.clock.now_s,
+        )
         self.planner = PoolPlanner(
             reporter=self.reporter,
             pace=self.pace,
             actuator=_Actuator(plane, self),
-            planner=_Grants(plane, self, self._find),
+            planner=link,
             members=_Members(plane, process, spec),
             clock=self.clock,
             metrics=Metrics(spec.id),
             schedule=schedule_of(loaded.planner, unsettled_s=_UNSETTLED_S),
             origin=Origin(sequence=started_ms, version=started_ms),
+            wake=wake,
         )
         self._task = Task(events, self.planner.run(VirtualStop(events)))
 
@@ -98,7 +105,7 @@ class PoolPlannerRole:
         if self.reporter is not None:
             self.reporter.telemetry.on_forward_pass(sample, self.clock.now_s())
 
-    def answered(self, grant: Grant, sent_at_s: float) -> None:
+    def _answered(self, grant: Grant, sent_at_s: float) -> None:
         """A report that was sent at `sent_at_s`, by its own clock, has this answer."""
         pair, expires_at_s = (grant.term, grant.epoch), sent_at_s + grant.valid_s
         self.expires_at_s[pair] = max(expires_at_s, self.expires_at_s.get(pair, -inf))
@@ -166,37 +173,6 @@ class _Actuator:
         await self._plane.network.ask(
             self._process, self._plane.cluster, "actuator", stopped, timeout_s=_RPC_TIMEOUT_S
         )
-
-
-class _Grants:
-    """The GlobalPlanner by RPC; a `GrantSource`."""
-
-    def __init__(self, plane: Plane, role: PoolPlannerRole, find: Find) -> None:
-        self._plane = plane
-        self._role = role
-        self._find = find
-
-    async def report(self, report: PoolReport) -> Answer:
-        target = self._find()
-        if target is None:
-            raise UnavailableError("no GlobalPlanner is there")
-
-        def answered() -> Answer:
-            grant = target.report(report)
-            planner = target.planner
-            return Answer(grant=grant, targets=planner.targets if planner is not None else {})
-
-        sent_at_s = self._role.clock.now_s()
-        answer = await self._plane.network.ask(
-            self._role.process,
-            target.process,
-            "report",
-            answered,
-            timeout_s=_RPC_TIMEOUT_S,
-        )
-        if answer.grant is not None:
-            self._role.answered(answer.grant, sent_at_s)
-        return answer
 
 
 class _Members:

@@ -61,7 +61,7 @@ class RouterRole:
         self._plane = plane
         self._world = world
         self._events = world.events
-        self._model = world.fleet.models[0].name
+        self._model = world.scenario.fleet.models[0].name
         self._tenants = tenants
         self._calls = world.invariants.calls
         self._drains = world.invariants.drains
@@ -77,7 +77,7 @@ class RouterRole:
         self._clock = plane.clock()
         self.dispatch = self._dispatch()
         self._sampled_s = self._clock.now_s()
-        for spec in self._world.fleet.pools:
+        for spec in self._world.scenario.fleet.pools:
             plane.store.watch(self.process, members_key(spec.id), "members", self._on_members)
         plane.store.watch(self.process, PLAN_KEY, "plan", self._on_plan)
         self._publish(self.process.life)
@@ -104,7 +104,7 @@ class RouterRole:
                 self.dispatch.admit(self._clock.now_s())
 
         return Dispatch(
-            self._world.fleet,
+            self._world.scenario.fleet,
             RouterId(f"{self.process.name}-{life}"),
             DispatchSettings(
                 bytes_per_token=settings.bytes_per_token,

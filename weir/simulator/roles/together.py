@@ -5,6 +5,7 @@ from dataclasses import dataclass
 from weir.domain.ids import PoolId
 from weir.simulator.process import Process
 from weir.simulator.roles.global_planner import GlobalPlannerRole
+from weir.simulator.roles.operator import Operator
 from weir.simulator.roles.plane import Plane
 from weir.simulator.roles.pool_planner import PoolPlannerRole
 from weir.simulator.roles.router import RouterRole
@@ -20,6 +21,7 @@ class Roles:
     routers: list[RouterRole]
     global_planners: list[GlobalPlannerRole]
     pool_planners: list[PoolPlannerRole]
+    operator: Operator
 
     @property
     def processes(self) -> list[Process]:
@@ -44,9 +46,9 @@ class Roles:
         return max(leading, key=lambda role: role.planner.term if role.planner else 0, default=None)
 
     def add_global_planner(self) -> GlobalPlannerRole:
-        """Another one, not started yet, with the document that is in force."""
+        """Another one, not started yet."""
         first = self.global_planners[0]
         role = GlobalPlannerRole(self.plane, f"global-planner-{len(self.global_planners) + 1}")
-        role.fleet, role.on_decision = first.fleet, first.on_decision
+        role.mode, role.on_decision = first.mode, first.on_decision
         self.global_planners.append(role)
         return role

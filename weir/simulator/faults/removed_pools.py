@@ -1,0 +1,28 @@
+"""A pool is taken out of the document, and put back later; its planner goes on reporting."""
+
+from dataclasses import replace
+
+from weir.domain.fleet import Fleet
+from weir.simulator.faults.document import edit
+from weir.simulator.faults.port import Heal, Stage
+
+__all__ = ["RemovedPools"]
+
+
+class RemovedPools:
+    name = "removed-pools"
+    help = "a pool is taken out of the document, and put back"
+    of_roles = True
+
+    def start(self, stage: Stage) -> None:
+        pools = [spec.id for spec in stage.world.fleet.pools]
+
+        def begin() -> Heal | None:
+            removed = stage.rng.choice(pools)
+
+            def change(fleet: Fleet) -> Fleet:
+                return replace(fleet, pools=tuple(p for p in fleet.pools if p.id != removed))
+
+            return edit(stage, change, removed=removed)
+
+        stage.episodes(50.0, (5.0, 50.0), begin)
