@@ -2,6 +2,7 @@
 
 from collections.abc import Mapping
 
+from globalplanner.core.flows import aside_of
 from globalplanner.core.limits import Limit
 from globalplanner.core.snapshot import Decision, PoolView, Snapshot
 from weir.domain.ids import PoolId
@@ -34,8 +35,13 @@ def forced(before: _Replicas, decision: Decision, snapshot: Snapshot) -> dict[Po
 
 
 def fitting(now: int, top: int, pool_id: PoolId, replicas: _Replicas, snapshot: Snapshot) -> int:
-    """As many as the limits hold beside `replicas` of the others: at most `top`, at least `now`."""
-    gpus = gpus_of({**replicas, pool_id: 0}, snapshot)
+    """As many as the limits hold beside `replicas` of the others: at most `top`, at least `now`.
+
+    What is set aside for others is not to be had.
+    """
+    aside = {view.spec.id: aside_of(view) for view in snapshot.pools}
+    others = {id: max(count, aside.get(id, 0)) for id, count in replicas.items()}
+    gpus = gpus_of({**others, pool_id: 0}, snapshot)
     free = [limit.gpus - limit.used(gpus) for limit in snapshot.limits if pool_id in limit.pools]
     size = next(v.spec.gpus_per_replica for v in snapshot.pools if v.spec.id == pool_id)
     return max(now, min([top, *(each // size for each in free)]))

@@ -215,6 +215,13 @@ def test_what_is_approved_grows_no_further_than_limits_hold() -> None:
     assert world.decide() == {A: 4, B: 2}  # the rest has to be proposed anew
 
 
+def test_what_is_approved_leaves_the_floors_of_others_free() -> None:
+    world = World({A: 2, B: 1}, gpus=6, b=pool(B, max_replicas=9, floor_replicas=3))
+    world.decide(a=4)
+    world.gate.approve(world.ids[0])
+    assert world.decide() == {A: 3, B: 1}
+
+
 def test_approved_growth_that_finds_no_room_waits_a_minute_for_it() -> None:
     world = World({A: 2, B: 2}, gpus=8)
     world.decide(a=6)
