@@ -126,7 +126,10 @@ def test_locks_hold_what_pyproject_asks_for_and_agree() -> None:
             *extras["report"],
             *project["build-system"]["requires"],
         ],
-        "test": [line for line in extras["test"] if line != "weir[report]"],
+        "test": [
+            *[line for line in extras["test"] if line != "weir[forecast,report]"],
+            *extras["forecast"],
+        ],
         "dev": [line for line in extras["dev"] if line != "weir[test]"],
     }
     pins: dict[str, str] = {}
