@@ -1,37 +1,75 @@
-"""What one replica of this pool serves of each class, and what is queued, in replica seconds."""
+"""What one replica of this pool serves of each class, at the size that its load needs.
+
+A replica of a large pool carries more than one that is alone, for whoever finds it busy finds
+another one free. The planner that shares out GPUs wants one number for a replica. So this is
+the rate at the size `n` (not only a whole one) at which `n` replicas carry exactly the load that
+is expected: a number of replicas is enough by that rate if and only if it is enough indeed. It
+depends on the load, not on how many replicas there are, so that no answer moves the question.
+"""
 
 import math
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
+from poolplanner.core.engine_fit import PRIOR_REL_STD
 from poolplanner.core.load import ClassShape
-from poolplanner.core.observation import Observation
-from weir.domain.fleet import PoolSpec, RequestClass, Role
+from weir.domain.fleet import PoolSpec, RequestClass
 from weir.domain.ids import ClassName
-from weir.sizing.capacity import prefill_backlog_s, replica_capacity_rps
+from weir.domain.profile import EngineProfile
+from weir.sizing.capacity import replica_capacity_rps
+from weir.sizing.queueing import Queue
 
-__all__ = ["CAPACITY_REL_STD", "CapacityTable", "backlog_replica_s"]
+__all__ = ["CapacityTable", "Traffic"]
 
-CAPACITY_REL_STD = 0.2
-"""How far a profile that nobody has checked against the engine is off, as a share."""
-
+_SIZES = (1, 2, 3, 4, 6, 8, 12, 16, 24, 32, 48, 64, 96, 128, 192, 256, 512, 1024)
+"""Sizes of pools at which rates are worked out; between them they are interpolated."""
+_SPREAD = 1.5
+"""Squared coefficient of variation of the lengths within a class, as in most public traces."""
+_ELSE_REL_STD = 0.1
+"""What else than the engines' pace head room is for, such as loads that replicas do not share."""
 _GRID = math.log(1.05)
-_MOST_ENTRIES = 512
+_FINE, _COARSE = 0.02, math.log(1.25)
+_BISECTIONS = 12
+_MOST_ENTRIES = 4096
 
-_Key = tuple[ClassName, int, int]
+_Key = tuple[ClassName, int, int, int | None]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Traffic:
+    """What all requests of the pool have in common. None of `rate_rps`: `replicas` will do.
+
+    `burstiness`: variance of arrivals over their mean. `cached_share` (0..1) of prompt tokens
+    is in the prefix cache. `accept_length`: tokens per sequence and iteration.
+    """
+
+    rate_rps: float | None = None
+    replicas: int = 1
+    burstiness: float = 1.0
+    cached_share: float = 0.0
+    accept_length: float = 1.0
 
 
 @dataclass(slots=True)
 class CapacityTable:
     """Capacities at lengths rounded to a 5 % grid, each worked out once.
 
-    Rounding also keeps the numbers, and what is decided from them, from trembling.
+    Rounding also keeps the numbers, and what is decided from them, from trembling. `profile` is
+    what engines do; the document's until something better is known (`measured`).
     """
 
     spec: PoolSpec
     classes: Mapping[ClassName, RequestClass]
     utilization: float
+    profile: EngineProfile = field(init=False)
+    _planned: float = field(init=False)
+    _traffic: Traffic = field(default_factory=Traffic)
+    _queue: Queue = field(default_factory=Queue)
     _known: dict[_Key, float | None] = field(default_factory=dict)
+
+    def __post_init__(self) -> None:
+        self.profile = self.spec.profile
+        self._planned = self.utilization
 
     def follow(self, classes: Mapping[ClassName, RequestClass]) -> None:
         """What classes are to meet from now on."""
@@ -39,9 +77,30 @@ class CapacityTable:
             self.classes = classes
             self._known.clear()
 
-    def capacity_rps(self, shapes: Mapping[ClassName, ClassShape]) -> dict[ClassName, float]:
+    def measured(self, profile: EngineProfile, rel_std: float) -> None:
+        """From now on engines are like this, and that is known to within `rel_std`."""
+        planned = _planned(self.utilization, rel_std)
+        if profile != self.profile or planned != self._planned:
+            self.profile, self._planned = profile, planned
+            self._known.clear()
+
+    def capacity_rps(
+        self, shapes: Mapping[ClassName, ClassShape], traffic: Traffic | None = None
+    ) -> dict[ClassName, float]:
         """Requests/s by class at planned utilization; without the classes it cannot serve."""
-        rates = {name: self._rate_rps(name, shape) for name, shape in shapes.items()}
+        traffic = traffic or Traffic()
+        self._see(traffic)
+        served = {name: shapes[name] for name in self.full_rps(shapes)}
+        self._mix(served)
+        size = float(max(1, traffic.replicas))
+        if traffic.rate_rps is not None:
+            size = self._size_for(served, traffic.rate_rps)
+        rates = {name: self._at(size, name, shape) for name, shape in served.items()}
+        return {name: rate for name, rate in rates.items() if rate is not None}
+
+    def full_rps(self, shapes: Mapping[ClassName, ClassShape]) -> dict[ClassName, float]:
+        """Requests/s by class of a replica that always has enough to do."""
+        rates = {name: self._rate_rps(None, name, shape) for name, shape in shapes.items()}
         return {name: rate for name, rate in rates.items() if rate is not None}
 
     def mean_work(self, shapes: Mapping[ClassName, ClassShape]) -> tuple[float, float] | None:
@@ -49,103 +108,106 @@ class CapacityTable:
 
         Both are means over the classes it can serve; None if there are none.
         """
-        capacity_rps = self.capacity_rps(shapes)
-        total = sum(shapes[name].share for name in capacity_rps)
+        full_rps = self.full_rps(shapes)
+        total = sum(shapes[name].share for name in full_rps)
         if total <= 0.0:
             return None
         request_s = occupied = 0.0
-        for name, planned_rps in capacity_rps.items():
-            share, full_rps = shapes[name].share / total, planned_rps / self.utilization
-            in_system = full_rps * shapes[name].osl_tokens * self.classes[name].slo.itl_s
-            request_s += share / full_rps
+        for name, rate_rps in full_rps.items():
+            share = shapes[name].share / total
+            in_system = rate_rps * shapes[name].osl_tokens * self.classes[name].slo.itl_s
+            request_s += share / rate_rps
             occupied += share / max(1.0, in_system)
         return request_s, 1.0 / occupied
 
-    def _rate_rps(self, name: ClassName, shape: ClassShape) -> float | None:
-        key = (name, _step(shape.isl_tokens), _step(shape.osl_tokens))
+    def _see(self, traffic: Traffic) -> None:
+        """Take over what rates depend on besides lengths, rounded."""
+        rounded = Traffic(
+            burstiness=math.exp(_COARSE * round(math.log(max(1e-3, traffic.burstiness)) / _COARSE)),
+            cached_share=_FINE * round(min(0.95, max(0.0, traffic.cached_share)) / _FINE),
+            accept_length=max(1.0, _FINE * round(traffic.accept_length / _FINE)),
+        )
+        if rounded != self._traffic:
+            self._traffic = rounded
+            self._known.clear()
+
+    def _mix(self, served: Mapping[ClassName, ClassShape]) -> None:
+        """Take over what all that wait in one line have in common, rounded."""
+        mean, square = _moments(served)
+        queue = Queue(
+            burstiness=self._traffic.burstiness,
+            isl_tokens=math.exp(_GRID * _step(mean)),
+            isl_spread=max(0.0, 0.25 * round(4.0 * ((1.0 + _SPREAD) * square - 1.0))),
+            osl_spread=_SPREAD,
+        )
+        if queue != self._queue:
+            self._queue = queue
+            self._known.clear()
+
+    def _size_for(self, served: Mapping[ClassName, ClassShape], rate_rps: float) -> float:
+        """The size at which the pool carries its load; the least of all that are large enough."""
+        total = sum(shape.share for shape in served.values())
+
+        def short(size: float) -> bool:
+            needed = 0.0
+            for name, shape in served.items():
+                share = shape.share / total if total > 0.0 else 1.0 / len(served)
+                needed += rate_rps * share / (self._at(size, name, shape) or math.inf)
+            return needed > size
+
+        most = next((size for size in _SIZES if not short(size)), _SIZES[-1])
+        low, high = float(_SIZES[max(0, _SIZES.index(most) - 1)]), float(most)
+        for _ in range(_BISECTIONS):
+            middle = 0.5 * (low + high)
+            low, high = (middle, high) if short(middle) else (low, middle)
+        return high
+
+    def _at(self, size: float, name: ClassName, shape: ClassShape) -> float | None:
+        """The rate at a size of the pool, interpolated."""
+        above = next((i for i, each in enumerate(_SIZES) if each >= size), len(_SIZES) - 1)
+        high_rps = self._rate_rps(_SIZES[above], name, shape)
+        if not above or high_rps is None or size >= _SIZES[above]:
+            return high_rps
+        low = _SIZES[above - 1]
+        low_rps = self._rate_rps(low, name, shape) or 0.0
+        return low_rps + (high_rps - low_rps) * (size - low) / (_SIZES[above] - low)
+
+    def _rate_rps(self, size: int | None, name: ClassName, shape: ClassShape) -> float | None:
+        """None of `size`: all of a replica's time, however long requests wait."""
+        key = (name, _step(shape.isl_tokens), _step(shape.osl_tokens), size)
         if key not in self._known:
             if len(self._known) >= _MOST_ENTRIES:
                 self._known.clear()
+            slo, queue = self.classes[name].slo, replace(self._queue, replicas=float(size or 1))
             self._known[key] = replica_capacity_rps(
-                self.spec.profile,
+                self.profile,
                 self.spec.role,
-                self.classes[name].slo,
+                slo if size is not None else replace(slo, ttft_s=math.inf),
                 math.exp(key[1] * _GRID),
                 math.exp(key[2] * _GRID),
-                utilization=self.utilization,
+                utilization=self._planned if size is not None else 1.0,
                 context_limit_tokens=self.spec.context_limit_tokens,
+                queue=queue,
+                cached_share=self._traffic.cached_share,
+                accept_length=self._traffic.accept_length,
             )
         return self._known[key]
 
 
-def backlog_replica_s(
-    table: CapacityTable,
-    observation: Observation,
-    shapes: Mapping[ClassName, ClassShape],
-    *,
-    ready: int,
-) -> float | None:
-    """Seconds that one replica needs for what is queued; None if nobody can tell.
-
-    Prefill: prompt tokens whose first token is not out. Decode: sequences that wait, or that
-    run beyond what the `ready` replicas hold within ITL. In an aggregated pool the larger
-    of both.
-    """
-    role = table.spec.role
-    prefill_s = _queued_prefill_s(table.spec, observation) if role is not Role.DECODE else None
-    decode_s = None
-    if role is not Role.PREFILL:
-        decode_s = _queued_decode_s(table, observation, shapes, ready)
-    return max((seconds for seconds in (prefill_s, decode_s) if seconds is not None), default=None)
+def _planned(utilization: float, rel_std: float) -> float:
+    """The share of a replica's time to plan with, where less or more is known of the engines."""
+    unsure = math.hypot(_ELSE_REL_STD, rel_std) / math.hypot(_ELSE_REL_STD, PRIOR_REL_STD)
+    return _FINE * round((1.0 - (1.0 - utilization) * min(1.0, unsure)) / _FINE)
 
 
-def _queued_prefill_s(spec: PoolSpec, observation: Observation) -> float | None:
-    counts = [observation.queued_tokens]
-    if observation.engines is not None:
-        counts.append(observation.engines.waiting_tokens)
-    known = [tokens for tokens in counts if tokens is not None]
-    return prefill_backlog_s(spec.profile, max(known)) if known else None
-
-
-def _queued_decode_s(
-    table: CapacityTable,
-    observation: Observation,
-    shapes: Mapping[ClassName, ClassShape],
-    ready: int,
-) -> float | None:
-    """Engines know what waits there; without them the routers' count of sequences has to do.
-
-    What waits at the routers comes on top: they give an engine no more than it can run.
-    """
-    engines, held = observation.engines, 0.0
-    if table.spec.role is Role.DECODE:
-        held = _held_sequences(observation, shapes)
-    if engines is not None:
-        sequences, waiting, workers = (
-            engines.running + engines.waiting + held,
-            engines.waiting + held,
-            engines.workers,
-        )
-    elif observation.in_flight is not None:
-        sequences, waiting, workers = observation.in_flight + held, held, ready
-    else:
-        return None
-    if sequences == 0:
-        return 0.0
-    work = table.mean_work(shapes)
-    if work is None:
-        return None
-    request_s, batch = work
-    return max(0.0, waiting, sequences - workers * batch) * request_s
-
-
-def _held_sequences(observation: Observation, shapes: Mapping[ClassName, ClassShape]) -> float:
-    """Sequences whose prompts the routers count as queued for this pool."""
-    share = sum(shape.share for shape in shapes.values())
-    if not observation.queued_tokens or share <= 0.0:
-        return 0.0
-    isl_tokens = sum(shape.share * shape.isl_tokens for shape in shapes.values()) / share
-    return observation.queued_tokens / max(1.0, isl_tokens)
+def _moments(shapes: Mapping[ClassName, ClassShape]) -> tuple[float, float]:
+    """Mean prompt of all classes, and the mean square of the classes' means over its square."""
+    total = sum(shape.share for shape in shapes.values())
+    if total <= 0.0:
+        return 1.0, 1.0
+    mean = sum(shape.share * shape.isl_tokens for shape in shapes.values()) / total
+    square = sum(shape.share * shape.isl_tokens**2 for shape in shapes.values()) / total
+    return max(1.0, mean), square / max(1.0, mean * mean)
 
 
 def _step(tokens: float) -> int:

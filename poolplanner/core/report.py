@@ -7,7 +7,11 @@ planner that reads it must hold.
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 
-from poolplanner.core.capacity import CAPACITY_REL_STD, CapacityTable, backlog_replica_s
+from poolplanner.core.backlog import backlog_replica_s
+from poolplanner.core.burst import Burstiness
+from poolplanner.core.capacity import CapacityTable, Traffic
+from poolplanner.core.engine_fit import EngineFit
+from poolplanner.core.engine_work import Basis
 from poolplanner.core.load import class_loads, class_shapes
 from poolplanner.core.observation import Observation
 from poolplanner.core.observe import Telemetry
@@ -36,11 +40,15 @@ class Reporter:
     osl_prior_tokens: float
     forecast: Forecast | None = None
     _trend: Trend | None = None
+    _burstiness: Burstiness = field(default_factory=Burstiness)
     _capacity: CapacityTable = field(init=False)
+    _engines: EngineFit = field(init=False)
 
     def __post_init__(self) -> None:
         by_name = {c.name: c for c in self.classes}
         self._capacity = CapacityTable(self.spec, by_name, self.utilization)
+        itl_s = max(c.slo.itl_s for c in self.classes)
+        self._engines = EngineFit(Basis(self.spec.profile, self.spec.role, itl_s))
 
     def follow(self, targets: Mapping[ClassName, ClassTargets]) -> None:
         """What classes are to meet from now on, where it differs from the document."""
@@ -68,7 +76,9 @@ class Reporter:
             isl_prior_tokens=_ISL_PRIOR_TOKENS,
             osl_prior_tokens=self.osl_prior_tokens,
         )
-        capacity_rps = self._capacity.capacity_rps(shapes)
+        if self._engines.learn(self.telemetry.passes(), now_s):
+            self._capacity.measured(self._engines.profile, self._engines.rel_std)
+        capacity_rps = self._capacity.capacity_rps(shapes, self._traffic(seen, state))
         load: tuple[ClassLoad, ...] = ()
         if self.forecast is not None:
             load = class_loads(self.forecast, shapes, capacity_rps)
@@ -80,7 +90,7 @@ class Reporter:
             acted_replicas=_acted(grant, withdrawn_at),
             state=state,
             capacity_rps=capacity_rps,
-            capacity_rel_std=CAPACITY_REL_STD,
+            capacity_rel_std=self._engines.rel_std,
             load=load,
             backlog_replica_s=backlog_replica_s(self._capacity, seen, shapes, ready=state.ready),
             telemetry_age_s=seen.age_s,
@@ -92,9 +102,19 @@ class Reporter:
             withdrawn=withdrawn_at is not None,
         )
 
+    def _traffic(self, seen: Observation, state: PoolState) -> Traffic:
+        return Traffic(
+            rate_rps=self.forecast.mean if self.forecast is not None else None,
+            replicas=state.ready + state.starting,
+            burstiness=self._burstiness.value,
+            cached_share=seen.hit_rate or 0.0,
+            accept_length=seen.accept_length or 1.0,
+        )
+
     def _learn(self, seen: Observation, now_s: float) -> None:
         arrivals = self.telemetry.arrivals(now_s)
         if arrivals is not None:
+            self._burstiness.see(arrivals)
             self._trend = observe(self._trend, arrivals.rate_rps, now_s, window_s=arrivals.window_s)
         known = seen.rate_rps is not None and self._trend is not None
         self.forecast = (

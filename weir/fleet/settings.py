@@ -5,14 +5,17 @@ The models are the document's own sections, handed to the roles as they are.
 
 from typing import Annotated, Any, Literal
 
-from pydantic import BaseModel, ConfigDict, Field, model_validator
+from pydantic import BaseModel, ConfigDict, Discriminator, Field, Tag, model_validator
 
 __all__ = [
     "Address",
     "Count",
+    "GrpcTelemetry",
     "Length",
+    "NatsTelemetry",
     "PlannerSettings",
     "Positive",
+    "PrometheusTelemetry",
     "Replicas",
     "RouterSettings",
     "Seconds",
@@ -78,6 +81,62 @@ class RouterSettings(StrictModel):
     """Output length assumed before anything is learned."""
 
 
+class TelemetrySettings(StrictModel):
+    """What all sources of telemetry have."""
+
+    engines: Literal["nats", "scrape", "dynamo"] = "nats"
+    """Forward passes: samples on NATS, what engines show at /metrics, or Dynamo's on its NATS."""
+
+    namespace: Annotated[str, Field(pattern=r"^[A-Za-z0-9][-A-Za-z0-9_.]*$")] | None = None
+    """Dynamo namespace of the pool; by default that of its `dynamo.deployment`."""
+
+
+class NatsTelemetry(TelemetrySettings):
+    source: Literal["nats"] = "nats"
+    """Routers publish their samples on NATS."""
+
+
+class PrometheusTelemetry(TelemetrySettings):
+    source: Literal["prometheus"]
+    """A Prometheus that scrapes Dynamo's routers or frontends is asked."""
+
+    url: Annotated[str, Field(pattern=r"^https?://[^\s/]+", max_length=4096)]
+    """Where it is, without the path `/api/v1`."""
+
+    metrics: Literal["router", "frontend"] = "router"
+    """Whose: those of the pool's own router, or the frontend's of the pool's model."""
+
+    scrape_s: Seconds = 15.0
+    """Wall seconds between two scrapes."""
+
+    token_file: str | None = None
+    """Holds a bearer token for it, read anew for every question."""
+
+    ca: str | None = None
+    """PEM file with the authority that its certificate is signed by."""
+
+
+class GrpcTelemetry(TelemetrySettings):
+    source: Literal["grpc"]
+    """Routers are asked for their samples, once a wall second."""
+
+    routers: Annotated[tuple[Address, ...], Field(min_length=1)]
+    """Where they serve gRPC: all of them, for each knows only what went through it."""
+
+
+def _source(value: Any) -> str:
+    source = value.get("source", "nats") if isinstance(value, dict) else None
+    return source if isinstance(source, str) else str(getattr(value, "source", source))
+
+
+Telemetry = Annotated[
+    Annotated[NatsTelemetry, Tag("nats")]
+    | Annotated[PrometheusTelemetry, Tag("prometheus")]
+    | Annotated[GrpcTelemetry, Tag("grpc")],
+    Discriminator(_source),
+]
+
+
 class PlannerSettings(StrictModel):
     """How pool planners and the GlobalPlanner decide."""
 
@@ -116,6 +175,9 @@ class PlannerSettings(StrictModel):
 
     telemetry_stale_s: Seconds = 15.0
     """Traffic samples older than this count as unknown; nothing is scaled down on them."""
+
+    telemetry: Telemetry = NatsTelemetry()
+    """Where pool planners see their traffic and their engines."""
 
     approve: Literal["required", "never"] = "never"
     """Whether decisions of the GlobalPlanner wait for `weir approve`, but for what limits force."""

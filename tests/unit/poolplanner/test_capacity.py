@@ -1,6 +1,7 @@
 import pytest
 
-from poolplanner.core.capacity import CapacityTable, backlog_replica_s
+from poolplanner.core.backlog import backlog_replica_s
+from poolplanner.core.capacity import CapacityTable
 from poolplanner.core.load import ClassShape
 from poolplanner.core.observation import EngineLoad, Observation
 from tests.unit.poolplanner.pools import CLASSES, SMALL, pool_spec

@@ -1,0 +1,104 @@
+"""Asks a Prometheus for what it has scraped, as often as there may be something new."""
+
+import asyncio
+from pathlib import Path
+
+import aiohttp
+import orjson
+
+from poolplanner.adapters.http import fetch, tls_of
+from poolplanner.core.observe import Telemetry
+from poolplanner.core.scrapes import DynamoMetrics, Scrapes, Series, query, series_of
+from poolplanner.troubles import Troubles
+from weir.domain.classify import classify
+from weir.domain.errors import CredentialsError, UnavailableError, WeirError
+from weir.domain.fleet import Fleet, PoolSpec
+from weir.fleet.settings import PrometheusTelemetry
+from weir.runtime.clock import Clock
+
+__all__ = ["Prometheus", "follow"]
+
+_TIMEOUT_S = 5.0
+_MOST_BYTES = 64 * 2**20
+_RANGE_SCRAPES = 4.0
+"""So far back every question looks: an answer or two may be lost, and no scrape is."""
+_LOOKS_PER_SCRAPE = 3.0
+_SHORTEST_PAUSE_S = 0.5
+
+
+class Prometheus:
+    """The query API of one server, for one pool's series. The token is read for each question."""
+
+    def __init__(
+        self, session: aiohttp.ClientSession, settings: PrometheusTelemetry, question: str
+    ) -> None:
+        self._session = session
+        self._settings = settings
+        self._question = question
+        self._url = f"{settings.url.rstrip('/')}/api/v1/query"
+        self._tls = tls_of(settings.ca)
+
+    async def read(self) -> list[Series]:
+        """Raises `UnavailableError`, `CredentialsError`."""
+        status, body = await fetch(
+            self._session,
+            self._url,
+            timeout_s=_TIMEOUT_S,
+            most_bytes=_MOST_BYTES,
+            form={"query": self._question, "timeout": f"{_TIMEOUT_S:g}s"},
+            headers=self._headers(),
+            tls=self._tls,
+        )
+        try:
+            return series_of(orjson.loads(body))
+        except ValueError as error:
+            raise UnavailableError(f"{self._url}: status {status}: {error}") from None
+
+    def _headers(self) -> dict[str, str]:
+        path = self._settings.token_file
+        if path is None:
+            return {}
+        try:
+            token = Path(path).read_text().strip()
+        except (OSError, ValueError) as error:
+            raise CredentialsError(f"cannot read the token in {path}: {error}") from None
+        return {"Authorization": f"Bearer {token}"}
+
+
+async def follow(
+    session: aiohttp.ClientSession,
+    settings: PrometheusTelemetry,
+    namespace: str,
+    spec: PoolSpec,
+    fleet: Fleet,
+    telemetry: Telemetry,
+    clock: Clock,
+    troubles: Troubles,
+) -> None:
+    """Feed `telemetry` for ever. What goes wrong is counted and logged; then nothing is fed."""
+    metrics = DynamoMetrics(settings.metrics)
+    aliases = (model.aliases for model in fleet.models if model.name == spec.model)
+    question = query(
+        metrics,
+        namespace=namespace,
+        models=[spec.model, *(alias for each in aliases for alias in each)],
+        range_s=_RANGE_SCRAPES * settings.scrape_s,
+    )
+    scrapes = Scrapes(
+        pool_id=spec.id,
+        metrics=metrics,
+        class_of=lambda isl, osl: classify(fleet.classes, isl, osl).name,
+        speed=clock.speed,
+    )
+    prometheus = Prometheus(session, settings, question)
+    pause_s = max(_SHORTEST_PAUSE_S, settings.scrape_s / _LOOKS_PER_SCRAPE)
+    while True:
+        try:
+            samples = scrapes.samples(await prometheus.read())
+        except WeirError as error:
+            troubles.failed("telemetry", error)
+        else:
+            troubles.recovered("telemetry")
+            for sample in samples:
+                telemetry.on_traffic(sample, clock.now_s())
+        await asyncio.sleep(pause_s)

@@ -1,0 +1,107 @@
+"""A real Prometheus, and a process whose counters it scrapes, both killed and begun anew."""
+
+import json
+import os
+import signal
+import socket
+import subprocess
+import time
+import urllib.parse
+import urllib.request
+from pathlib import Path
+from typing import Any
+
+from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram, start_http_server
+
+__all__ = ["NAMESPACE", "DynamoRouter", "PrometheusServer", "free_port"]
+
+NAMESPACE = "prod-chat"
+_LABELS = {"dynamo_namespace": "prod_chat", "dynamo_component": "router"}
+_ROUTER = "dynamo_component_router_"
+_TTFT_S = (0.05, 0.1, 0.2, 0.4, 0.8, 1.6)
+_LENGTHS = (100.0, 200.0, 400.0, 800.0, 1600.0)
+
+
+def free_port() -> int:
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        return int(probe.getsockname()[1])
+
+
+class DynamoRouter:
+    """Exports what a Dynamo router counts, at `port`, from zero on."""
+
+    def __init__(self, port: int) -> None:
+        registry = CollectorRegistry()
+        self._args: dict[str, Any] = {"labelnames": list(_LABELS), "registry": registry}
+        self.started = self._of(Counter, "requests_started_total")
+        self.ttft_s = self._of(Histogram, "time_to_first_token_seconds", buckets=_TTFT_S)
+        self.isl = self._of(Histogram, "input_sequence_tokens", buckets=_LENGTHS)
+        self.osl = self._of(Histogram, "output_sequence_tokens", buckets=_LENGTHS)
+        self.other = Gauge("unrelated", "Not asked for.", registry=registry)
+        self._server, self._thread = start_http_server(port, "127.0.0.1", registry)
+
+    def request(self, *, ttft_s: float, isl_tokens: int, osl_tokens: int) -> None:
+        self.started.inc()
+        self.ttft_s.observe(ttft_s)
+        self.isl.observe(isl_tokens)
+        self.osl.observe(osl_tokens)
+
+    def close(self) -> None:
+        self._server.shutdown()
+        self._server.server_close()
+        self._thread.join(5.0)
+
+    def _of(self, kind: Any, name: str, **more: Any) -> Any:
+        return kind(_ROUTER + name, "As Dynamo has it.", **self._args, **more).labels(**_LABELS)
+
+
+class PrometheusServer:
+    """Scrapes `target_port` five times a second."""
+
+    def __init__(self, folder: Path, target_port: int) -> None:
+        self._folder = folder
+        self.port = free_port()
+        self.url = f"http://127.0.0.1:{self.port}"
+        self._process: subprocess.Popen[bytes] | None = None
+        job = {
+            "job_name": "dynamo",
+            "scrape_interval": "200ms",
+            "scrape_timeout": "200ms",
+            "static_configs": [{"targets": [f"127.0.0.1:{target_port}"]}],
+        }
+        (folder / "prometheus.yml").write_text(json.dumps({"scrape_configs": [job]}))
+
+    def start(self) -> None:
+        self._process = subprocess.Popen(
+            [
+                "prometheus",
+                f"--config.file={self._folder / 'prometheus.yml'}",
+                f"--storage.tsdb.path={self._folder / 'data'}",
+                f"--web.listen-address=127.0.0.1:{self.port}",
+                "--log.level=error",
+            ],
+            stdout=subprocess.DEVNULL,
+            stderr=subprocess.DEVNULL,
+        )
+        deadline = time.monotonic() + 30.0
+        while time.monotonic() < deadline:
+            try:
+                with urllib.request.urlopen(f"{self.url}/-/ready", timeout=1.0):
+                    return
+            except OSError:
+                time.sleep(0.05)
+        raise TimeoutError("prometheus does not become ready")
+
+    def value(self, expression: str) -> float:
+        """The one number that an expression comes to now."""
+        text = urllib.parse.urlencode({"query": expression})
+        with urllib.request.urlopen(f"{self.url}/api/v1/query?{text}", timeout=5.0) as answer:
+            (only,) = json.load(answer)["data"]["result"]
+        return float(only["value"][1])
+
+    def kill(self) -> None:
+        if self._process is not None:
+            os.kill(self._process.pid, signal.SIGKILL)
+            self._process.wait(10.0)
+            self._process = None
