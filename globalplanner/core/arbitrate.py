@@ -50,8 +50,14 @@ from weir.sizing.bundle import Bases
 
 __all__ = ["arbitrate"]
 
-_EFFORT = {"guarantee": 100, "grow": 300, "exchange": 100, "shrink": 100}
+_EFFORT = {"guarantee": 100, "grow": 200, "exchange": 100, "shrink": 100}
 """Programs that a decision weighs."""
+_SMALL = 16
+"""In a fleet of so many pools a decision leaves nothing for the next one; else work takes turns."""
+_HUGE = 64
+"""In one of more pools only half of the components are looked at for what could go."""
+_ROUNDS = 2
+_MOST_ROUNDS = 100
 _AFRESH = 8
 """Times as many if nothing is known from before."""
 
@@ -136,13 +142,18 @@ class _Deciding:
         exchange = Exchange(stand, self._givers, self._effort["exchange"])
         exchange.owe()
         grow(stand, space.high, self._effort["grow"], self._givers.estimates)
-        exchange.improve()
-        _drop_idle(stand, self._effort["grow"])
-        self._lowest.settle(stand, self._effort["shrink"])
+        if self._turn(0):
+            exchange.improve()
+        if not self._large:
+            _drop_idle(stand, self._effort["grow"])
+        if self._turn(1):
+            self._lowest.settle(
+                stand, self._effort["shrink"], self._shrinking(stand), rounds=self._rounds
+            )
         replicas, lulls = settle_lulls(
             space,
             stand.replicas,
-            self._lowest.replicas,
+            self._lowest,
             self._memory.lulls,
             self._givers.may_leave,
             now_s,
@@ -167,6 +178,32 @@ class _Deciding:
             prices=prices_of(stand, self._givers.estimates.gain),
         )
 
+    @property
+    def _large(self) -> bool:
+        """Whether some of the work takes turns with the next decisions."""
+        return len(self._space.views) > _SMALL and not self._kept.fresh
+
+    def _turn(self, number: int) -> bool:
+        """Whether it is the turn of one of two kinds of work."""
+        return not self._large or self._kept.number % 2 == number
+
+    @property
+    def _rounds(self) -> int:
+        return _ROUNDS if self._large else _MOST_ROUNDS
+
+    def _shrinking(self, stand: Stand) -> list[int]:
+        """Components to look into for what could go: those that have grown have nothing to give."""
+        members, now = self._space.goodput.components, self._space.now
+        if not self._large:
+            return [*range(len(members))]
+        step = 2 if len(self._space.views) > _HUGE else 1
+        first = self._kept.number // 2 % step
+        return [
+            c
+            for c in range(first, len(members), step)
+            if all(stand.replicas[pool] <= now[pool] for pool in members[c].pools)
+        ]
+
     def _known(self) -> Stand:
         """What there is now. Components that had room to shrink are likely to have it still."""
         space, lowest = self._space, self._lowest
@@ -185,31 +222,33 @@ class _Deciding:
         is sized from the backlog once, and not again while its replicas start and catch up. What
         the replicas there are can catch up on counts anyhow: they keep their worth.
         """
-        space = self._space
-        queued = space.offer.supply.backlog_replicas
-        if not queued.any() or not any(not stand.satisfied(c) for c in range(len(stand.full))):
-            self._grow(stand)
+        space, queued = self._space, self._space.offer.supply.backlog_replicas
+        of = space.component_of
+        behind = [i for i in np.flatnonzero(queued > 0.0).tolist() if of[i] >= 0]
+        if all(stand.satisfied(of[pool]) for pool in behind):
+            self._guarantee(stand)
             return stand
         before = np.array(stand.replicas)
         certain = np.array([stand.certain(pool) for pool in range(len(before))])
         caught_up = np.where(certain, queued, stand.point.caught_up())
         by_rate = stand.with_backlog(np.minimum(queued, caught_up))
-        self._grow(by_rate)
+        self._guarantee(by_rate)
+        if not by_rate.behind_guarantee():
+            grow(by_rate, space.high, self._effort["grow"], self._givers.estimates)
         ids, now_s = space.layout.ids, self._snapshot.now_s
         trusted = np.array([self._memory.trusted(id, now_s) for id in ids])
         added = np.maximum(np.array(by_rate.replicas) - before, 0)
         counts = np.maximum(queued - trusted - added, np.minimum(queued, caught_up))
         grown = by_rate.with_backlog(counts)
-        self._grow(grown)
+        self._guarantee(grown)
         return grown
 
-    def _grow(self, stand: Stand) -> None:
+    def _guarantee(self, stand: Stand) -> None:
+        """Grow within guarantees."""
         space = self._space
         bounds = zip(space.high, space.layout.guarantee, strict=True)
         within = [min(high, guarantee) for high, guarantee in bounds]
         grow(stand, within, self._effort["guarantee"], self._givers.estimates)
-        if not stand.behind_guarantee():
-            grow(stand, space.high, self._effort["grow"], self._givers.estimates)
 
     def _routed(self, stand: Stand, replicas: Sequence[int]) -> Spread:
         """Where requests should go: by what serves now, of the replicas decided those ready.
@@ -302,8 +341,8 @@ class _Deciding:
         space, lowest, before = self._space, self._lowest, self._kept
         ids, number = space.layout.ids, before.number + 1
         guaranteed = before.bases[2]
-        for point in exchange.within_guarantees:
-            guaranteed = point.bases(guaranteed)
+        if exchange.within_guarantees is not None:
+            guaranteed = exchange.within_guarantees.bases(guaranteed)
         return _Kept(
             layout=before.layout,
             groups=before.groups,
@@ -335,7 +374,9 @@ def _drop_idle(stand: Stand, effort: Effort) -> None:
         moves: list[Move] = [
             ((pool, -1),)
             for pool, count in enumerate(stand.replicas)
-            if count > max(space.now[pool], space.low[pool]) and space.views[pool].wish is None
+            if count > max(space.now[pool], space.low[pool])
+            and space.views[pool].wish is None
+            and stand.loss(pool) <= space.negligible
         ]
         gains = stand.gains(moves, effort)
         idle = [m for m, gain in zip(moves, gains, strict=True) if gain >= -space.negligible]

@@ -40,7 +40,7 @@ class Offer:
         ]
         capacity = np.array(rows, dtype=np.float64).reshape(len(views), len(names))
         self.demand = Demand(rate_rps=self._rates(views, snapshot), worth=layout.worth)
-        most = np.array([view.spec.most_replicas for view in views], dtype=np.float64)
+        most = np.array(layout.most, dtype=np.float64)
         queued = np.array([(view.backlog_replica_s or 0.0) * (view.wish is None) for view in views])
         self.supply = Supply(
             pool_ids=layout.ids,

@@ -61,7 +61,7 @@ class Exchange:
         self.refused: dict[Move, Refused] = {}
         self.chosen: dict[int, int] = {}
         """Replicas that have left by choice."""
-        self.within_guarantees: list[Point] = []
+        self.within_guarantees: Point | None = None
         """What has been found of allocations cut down to the guarantees."""
 
     def owe(self) -> None:
@@ -88,16 +88,27 @@ class Exchange:
             grow(self._stand, self._caps, self._effort, self._givers.estimates)
 
     def _pay(self, takers: Sequence[Scored], borrowed: Callable[[int], bool]) -> bool:
-        stand = self._stand
-        options = self._givers.weighed(stand, self._effort, only=borrowed, most=_WEIGHED)
+        """Pay what can be paid without weighing anything again; whether that was something."""
+        stand, of = self._stand, self._stand.space.component_of
+        givers = self._givers.weighed(stand, self._effort, only=borrowed, most=_WEIGHED)
+        touched: set[int] = set()
         for taker in takers:
-            gives = covering(stand, taker.move, options)
+            if any(of[pool] in touched for pool, _ in taker.move):
+                continue
+            gives = covering(stand, taker.move, givers)
             if gives is None or self._guaranteed_gain(taker.move) <= stand.space.negligible:
                 continue
-            stand.apply(joined(taker.move, gives))
-            self._guaranteed = None
-            return True
-        return False
+            move = joined(taker.move, gives)
+            self._apply(move)
+            touched |= {of[pool] for pool, _ in move}
+            givers = [g for g in givers if all(of[pool] not in touched for pool, _ in g.move)]
+        return bool(touched)
+
+    def _apply(self, move: Move) -> None:
+        within = self._guaranteed_part(move)
+        self._stand.apply(move)
+        if self._guaranteed is not None and within:
+            self._guaranteed.follow(within)
 
     def _best_trade(self) -> Trade | None:
         """The best trade that is allowed, if there is one."""
@@ -200,21 +211,26 @@ class Exchange:
             backlog = stand.point.times.backlog
             point = space.goodput.at(within, backlog_replicas=backlog, start=_GUARANTEED)
             self._guaranteed = Stand(space, point, stand.full)
-            self.within_guarantees.append(point)
+            self.within_guarantees = point
+        part = self._guaranteed_part(move)
+        return self._guaranteed.gains([part], self._effort)[0] if part else 0.0
+
+    def _guaranteed_part(self, move: Move) -> Move:
+        """What a move changes of the replicas within guarantees."""
+        replicas, guarantee = self._stand.replicas, self._stand.space.layout.guarantee
         changes = []
         for pool, more in move:
-            before = min(stand.replicas[pool], guarantee[pool])
-            after = min(stand.replicas[pool] + more, guarantee[pool])
+            before = min(replicas[pool], guarantee[pool])
+            after = min(replicas[pool] + more, guarantee[pool])
             if before != after:
                 changes.append((pool, after - before))
-        return self._guaranteed.gains([tuple(changes)], self._effort)[0] if changes else 0.0
+        return tuple(changes)
 
     def _make(self, trade: Trade) -> None:
         for pool, more in trade.gives:
             self.chosen[pool] = self.chosen.get(pool, 0) - more
             self._givers.leave(pool, -more)
-        self._stand.apply(trade.move)
-        self._guaranteed = None
+        self._apply(trade.move)
 
     def _refuse(self, trade: Trade) -> None:
         start_s = max(self._stand.space.layout.start_up_s[pool] for pool, _ in trade.takes)

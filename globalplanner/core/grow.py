@@ -21,7 +21,7 @@ _EQUAL = 1e-9
 _LEAST_WEIGHED = 3
 _AT_ONCE = 64
 """Moves that are weighed in one go when nothing is known of them; then a few per component."""
-_LARGE = 64
+_SMALL = 16
 _MOST_WEIGHED = 9
 """Moves of a component that a decision weighs in a fleet of more pools."""
 _MANY = 8
@@ -85,7 +85,7 @@ class _Growth:
     ) -> None:
         self._stand, self._caps = stand, caps
         self._effort, self._estimates = effort, estimates
-        self._hasty = len(stand.replicas) > _LARGE and not estimates.fresh
+        self._hasty = len(stand.replicas) > _SMALL and not estimates.fresh
         """Whether the best of the first few hopes will do, and there is a next decision."""
         self._done: set[int] = set()
         """Components that nothing helps for which there is room."""

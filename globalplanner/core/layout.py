@@ -35,6 +35,9 @@ class Layout:
         self.prefills = np.array([role is Role.PREFILL for role in self.roles], dtype=np.intp)
         self.gpus = [spec.gpus_per_replica for spec in self.specs]
         self.start_up_s = [spec.start_up_s for spec in self.specs]
+        self.least = [spec.min_replicas for spec in self.specs]
+        self.most = [spec.most_replicas for spec in self.specs]
+        self.aside = [spec.aside_replicas for spec in self.specs]
         self.guarantee = [spec.guarantee_replicas for spec in self.specs]
         self.models = sorted({spec.model for spec in self.specs})
         rank = {model: i for i, model in enumerate(self.models)}

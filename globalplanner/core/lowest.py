@@ -15,7 +15,6 @@ from weir.sizing.point import Change
 
 __all__ = ["Lowest", "Tried"]
 
-_RAISED = 3
 _TRUSTED = 12
 """Decisions for which a replica that could not go is not looked at again."""
 
@@ -50,6 +49,8 @@ class Lowest:
         self.point = space.goodput.at(self.replicas, carry=space.rules.shrink_carry, start=1)
         self.sure: set[int] = set()
         """Components that serve everything, with the margin, with `replicas`."""
+        self.seen: set[int] = set()
+        """Components of which `replicas` has been checked against what there is now."""
 
     def check(self, components: Iterable[int]) -> None:
         """See which components still serve everything with what was found before."""
@@ -67,12 +68,20 @@ class Lowest:
             if self.point.is_found(c) and value >= full[c] - negligible
         ]
 
-    def settle(self, stand: Stand, effort: Effort) -> None:
-        """Find what could go of `stand`."""
-        self._begin(stand)
-        components = range(len(self._space.goodput.components))
+    def settle(
+        self, stand: Stand, effort: Effort, components: Sequence[int], *, rounds: int
+    ) -> None:
+        """Find what could go of `stand` in these components.
+
+        Each round another replica of each component may go.
+        """
+        unsure = [c for c in components if c not in self.sure]
+        self.seen = self.sure | {*self._begin(stand, unsure, rounds)}
+        components = [c for c in components if c in self.seen]
         asked = [(c, pool) for c in components for pool in self._candidates(stand, c)]
-        while asked and effort.left > 0:
+        for _ in range(rounds):
+            if not asked or effort.left <= 0:
+                break
             asked = self._good(stand, asked[: effort.left], effort)
             gone: dict[int, int] = {}
             served: set[int] = set()
@@ -84,47 +93,57 @@ class Lowest:
             asked = [(c, i) for c, i in asked if self.replicas[i] > self._space.low[i]]
         self._without_worth(stand)
 
+    def may_go(self, pool: int) -> bool:
+        """Whether it has been checked that what could go still can."""
+        component = self._space.component_of[pool]
+        return component < 0 or component in self.seen
+
     def _may_shrink(self, pool: int) -> bool:
         view = self._space.views[pool]
         return not view.held and view.wish is None and view.backlog_replica_s is not None
 
-    def _begin(self, stand: Stand) -> None:
-        """Where `replicas` do no longer do a few more may; else begin with what there is now."""
+    def _begin(self, stand: Stand, components: Sequence[int], rounds: int) -> list[int]:
+        """Give back what is needed again; components in which `replicas` do then."""
         members = self._space.goodput.components
-        self._raise(stand)
-        unsure = [c for c in range(len(members)) if c not in self.sure]
-        good = self._still_good(stand, [c for c in unsure if self._fewer(stand, c)])
-        again = [c for c in unsure if c not in good]
-        changed = {pool: stand.replicas[pool] for c in again for pool in members[c].pools}
+        fewer = [c for c in components if self._fewer(stand, c)]
+        same = [c for c in components if c not in fewer]
+        self.point.find(fewer)
+        raised = self._raised(stand, fewer, rounds)
+        lost = raised - self._good_as_they_are(stand, sorted(raised))
+        same += lost
+        changed = {pool: stand.replicas[pool] for c in same for pool in members[c].pools}
         for pool, count in changed.items():
             self.replicas[pool] = count
         self.point.place(changed)
-        worth = [c for c in again if self._worth_a_look(stand, c)]
+        worth = [c for c in same if self._worth_a_look(stand, c)]
         self.point.find(worth)
         self._drop_idle(worth)
+        return [*same, *sorted(raised - lost)]
 
-    def _raise(self, stand: Stand) -> None:
-        """Give back a replica or two where that is enough to serve everything again."""
+    def _raised(self, stand: Stand, components: Sequence[int], rounds: int) -> set[int]:
+        """Components in which nothing is gained by more, after a replica or two given back.
+
+        Value is concave: if prices say so of each pool that has fewer, it is so of all together.
+        """
         space, point = self._space, self.point
         members = space.goodput.components
-        short = [
-            c
-            for c in range(len(members))
-            if c not in self.sure and point.is_found(c) and stand.satisfied(c)
-        ]
-        for _ in range(_RAISED):
+        done: set[int] = set()
+        for _ in range(rounds + 1):
             moved = {}
-            for c in short:
+            for c in components:
+                if c in done:
+                    continue
                 open_ = [i for i in members[c].pools if self.replicas[i] < stand.replicas[i]]
-                gain = {i: point.bound(i, self.replicas[i] + 1) for i in open_}
+                gain = {i: point.bound(i, self.replicas[i] + 1) - space.cost[i] for i in open_}
                 best = max(open_, key=lambda i: (gain[i] / space.layout.gpus[i], -i), default=None)
-                if best is not None and gain[best] > space.negligible:
+                if best is None or gain[best] <= space.negligible:
+                    done.add(c)
+                else:
                     moved[best] = self.replicas[best] = self.replicas[best] + 1
             if not moved:
-                return
+                break
             point.move(moved)
-            self.sure |= set(self.serving_everything())
-            short = [c for c in short if c not in self.sure]
+        return done
 
     def _fewer(self, stand: Stand, component: int) -> bool:
         """Whether fewer would do by what was found before, and not more."""
@@ -132,20 +151,17 @@ class Lowest:
         more = any(self.replicas[pool] > stand.replicas[pool] for pool in pools)
         return not more and any(self.replicas[pool] < stand.replicas[pool] for pool in pools)
 
-    def _still_good(self, stand: Stand, components: Sequence[int]) -> set[int]:
-        """Components in which as much is served with `replicas` as with what there is."""
-        if not components:
-            return set()
+    def _good_as_they_are(self, stand: Stand, components: Sequence[int]) -> set[int]:
+        """Components in which as much is served with `replicas`, without the margin."""
         space, members = self._space, self._space.goodput.components
-        pools = [members[c].pools for c in components]
-        now: list[Change] = [tuple((p, stand.replicas[p]) for p in those) for those in pools]
-        low: list[Change] = [tuple((p, self.replicas[p]) for p in those) for those in pools]
-        with_margin, in_full = self.point.tries(now), stand.point.tries(low)
-        good = set()
-        for c, those, more, less in zip(components, pools, with_margin, in_full, strict=True):
+        full, point = space.full, self.point
+        good = {c for c in components if point.value[c] >= full[c] - space.negligible}
+        unsure = [c for c in components if c not in good]
+        pools = [members[c].pools for c in unsure]
+        fewer: list[Change] = [tuple((p, self.replicas[p]) for p in those) for those in pools]
+        for c, those, value in zip(unsure, pools, stand.point.tries(fewer), strict=True):
             saved = sum(space.cost[p] * (stand.replicas[p] - self.replicas[p]) for p in those)
-            least = -space.negligible - saved
-            if self.point.value[c] - more >= least and less - stand.point.value[c] >= least:
+            if value >= stand.point.value[c] - space.negligible - saved:
                 good.add(c)
         return good
 

@@ -2,6 +2,7 @@
 
 from collections.abc import Mapping, Sequence
 
+from globalplanner.core.lowest import Lowest
 from globalplanner.core.snapshot import Lull
 from globalplanner.core.space import Space
 from weir.domain.ids import PoolId
@@ -12,16 +13,16 @@ __all__ = ["settle_lulls"]
 def settle_lulls(
     space: Space,
     replicas: Sequence[int],
-    low: Sequence[int],
+    lowest: Lowest,
     lulls: Mapping[PoolId, Lull],
     may_leave: Mapping[int, int],
     now_s: float,
 ) -> tuple[list[int], dict[PoolId, Lull]]:
     """Take away what has not been needed for the dwell time; the lulls that go on.
 
-    `low`: what would do now. No more leave than may: the lull of the others goes on.
+    No more leave than may: the lull of the others goes on.
     """
-    settled, going_on = list(replicas), {}
+    settled, going_on, low = list(replicas), {}, lowest.replicas
     for pool, (id, count, least) in enumerate(zip(space.layout.ids, replicas, low, strict=True)):
         if least >= count:
             continue
@@ -29,7 +30,8 @@ def settle_lulls(
         lull = Lull(since_s=lull.since_s, replicas=max(lull.replicas, least))
         if lull.replicas >= count:
             lull = Lull(since_s=now_s, replicas=least)
-        if now_s - lull.since_s < space.rules.scale_down_dwell_s:
+        waits = now_s - lull.since_s < space.rules.scale_down_dwell_s
+        if waits or not lowest.may_go(pool):
             going_on[id] = lull
             continue
         settled[pool] = max(lull.replicas, count - may_leave.get(pool, count))

@@ -1,7 +1,6 @@
 """The allocations that are possible, and what is known of each pool when they are weighed."""
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
 from math import ceil, inf
 
 import numpy as np
@@ -25,13 +24,6 @@ _SURE = 0.5
 def footprint(count: int, aside: int, gpus: int) -> int:
     """GPUs that a pool takes from the others: some are set aside for it even while it is idle."""
     return max(count, aside) * gpus
-
-
-@dataclass(frozen=True, slots=True)
-class _Bounds:
-    now: list[int]
-    low: list[int]
-    high: list[int]
 
 
 class Space:
@@ -60,11 +52,10 @@ class Space:
         self.full_value = sum(self.full)
         self.negligible = _NEGLIGIBLE * max(self.full_value, _NEGLIGIBLE)
         """Values that differ by less are the same."""
-        bounds = [_bounds(view) for view in self.views]
-        self.low = [low for low, _, _ in bounds]
-        self.now = [now for _, now, _ in bounds]
-        self.high = [high for _, _, high in bounds]
-        self.aside = [_aside(view) for view in self.views]
+        self.low, self.high = list(layout.least), list(layout.most)
+        self.now, self.aside = [view.replicas for view in self.views], list(layout.aside)
+        for i, view in enumerate(self.views):
+            self._bound(i, view)
         self.movable = [not view.held for view in self.views]
         self.cost = self._costs()
         """Of holding a replica, in value per second."""
@@ -142,6 +133,23 @@ class Space:
     def allocation(self, replicas: Sequence[int]) -> Allocation:
         return dict(zip(self.layout.ids, replicas, strict=True))
 
+    def _bound(self, i: int, view: PoolView) -> None:
+        """Move what is into the bounds, and bounds to what is so for now."""
+        if view.held:
+            self.low[i] = self.high[i] = view.replicas
+            return
+        if view.wish is not None:
+            self.high[i] = min(self.high[i], max(view.wish, self.low[i]))
+        if view.ceiling is not None:
+            # A pool that may not use them needs no GPUs set aside.
+            self.low[i] = min(self.low[i], view.ceiling)
+            self.high[i] = min(self.high[i], view.ceiling)
+            self.aside[i] = min(self.aside[i], view.ceiling)
+        self.high[i] = max(self.high[i], self.low[i])
+        self.now[i] = min(max(view.replicas, self.low[i]), self.high[i])
+        if view.backlog_replica_s is None and view.wish is None:
+            self.low[i] = self.now[i]
+
     def _costs(self) -> list[float]:
         costs = self.rules.gpu_cost_per_hour
         if not costs:
@@ -150,27 +158,3 @@ class Space:
             costs.get(spec.gpu_class, 0.0) / 3600.0 * spec.gpus_per_replica
             for spec in self.layout.specs
         ]
-
-
-def _bounds(view: PoolView) -> tuple[int, int, int]:
-    """The least, what is, and the most."""
-    if view.held:
-        return view.replicas, view.replicas, view.replicas
-    spec = view.spec
-    high = spec.most_replicas
-    if view.wish is not None:
-        high = min(high, max(view.wish, spec.min_replicas))
-    low = spec.min_replicas
-    if view.ceiling is not None:
-        high, low = min(high, view.ceiling), min(low, view.ceiling)
-    high = max(high, low)
-    now = min(max(view.replicas, low), high)
-    if view.backlog_replica_s is None and view.wish is None:
-        low = now
-    return low, now, high
-
-
-def _aside(view: PoolView) -> int:
-    """A pool that may not use them needs no GPUs set aside."""
-    aside = view.spec.aside_replicas
-    return aside if view.ceiling is None or view.held else min(aside, view.ceiling)

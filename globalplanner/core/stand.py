@@ -1,6 +1,6 @@
 """An allocation that moves: what it is worth, and what room the limits leave."""
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Sequence
 
 import numpy as np
 
@@ -159,8 +159,13 @@ class Stand:
             self.free[limit] -= gpus
         self.point.move({pool: self.point.replicas[pool] + more for pool, more in move})
 
-    def find(self, components: Iterable[int]) -> None:
-        self.point.find(components)
+    def follow(self, move: Move) -> None:
+        """Make a move; what has not been weighed before is not weighed now."""
+        of, replicas = self.space.component_of, self.point.replicas
+        change = {pool: replicas[pool] + more for pool, more in move}
+        known = {p: n for p, n in change.items() if of[p] >= 0 and self.point.is_found(of[p])}
+        self.point.place({p: n for p, n in change.items() if p not in known})
+        self.point.move(known)
 
 
 def joined(*moves: Move) -> Move:

@@ -3,12 +3,16 @@
     python -m tests.benchmarks.bench_arbitrate [--json]
 
 8 classes, 10 GPUs per pool in the mean, one decision after the other with the state that the one
-before left, under demand that drifts above and below what the budget can serve.
+before left, under demand that drifts above and below what the budget can serve. With `--json` also
+the time from a report's arrival until its grant is sent, if that can be measured.
 """
 
 import argparse
+import importlib
 import json
+import sys
 import time
+from typing import Any
 
 from globalplanner.core.arbitrate import arbitrate
 from globalplanner.core.snapshot import Memory, Rules
@@ -17,8 +21,8 @@ from tests.benchmarks.arbitrated import Drift
 __all__ = ["main", "measure"]
 
 _DECISIONS = {4: 400, 32: 400, 256: 300, 1000: 300}
-_WARM_UP = 40
-"""Decisions from an empty fleet, not measured: the dwell time of 30 and some more."""
+_WARM_UP = 70
+"""Decisions from an empty fleet, not measured: until it is full, and the dwell time of 30."""
 
 
 def measure(pools: int, *, decisions: int, warm_up: int = _WARM_UP) -> dict[str, float]:
@@ -40,6 +44,16 @@ def _quantile(values: list[float], share: float) -> float:
     return round(sorted(values)[round(share * (len(values) - 1))], 3)
 
 
+def _report_to_grant() -> dict[str, float]:
+    """Left out as long as nothing measures it."""
+    try:
+        module: Any = importlib.import_module("tests.benchmarks.report_to_grant")
+    except ModuleNotFoundError as error:
+        print(f"report_to_grant_256_p99_ms is left out: {error}", file=sys.stderr)
+        return {}
+    return {"report_to_grant_256_p99_ms": round(float(module.measure_report_to_grant(256)), 3)}
+
+
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--json", action="store_true")
@@ -48,7 +62,7 @@ def main() -> None:
         str(pools): measure(pools, decisions=decisions) for pools, decisions in _DECISIONS.items()
     }
     if arguments.json:
-        print(json.dumps({"pools": figures}))
+        print(json.dumps({"pools": figures} | _report_to_grant()))
         return
     for size, figure in figures.items():
         print(f"{size:>5} pools: " + "  ".join(f"{key} {v:9.3f}" for key, v in figure.items()))

@@ -21,7 +21,6 @@ _TINY = 1e-9
 _SLACK = 1e-10
 """Of columns that are nearly admissible the one with the largest pivot is taken."""
 _DRIFT = 1e-7
-_MOST_SWITCHES = 24
 _STEPS_UNTIL_REFRESH = 40
 """Rounding errors add up from step to step."""
 
@@ -118,10 +117,9 @@ def _dual_step(working: Working, slot: Indices, below: Floats) -> bool:
     rise, of_key = working.rise(row)
     usable = rise < -_TINY
     ratio = np.full(rise.shape, np.inf)
-    np.divide(working.lead - _SLACK, rise, out=ratio, where=usable)
-    nearest = ratio.min(axis=1)
     np.divide(working.lead, rise, out=ratio, where=usable)
-    best = np.where(ratio <= nearest[:, None], rise, 0.0).argmin(axis=1)
+    nearest = ratio.min(axis=1)
+    best = np.where(ratio <= nearest[:, None] + _SLACK, rise, 0.0).argmin(axis=1)
     on = np.isfinite(nearest)
     if not on.all():
         working.reached &= on
@@ -130,7 +128,6 @@ def _dual_step(working: Working, slot: Indices, below: Floats) -> bool:
         slot, below, best = slot[on], below[on], best[on]
         rise, of_key, ratio = rise[on], of_key[on], ratio[on]
         b = working.b
-    switched = _switch(working, slot, below, best, rise, of_key, ratio)
     step, pivot = np.maximum(ratio[b, best], 0.0), rise[b, best]
     source, column = working.source_of[best], working.column_of[best]
     vectors = working.vectors(b, source, column)
@@ -142,80 +139,9 @@ def _dual_step(working: Working, slot: Indices, below: Floats) -> bool:
     working.lead -= rise
     of_key *= step[:, None]
     working.price -= of_key
-    working.value = working.price_value() if switched else working.value + step * below
+    working.value = working.value + step * below
     working.pivot(b, slot, source, column, below / pivot, direction)
     return True
-
-
-def _switch(
-    working: Working,
-    slot: Indices,
-    below: Floats,
-    best: Indices,
-    rise: Floats,
-    of_key: Floats,
-    ratio: Floats,
-) -> bool:
-    """Sources whose whole time would not be enough switch to another column, as prices change.
-
-    That spares a step for each. The next in line then enters the basis: `best`, `below`, `rise`
-    and `of_key` are changed accordingly. Whether any has switched.
-    """
-    b = working.b
-    source = working.source_of[best]
-    gives = rise[b, best] * working.time[b, source]
-    short = ((source >= 0) & (gives > below)).nonzero()[0]
-    if not short.size:
-        return False
-    free = np.ones((len(best), working.sources + 1), dtype=bool)
-    free[b[:, None], working.source + 1] = False
-    free = free[:, 1:]
-    short = short[free[short, source[short]]]
-    if not short.size:
-        return False
-    order = ratio[short].argsort(axis=1, kind="stable")[:, :_MOST_SWITCHES]
-    c, n = short[:, None], np.arange(len(short))
-    sources, columns = working.source_of[order], working.column_of[order]
-    known = np.isfinite(ratio[c, order])
-    can = known & (sources >= 0) & free[c, sources]
-    again = np.tril(sources[:, :, None] == sources[:, None, :], -1).any(axis=2)
-    covered = np.where(can, rise[c, order] * working.time[c, sources], 0.0).cumsum(axis=1)
-    stop = ~can | again | (covered <= below[c])
-    stop[:, -1] = True
-    last = stop.argmax(axis=1)
-    last -= (~known | again)[n, last]
-    best[short] = order[n, last]
-    at, place = (np.arange(order.shape[1]) < last[:, None]).nonzero()
-    if not at.size:
-        return False
-    program, q, column = short[at], sources[at, place], columns[at, place]
-    total = np.zeros((len(below), working.rows))
-    vectors = working.vectors(program, q, column)
-    np.add.at(total, program, vectors * working.time[program, q][:, None])
-    working.amount -= np.matmul(working.inverse, total[:, :, None])[:, :, 0]
-    _rebase(working, rise, of_key, program, q, column)
-    below[short] = working.amount[short, slot[short]]
-    return True
-
-
-def _rebase(
-    working: Working,
-    rise: Floats,
-    of_key: Floats,
-    program: Indices,
-    q: Indices,
-    column: Indices,
-) -> None:
-    """Other columns become the keys of some sources."""
-    first = q * working.columns
-    block = first[:, None] + np.arange(working.columns)
-    p, at = program[:, None], first + column
-    lead, more = working.lead[program, at], rise[program, at]
-    working.lead[p, block] -= lead[:, None]
-    rise[p, block] -= more[:, None]
-    working.price[program, q] += lead
-    of_key[program, q] += more
-    working.key[program, q] = column
 
 
 def _primal(working: Working) -> None:
