@@ -33,7 +33,7 @@ from dataclasses import dataclass
 from globalplanner.core.account import Account
 from globalplanner.core.books import Books
 from globalplanner.core.limits import Limit, check_floors, limits_of
-from globalplanner.core.roll import join, retire, stranger
+from globalplanner.core.roll import believe, join, retire, stranger
 from weir.domain.errors import StaleTermError, UnknownPoolError
 from weir.domain.fleet import Fleet
 from weir.domain.ids import PoolId
@@ -143,6 +143,8 @@ class Ledger:
         self._check(account, report)
         if report.sequence <= account.sequence:
             return Receipt(grant=account.sendable)
+        if account.misfit:
+            believe(account, self._fleet.pool(account.spec.id))
         changed = account.report is None or account.held != report.state.held
         if self._record_term < report.acted_term < self.term:
             self._distrust(report.acted_term)

@@ -8,7 +8,7 @@ from weir.domain.ids import ModelName, PoolId
 from weir.domain.profile import EngineProfile
 from weir.domain.record import PoolLine
 
-__all__ = ["join", "retire", "stranger"]
+__all__ = ["believe", "join", "retire", "stranger"]
 
 
 def join(accounts: dict[PoolId, Account], spec: PoolSpec, *, known: bool) -> None:
@@ -30,6 +30,16 @@ def join(accounts: dict[PoolId, Account], spec: PoolSpec, *, known: bool) -> Non
     account.spec, account.leaving = spec, False
     if not account.known:
         account.unknown = max(account.unknown, spec.max_replicas)
+
+
+def believe(account: Account, spec: PoolSpec) -> None:
+    """The pool has reported, as `spec` has it.
+
+    Only an earlier document may say otherwise: one that was wrong when the record was lost.
+    """
+    supposed = account.report is None and account.charged == 0
+    if account.misfit and supposed:
+        account.spec, account.misfit = spec, ""
 
 
 def retire(account: Account) -> bool:

@@ -182,6 +182,15 @@ def test_gpus_per_replica_change_only_when_nothing_of_the_old_may_run() -> None:
     assert one.ledger.charged_gpus == 4
 
 
+def test_the_first_report_settles_what_only_a_wrong_document_has_said() -> None:
+    # The store was lost and the document was wrong: 2 GPUs for each of at most 4 replicas.
+    one = pools(pool("a", gpus_per_replica=2, max_replicas=4), gpus=8)
+    one.ledger.revise(fleet([pool("a", max_replicas=4)], gpus=8))
+    assert one.ledger.waits_for(A)
+    assert one.report(A, 3) == 3
+    assert (one.ledger.accounts[A].misfit, one.ledger.charged_gpus) == ("", 3)
+
+
 def test_a_lower_budget_is_reached_step_by_step_and_nobody_grows_meanwhile() -> None:
     both = pools(pool("a"), pool("b"), gpus=8)
     both.settle(a=4, b=4)
