@@ -4,6 +4,7 @@ The seeds are the simulator's own: `weir simulate tests/simulation/faulty.yaml -
 --faults all` looks for others, on other requests.
 """
 
+import dataclasses
 import logging
 from collections.abc import Callable, Iterator
 from typing import Any
@@ -13,9 +14,14 @@ import pytest
 from globalplanner.core import ledger
 from globalplanner.core.account import Account
 from globalplanner.core.offered import OfferedLoad
+from globalplanner.core.overview import Overview
+from globalplanner.core.proposals import Gate
+from globalplanner.leadership import Leadership, Lease
+from globalplanner.service import GlobalPlanner
 from poolplanner.core.pace import Pace
 from router.core.workers import Worker
 from tests.simulation.fleet_world import Run, constant, run, unrecovered
+from weir.domain.overrides import Overrides
 from weir.simulator.cluster import Cluster
 from weir.simulator.faults import FAULTS
 from weir.simulator.replica import Replica
@@ -152,6 +158,64 @@ def take_silence_for_no_traffic(patch: pytest.MonkeyPatch) -> None:
     patch.setattr(OfferedLoad, "known", lambda self, now_s: any(self._trends.values()))
 
 
+def send_before_it_is_written(patch: pytest.MonkeyPatch) -> None:
+    issue = Account.issue
+
+    def at_once(self: Any, grant: Any) -> None:
+        issue(self, grant)
+        self.sendable = grant
+
+    patch.setattr(Account, "issue", at_once)
+
+
+def ignore_the_record_at_takeover(patch: pytest.MonkeyPatch) -> None:
+    prepare = GlobalPlanner.prepare
+
+    def forgetful(self: Any, term: int, record: Any, *, owner: str) -> Any:
+        known = dataclasses.replace(record, pools=()) if record is not None else None
+        return prepare(self, term, known, owner=owner)
+
+    patch.setattr(GlobalPlanner, "prepare", forgetful)
+
+
+def retry_a_pending_write_blindly(patch: pytest.MonkeyPatch) -> None:
+    async def go_on(self: Any, planner: Any, pending: Any) -> None:
+        _, self._revision = await self._store.read()
+        self._pending = None
+
+    patch.setattr(Leadership, "_find_out", go_on)
+
+
+def forget_what_has_been_withdrawn(patch: pytest.MonkeyPatch) -> None:
+    patch.setattr(Account, "wanted", property(lambda self: self.target))
+
+
+def charge_a_removed_pool_nothing(patch: pytest.MonkeyPatch) -> None:
+    patch.setattr(ledger, "retire", lambda account: True)
+
+
+def size_what_is_frozen(patch: pytest.MonkeyPatch) -> None:
+    patch.setattr(Overview, "_why_held", lambda self, account, silent_s: "")
+
+
+def let_everything_pass_unapproved(patch: pytest.MonkeyPatch) -> None:
+    patch.setattr(Gate, "through", lambda self, before, decision, snapshot: decision.replicas)
+
+
+def drop_overrides_at_takeover(patch: pytest.MonkeyPatch) -> None:
+    prepare = GlobalPlanner.prepare
+
+    def forgetful(self: Any, term: int, record: Any, *, owner: str) -> Any:
+        known = dataclasses.replace(record, overrides=Overrides()) if record is not None else None
+        return prepare(self, term, known, owner=owner)
+
+    patch.setattr(GlobalPlanner, "prepare", forgetful)
+
+
+def wait_long_before_taking_over(patch: pytest.MonkeyPatch) -> None:
+    patch.setattr(Lease, "look_s", property(lambda self: 3.0 * self.lease_s))
+
+
 @pytest.mark.parametrize(
     ("defect", "rule"),
     [
@@ -163,6 +227,15 @@ def take_silence_for_no_traffic(patch: pytest.MonkeyPatch) -> None:
         (remove_at_once, "B6"),
         (send_to_draining_workers, "B6"),
         (take_silence_for_no_traffic, "B7"),
+        (send_before_it_is_written, "B1"),
+        (ignore_the_record_at_takeover, "B1"),
+        (retry_a_pending_write_blindly, "B1"),
+        (forget_what_has_been_withdrawn, "B1"),
+        (charge_a_removed_pool_nothing, "B1"),
+        (drop_overrides_at_takeover, "B1"),
+        (size_what_is_frozen, "frozen"),
+        (let_everything_pass_unapproved, "approval"),
+        (wait_long_before_taking_over, "failover"),
     ],
 )
 def test_a_deliberate_defect_is_found(

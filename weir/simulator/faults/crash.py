@@ -4,6 +4,7 @@ from collections.abc import Callable, Sequence
 from typing import TYPE_CHECKING
 
 from weir.simulator.faults.port import Heal, Stage
+from weir.simulator.faults.wiped_store import wiped
 from weir.simulator.process import Process
 
 if TYPE_CHECKING:
@@ -52,10 +53,8 @@ class CrashedStore:
             if not store.process.alive:
                 return None
             store.process.crash()
-            wiped = stage.rng.random() < 0.5
-            if wiped:
-                store.wipe()
-            stage.note("crashes", process=store.process.name, wiped=wiped)
+            wipes = stage.rng.random() < 0.5 and wiped(stage)
+            stage.note("crashes", process=store.process.name, wiped=wipes)
             return heal
 
         def heal() -> None:

@@ -5,6 +5,7 @@ from dataclasses import replace
 from weir.domain.fleet import Fleet
 from weir.simulator.faults.document import edit
 from weir.simulator.faults.port import Heal, Stage
+from weir.simulator.roles.keys import RECORD_KEY
 
 __all__ = ["RemovedPools"]
 
@@ -17,7 +18,11 @@ class RemovedPools:
     def start(self, stage: Stage) -> None:
         pools = [spec.id for spec in stage.world.fleet.pools]
 
+        store = stage.roles.plane.store
+
         def begin() -> Heal | None:
+            if store.get(RECORD_KEY) is None:
+                return None  # nobody could know of the pool
             removed = stage.rng.choice(pools)
 
             def change(fleet: Fleet) -> Fleet:

@@ -2,7 +2,7 @@
 
 from weir.simulator.faults.port import Stage
 
-__all__ = ["WipedStore"]
+__all__ = ["WipedStore", "wiped"]
 
 
 class WipedStore:
@@ -11,10 +11,18 @@ class WipedStore:
     of_roles = True
 
     def start(self, stage: Stage) -> None:
-        store = stage.roles.plane.store
-
         def happen() -> None:
-            store.wipe()
-            stage.note("wiped")
+            if wiped(stage):
+                stage.note("wiped")
 
         stage.moments(80.0, happen)
+
+
+def wiped(stage: Stage) -> bool:
+    """Wipe the store, unless a pool is in nobody's document: then nobody could know of it."""
+    world, roles = stage.world, stage.roles
+    documents = [world.fleet, *(r.has_read for r in roles.global_planners if r.process.alive)]
+    if any(len(each.pools) < len(world.scenario.fleet.pools) for each in documents):
+        return False
+    roles.plane.store.wipe()
+    return True

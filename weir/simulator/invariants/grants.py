@@ -4,7 +4,8 @@
   record that its leader has written charges the pool for as much: whoever leads next begins there.
 * A pool that has withdrawn is granted no more than it has said, from then on.
 * While the store keeps its data, the record's term never falls, each term is one process's, and a
-  leader begins with what operators had changed under the one before.
+  leader begins with all that was charged, and all that operators had changed, under the one before.
+* The record leaves out no pool that acts on a grant.
 """
 
 from typing import TYPE_CHECKING
@@ -33,10 +34,8 @@ class GrantRule:
     def written(self, record: LedgerRecord, before: LedgerRecord | None) -> None:
         """The store holds this record now; `before` it held that one."""
         self._covered[record.term] = {line.pool_id: _charge(line) for line in record.pools}
-        if before is not None and record.term < before.term:
-            self._log.found("B1", f"the record's term falls from {before.term} to {record.term}")
-        if before is not None and record.term != before.term:
-            self._begins(record, before)
+        if before is not None:
+            self._goes_on(record, before)
         if record.owner:
             wipes = self._world.roles.plane.store.wipes if self._world.roles is not None else 0
             owner = self._owners.setdefault((wipes, record.term), record.owner)
@@ -62,11 +61,18 @@ class GrantRule:
                 f" granted {grant.replicas}",
             )
 
-    def _begins(self, record: LedgerRecord, before: LedgerRecord) -> None:
-        if record.overrides != before.overrides:
-            self._log.found(
-                "B1", f"term {record.term} begins without what operators had changed before"
-            )
+    def _goes_on(self, record: LedgerRecord, before: LedgerRecord) -> None:
+        term, charges = record.term, self._covered[record.term]
+        if term < before.term:
+            self._log.found("B1", f"the record's term falls from {before.term} to {term}")
+        for line in before.pools:
+            id, was = line.pool_id, _charge(line)
+            if id not in charges and (acts_on := self._world.invariants.budget.granted(id)):
+                self._log.found("B1", f"the record leaves out pool {id}, which acts on {acts_on}")
+            if term != before.term and charges.get(id, 0) < was:
+                self._log.found("B1", f"term {term} begins with less than {was} replicas of {id}")
+        if term != before.term and record.overrides != before.overrides:
+            self._log.found("B1", f"term {term} begins without what operators had changed before")
 
 
 def _charge(line: PoolLine) -> int:
