@@ -21,7 +21,7 @@ __all__ = ["Record"]
 
 _KEPT = 600
 _BELIEF = 12.0
-"""The model weighs as much as so many remembered scores."""
+"""The model weighs as much as so many remembered scores, and less and less beside more."""
 _MEMORY = 200
 """Forecasts that the loss and the coverage remember."""
 _BAND = (LEVELS.index(0.05), LEVELS.index(0.95))
@@ -66,7 +66,7 @@ class Record:
             if due_s > sample.at_s - sample.window_s:
                 self._learn(raw, issued, sample.value)
                 changed = True
-        if changed:
+        if changed and self._scores:
             self._shift = self._blended(overlap)
 
     def _learn(self, raw: Outlook, issued: Outlook, value: float) -> None:
@@ -77,6 +77,8 @@ class Record:
         self.loss = loss if self.loss is None else self.loss + weight * (loss - self.loss)
         before = float(inside) if self.coverage is None else self.coverage
         self.coverage = before + weight * (inside - before)
+        if raw.values[0] == raw.values[-1]:
+            return  # without a spread there is no place in it
         score = raw.score(value)
         self._scores.append(score)
         insort(self._sorted, score)
@@ -85,8 +87,8 @@ class Record:
 
     def _blended(self, overlap: float) -> list[float]:
         """The remembered quantiles, drawn towards the model while they are few."""
-        count = len(self._sorted)
-        trust = count / (count + _BELIEF * overlap)
+        seen = (len(self._sorted) / overlap) ** 2
+        trust = seen / (seen + _BELIEF**2)
         return [
             trust * self._remembered(level) + (1.0 - trust) * score
             for level, score in zip(LEVELS, SCORES, strict=True)

@@ -36,7 +36,7 @@ class DemandOutlook:
 class DemandForecaster:
     """Three `Forecaster`s under the same settings; `series` has them by name."""
 
-    def __init__(self, settings: ForecastSettings = ForecastSettings()) -> None:
+    def __init__(self, settings: ForecastSettings) -> None:
         names = ("requests", "prompt_tokens", "output_tokens")
         self.series: Mapping[str, Forecaster] = {name: Forecaster(settings) for name in names}
 

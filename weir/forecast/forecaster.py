@@ -72,7 +72,7 @@ class ForecastSettings:
 class Forecaster:
     """One series under one `ForecastSettings`."""
 
-    def __init__(self, settings: ForecastSettings = ForecastSettings()) -> None:
+    def __init__(self, settings: ForecastSettings) -> None:
         self._settings = settings
         self._fitted: dict[Kind, Fitted] = {}
         kinds = settings.candidates if settings.kind is Kind.AUTO else (settings.kind,)

@@ -18,7 +18,7 @@ _NORMAL = NormalDist()
 LEVELS = (0.01, 0.05, 0.1, 0.25, 0.5, 0.75, 0.9, 0.95, 0.99)
 SCORES = tuple(_NORMAL.inv_cdf(level) for level in LEVELS)
 _MIDDLE = LEVELS.index(0.5)
-_FARTHEST = 8.0
+_FARTHEST = 30.0
 """A score of what was thought impossible: where the spread is zero, or nearly."""
 
 
@@ -70,7 +70,7 @@ class Outlook:
         return start + share * (self.values[upper] - start)
 
     def score(self, value: float) -> float:
-        """The inverse of `at`, within ±8: where in this distribution `value` lies."""
+        """The inverse of `at`, within ±30: where in this distribution `value` lies."""
         values = self.values
         upper = min(max(bisect_left(values, value), 1), len(values) - 1)
         start, width = values[upper - 1], values[upper] - values[upper - 1]

@@ -17,6 +17,7 @@ __all__ = ["Season", "find_period", "season_of"]
 
 _MIN_PERIOD = 12
 _MIN_CORRELATION = 0.4
+_NEARLY = 0.85
 _FORGET = 0.7
 """Weight of a period relative to the one after it."""
 _DEEPEST, _HIGHEST = 0.8, 4.0
@@ -57,10 +58,17 @@ def find_period(values: NDArray[np.float64]) -> int | None:
     if len(below) == 0:
         return None
     first = max(int(below[0]), _MIN_PERIOD)
-    if first > longest:
+    if first > longest or correlation[first:].max() < _MIN_CORRELATION:
         return None
-    period = first + int(correlation[first:].argmax())
-    return period if correlation[period] >= _MIN_CORRELATION else None
+    return first + _first_peak(correlation[first:])
+
+
+def _first_peak(correlation: NDArray[np.float64]) -> int:
+    """The highest place of the first stretch that is nearly as high as any: no multiple of it."""
+    high = correlation >= _NEARLY * correlation.max()
+    start = int(high.argmax())
+    length = int(np.append(~high[start:], True).argmax())
+    return start + int(correlation[start : start + length].argmax())
 
 
 def season_of(grid: Grid, period: int) -> Season | None:
