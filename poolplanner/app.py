@@ -8,12 +8,13 @@ from contextlib import AsyncExitStack
 from poolplanner.adapters.fixed import FixedActuator
 from poolplanner.adapters.global_planner import GlobalPlannerClient
 from poolplanner.adapters.local_actuator import LocalActuator
-from poolplanner.adapters.nats import MembersBucket, subscribe
+from poolplanner.adapters.nats import MembersBucket
 from poolplanner.config import PoolPlannerConfig
 from poolplanner.metrics import Metrics
 from poolplanner.parts import pace_of, reporter_of, schedule_of
 from poolplanner.ports import Actuator
 from poolplanner.service import Origin, PoolPlanner
+from poolplanner.sources import Sources
 from weir.domain.errors import FleetError
 from weir.domain.fleet import PoolSpec
 from weir.domain.ids import PoolId
@@ -37,9 +38,9 @@ _LAST_ROUND_S = 1.0
 async def run(config: PoolPlannerConfig, loaded: LoadedFleet, clock: Clock, stop: Stop) -> None:
     """Plan the pool until `stop` is requested. Replicas are left running.
 
-    Raises `FleetError` if the fleet has no such pool or the pool needs an actuator that is not
-    given, `CredentialsError` if a token or certificate cannot be used, `OSError` if the control
-    address cannot be bound.
+    Raises `FleetError` if the fleet has no such pool, the pool needs an actuator that is not
+    given or a namespace that is not named, `CredentialsError` if a token or certificate cannot
+    be used, `OSError` if the control address cannot be bound.
     """
     credentials = ClientCredentials(
         token_file=config.token_file, ca=config.ca, cert=config.cert, key=config.key
@@ -50,7 +51,6 @@ async def run(config: PoolPlannerConfig, loaded: LoadedFleet, clock: Clock, stop
     async with AsyncExitStack() as stack:
         bus = await Bus.connect(config.nats, name=f"pool-planner {spec.id}")
         stack.push_async_callback(bus.close)
-        await subscribe(bus, loaded.fleet.name, reporter.telemetry, clock, metrics)
         wake = Signal(stop)
         global_planner = GlobalPlannerClient(
             config.global_planner,
@@ -73,6 +73,16 @@ async def run(config: PoolPlannerConfig, loaded: LoadedFleet, clock: Clock, stop
             acts=acts,
             wake=wake,
         )
+        sources = Sources(
+            spec=spec,
+            loaded=loaded,
+            telemetry=reporter.telemetry,
+            bus=bus,
+            clock=clock,
+            metrics=metrics,
+            replicas=lambda: planner.replicas,
+        )
+        await sources.open(stack)
         await _serve(config, spec, planner, metrics, stack)
         await _until_stopped(planner, stop)
     _log.info("pool planner of %s has ended; its replicas run on", spec.id)

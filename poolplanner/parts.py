@@ -6,25 +6,33 @@ from poolplanner.core.report import Reporter
 from poolplanner.service import Schedule
 from weir.domain.fleet import Fleet, PoolSpec, Role, Stage
 from weir.fleet import LoadedFleet, PlannerSettings
+from weir.fleet.settings import PrometheusTelemetry
 
 __all__ = ["pace_of", "reporter_of", "schedule_of", "stages_of"]
 
 _STALE_WALL_S = 3.0
 """Engines and routers report once a wall second; at high speeds that is many model seconds."""
+_STALE_SCRAPES = 2.5
+"""One scrape may fail."""
 _ANY_REPLICAS = 1_000_000
 """Where the document gives no maximum the budget decides, which may be raised live."""
 
 
 def reporter_of(spec: PoolSpec, loaded: LoadedFleet, *, speed: float) -> Reporter:
     classes = loaded.fleet.classes
+    stale_wall_s = _STALE_WALL_S
+    stages: Stages | None = stages_of(spec, loaded.fleet)
+    if isinstance(loaded.planner.telemetry, PrometheusTelemetry):
+        stale_wall_s = _STALE_SCRAPES * loaded.planner.telemetry.scrape_s
+        stages = None  # it counts only what came to this pool
     return Reporter(
         spec=spec,
         classes=classes,
         telemetry=Telemetry(
             pool_id=spec.id,
-            stale_s=max(loaded.planner.telemetry_stale_s, _STALE_WALL_S * speed),
+            stale_s=max(loaded.planner.telemetry_stale_s, stale_wall_s * speed),
             percentile=max(c.slo.percentile for c in classes),
-            stages=stages_of(spec, loaded.fleet),
+            stages=stages,
         ),
         utilization=loaded.planner.utilization,
         osl_prior_tokens=loaded.router.osl_prior_tokens,

@@ -107,6 +107,11 @@ class PoolPlanner:
             refresh_s=schedule.refresh_s,
         )
 
+    @property
+    def replicas(self) -> Sequence[Replica]:
+        """As they were last listed; none before that."""
+        return self._replicas or ()
+
     def not_ready(self) -> str | None:
         """Why this planner cannot do its work now; None if it can."""
         if trouble := self._troubles.get("actuator"):

@@ -8,7 +8,7 @@ from collections.abc import Coroutine
 from contextlib import AsyncExitStack
 
 from router.adapters.nats import NatsTraffic, watch_members, watch_plan
-from router.adapters.rpc import SERVICE_NAME, RouteServicer, register
+from router.adapters.rpc import SERVICE_NAME, RecentTraffic, RouteServicer, register
 from router.config import RouterConfig
 from router.frontend.app import Frontend
 from router.frontend.ports import FrontendSettings
@@ -54,6 +54,7 @@ class _Wiring:
     async def start(self) -> Frontend:
         config = self._config
         bus = await self._bus(config.nats_url) if config.nats_url is not None else None
+        recent = self._publish_traffic(bus)
         meter = FrontendMeter()
         metrics = registry(RouterCollector(self._service, meter, bus))
         frontend = Frontend(
@@ -67,7 +68,7 @@ class _Wiring:
         control = ControlServer(config.control.host, config.control.port, self._ready, metrics)
         self._closing.push_async_callback(control.close)
         control_port = await control.start()
-        grpc_port = await self._route_server()
+        grpc_port = await self._route_server(recent)
         port = await frontend.start(config.listen.host, config.listen.port)
         _log.info(
             "listening host=%s port=%d control_port=%d grpc_port=%s router_id=%s",
@@ -83,22 +84,30 @@ class _Wiring:
         return "draining" if self._stop.requested else self._service.ready()
 
     async def _bus(self, url: str) -> Bus:
-        """Connect to NATS, watch and publish for as long as the router lives."""
+        """Connect to NATS and watch for as long as the router lives."""
         config, service = self._config, self._service
         bus = await Bus.connect(url, name=f"router-{config.router_id}")
         self._closing.push_async_callback(bus.close)
         await watch_members(bus, config.fleet.name, service.apply_members)
         await watch_plan(bus, config.fleet.name, service.apply_plan)
-        sink = NatsTraffic(bus, config.fleet.name, config.router_id)
-        self._spawn(service.publish_traffic(sink))
         return bus
 
-    async def _route_server(self) -> int | None:
-        """Serve Router.Route; its health follows readiness."""
+    def _publish_traffic(self, bus: Bus | None) -> RecentTraffic:
+        """Publish samples on `bus`, if there is one, and keep the newest for who asks."""
+        config = self._config
+        sinks = []
+        if bus is not None:
+            sinks.append(NatsTraffic(bus, config.fleet.name, config.router_id))
+        recent = RecentTraffic(sinks)
+        self._spawn(self._service.publish_traffic(recent))
+        return recent
+
+    async def _route_server(self, recent: RecentTraffic) -> int | None:
+        """Serve Router.Route and Router.Traffic; its health follows readiness."""
         config = self._config
         if config.grpc is None:
             return None
-        servicer = RouteServicer(self._service.decide, config.clock.now_s)
+        servicer = RouteServicer(self._service.decide, config.clock.now_s, recent)
         server = await rpc.serve(str(config.grpc), functools.partial(register, servicer=servicer))
         self._closing.push_async_callback(server.close)
         self._spawn(self._publish_health(server))

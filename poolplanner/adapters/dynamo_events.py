@@ -68,14 +68,13 @@ def decode(data: bytes) -> ForwardPass:
 
 async def follow_passes(
     bus: Bus,
-    namespace: str,
-    role: Role,
+    where: str,
     passes: Passes,
     telemetry: Telemetry,
     clock: Clock,
     metrics: Metrics,
 ) -> None:
-    """Feed `telemetry` with one sample a second and worker, for ever."""
+    """Feed `telemetry` from the subject `where`, one sample a second and worker, for ever."""
 
     def receive(data: bytes) -> None:
         try:
@@ -85,7 +84,7 @@ async def follow_passes(
             return
         passes.take(one, clock.wall_s())
 
-    await bus.subscribe(subject(namespace, role), receive)
+    await bus.subscribe(where, receive)
     while True:
         await asyncio.sleep(_EVERY_S)
         for sample in passes.due(clock.wall_s()):

@@ -15,37 +15,53 @@ from weir.runtime import names
 from weir.runtime.bus import Bus
 from weir.runtime.clock import Clock
 
-__all__ = ["MembersBucket", "subscribe"]
+__all__ = ["MembersBucket", "subscribe_engines", "subscribe_traffic"]
 
 _M = TypeVar("_M", bound=Message)
 _T = TypeVar("_T")
 _PUT_TIMEOUT_S = 1.0
 
 
-async def subscribe(
+async def subscribe_traffic(
     bus: Bus, fleet: str, telemetry: Telemetry, clock: Clock, metrics: Metrics
 ) -> None:
-    """Feed `telemetry` from all routers and from this pool's engines, for ever."""
-
-    def receiver(
-        kind: type[_M], decode: Callable[[_M], _T], take: Callable[[_T, float], bool]
-    ) -> Callable[[bytes], None]:
-        def receive(payload: bytes) -> None:
-            try:
-                sample = decode(kind.FromString(payload))
-            except (DecodeError, ValueError):
-                metrics.error("telemetry")
-                return
-            take(sample, clock.now_s())
-
-        return receive
-
-    traffic = receiver(telemetry_pb2.TrafficSample, codec.decode_traffic, telemetry.on_traffic)
-    passes = receiver(
-        telemetry_pb2.ForwardPassSample, codec.decode_forward_pass, telemetry.on_forward_pass
+    """Feed `telemetry` from all routers, for ever."""
+    receive = _receiver(
+        telemetry_pb2.TrafficSample, codec.decode_traffic, telemetry.on_traffic, clock, metrics
     )
-    await bus.subscribe(names.traffic_subject(fleet), traffic)
-    await bus.subscribe(names.fpm_subject(fleet, telemetry.pool_id), passes)
+    await bus.subscribe(names.traffic_subject(fleet), receive)
+
+
+async def subscribe_engines(
+    bus: Bus, fleet: str, telemetry: Telemetry, clock: Clock, metrics: Metrics
+) -> None:
+    """Feed `telemetry` from this pool's engines, for ever."""
+    receive = _receiver(
+        telemetry_pb2.ForwardPassSample,
+        codec.decode_forward_pass,
+        telemetry.on_forward_pass,
+        clock,
+        metrics,
+    )
+    await bus.subscribe(names.fpm_subject(fleet, telemetry.pool_id), receive)
+
+
+def _receiver(
+    kind: type[_M],
+    decode: Callable[[_M], _T],
+    take: Callable[[_T, float], bool],
+    clock: Clock,
+    metrics: Metrics,
+) -> Callable[[bytes], None]:
+    def receive(payload: bytes) -> None:
+        try:
+            sample = decode(kind.FromString(payload))
+        except (DecodeError, ValueError):
+            metrics.error("telemetry")
+            return
+        take(sample, clock.now_s())
+
+    return receive
 
 
 class MembersBucket:

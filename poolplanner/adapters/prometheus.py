@@ -27,14 +27,27 @@ _SHORTEST_PAUSE_S = 0.5
 
 
 class Prometheus:
-    """The query API of one server, for one pool's series. The token is read for each question."""
+    """One pool's series on one server. The token is read for each question."""
 
     def __init__(
-        self, session: aiohttp.ClientSession, settings: PrometheusTelemetry, question: str
+        self,
+        session: aiohttp.ClientSession,
+        settings: PrometheusTelemetry,
+        namespace: str,
+        spec: PoolSpec,
+        fleet: Fleet,
     ) -> None:
+        self.settings = settings
+        self.spec = spec
+        self.fleet = fleet
         self._session = session
-        self._settings = settings
-        self._question = question
+        aliases = (model.aliases for model in fleet.models if model.name == spec.model)
+        self._question = query(
+            DynamoMetrics(settings.metrics),
+            namespace=namespace,
+            models=[spec.model, *(alias for each in aliases for alias in each)],
+            range_s=_RANGE_SCRAPES * settings.scrape_s,
+        )
         self._url = f"{settings.url.rstrip('/')}/api/v1/query"
         self._tls = tls_of(settings.ca)
 
@@ -55,7 +68,7 @@ class Prometheus:
             raise UnavailableError(f"{self._url}: status {status}: {error}") from None
 
     def _headers(self) -> dict[str, str]:
-        path = self._settings.token_file
+        path = self.settings.token_file
         if path is None:
             return {}
         try:
@@ -66,31 +79,16 @@ class Prometheus:
 
 
 async def follow(
-    session: aiohttp.ClientSession,
-    settings: PrometheusTelemetry,
-    namespace: str,
-    spec: PoolSpec,
-    fleet: Fleet,
-    telemetry: Telemetry,
-    clock: Clock,
-    troubles: Troubles,
+    prometheus: Prometheus, telemetry: Telemetry, clock: Clock, troubles: Troubles
 ) -> None:
     """Feed `telemetry` for ever. What goes wrong is counted and logged; then nothing is fed."""
-    metrics = DynamoMetrics(settings.metrics)
-    aliases = (model.aliases for model in fleet.models if model.name == spec.model)
-    question = query(
-        metrics,
-        namespace=namespace,
-        models=[spec.model, *(alias for each in aliases for alias in each)],
-        range_s=_RANGE_SCRAPES * settings.scrape_s,
-    )
+    classes, settings = prometheus.fleet.classes, prometheus.settings
     scrapes = Scrapes(
-        pool_id=spec.id,
-        metrics=metrics,
-        class_of=lambda isl, osl: classify(fleet.classes, isl, osl).name,
+        pool_id=prometheus.spec.id,
+        metrics=DynamoMetrics(settings.metrics),
+        class_of=lambda isl, osl: classify(classes, isl, osl).name,
         speed=clock.speed,
     )
-    prometheus = Prometheus(session, settings, question)
     pause_s = max(_SHORTEST_PAUSE_S, settings.scrape_s / _LOOKS_PER_SCRAPE)
     while True:
         try:

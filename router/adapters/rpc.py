@@ -1,26 +1,56 @@
-"""Router.Route over gRPC: the decision, without sending anything."""
+"""Router.Route over gRPC: the decision, without sending anything; Router.Traffic: the samples."""
 
 import math
-from collections.abc import Callable
+from collections import deque
+from collections.abc import Callable, Sequence
 from typing import Any, NoReturn
 
 import grpc
 
 from router.core.request import Leg, RequestProfile, Route, Wait
-from weir.api.v1 import router_pb2, router_pb2_grpc
+from router.ports import TrafficSink
+from weir import codec
+from weir.api.v1 import router_pb2, router_pb2_grpc, telemetry_pb2
 from weir.domain.errors import RequestError
+from weir.domain.telemetry import TrafficSample
 
-__all__ = ["SERVICE_NAME", "RouteServicer", "register"]
+__all__ = ["SERVICE_NAME", "RecentTraffic", "RouteServicer", "register"]
 
 SERVICE_NAME = "weir.api.v1.Router"
 
 Decide = Callable[[RequestProfile, float], Route | Wait]
+_KEPT_SAMPLES = 10
+
+
+class RecentTraffic:
+    """Keeps the newest samples for those who ask; a `TrafficSink` that tells `others` too."""
+
+    def __init__(self, others: Sequence[TrafficSink]) -> None:
+        self._others = others
+        self._samples: deque[telemetry_pb2.TrafficSample] = deque(maxlen=_KEPT_SAMPLES)
+
+    def publish(self, sample: TrafficSample) -> None:
+        self._samples.append(codec.encode_traffic(sample))
+        for other in self._others:
+            other.publish(sample)
+
+    def after(self, sequence: int) -> list[telemetry_pb2.TrafficSample]:
+        """Those with a higher one; all if none is as high, for then they are of another process."""
+        if not any(sample.sequence >= sequence for sample in self._samples):
+            return list(self._samples)
+        return [sample for sample in self._samples if sample.sequence > sequence]
 
 
 class RouteServicer(router_pb2_grpc.RouterServicer):
-    def __init__(self, decide: Decide, now_s: Callable[[], float]) -> None:
+    def __init__(self, decide: Decide, now_s: Callable[[], float], recent: RecentTraffic) -> None:
         self._decide = decide
         self._now_s = now_s
+        self._recent = recent
+
+    async def Traffic(
+        self, request: router_pb2.TrafficRequest, context: grpc.aio.ServicerContext[Any, Any]
+    ) -> router_pb2.TrafficResponse:
+        return router_pb2.TrafficResponse(samples=self._recent.after(request.after_sequence))
 
     async def Route(
         self, request: router_pb2.RouteRequest, context: grpc.aio.ServicerContext[Any, Any]

@@ -8,7 +8,7 @@ from pathlib import Path
 import aiohttp
 import pytest
 
-from poolplanner.adapters.prometheus import follow
+from poolplanner.adapters.prometheus import Prometheus, follow
 from poolplanner.core.observation import Observation
 from poolplanner.core.observe import Telemetry
 from poolplanner.metrics import Metrics
@@ -58,18 +58,10 @@ class Watched:
     @asynccontextmanager
     async def followed(self) -> AsyncIterator[None]:
         async with aiohttp.ClientSession() as session:
-            work = asyncio.create_task(
-                follow(
-                    session,
-                    self.settings,
-                    NAMESPACE,
-                    self.fleet.pool(POOL),
-                    self.fleet,
-                    self.telemetry,
-                    self.clock,
-                    Troubles(Metrics(POOL)),
-                )
-            )
+            spec = self.fleet.pool(POOL)
+            prometheus = Prometheus(session, self.settings, NAMESPACE, spec, self.fleet)
+            troubles = Troubles(Metrics(POOL))
+            work = asyncio.create_task(follow(prometheus, self.telemetry, self.clock, troubles))
             yield
             work.cancel()
             await asyncio.gather(work, return_exceptions=True)

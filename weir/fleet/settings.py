@@ -85,7 +85,7 @@ class TelemetrySettings(StrictModel):
     """What all sources of telemetry have."""
 
     engines: Literal["nats", "scrape", "dynamo"] = "nats"
-    """Forward passes: samples on NATS, what engines show at /metrics, or Dynamo's on its NATS."""
+    """Forward passes: samples on NATS, what engines show at /metrics, or Dynamo's own on NATS."""
 
     namespace: Annotated[str, Field(pattern=r"^[A-Za-z0-9][-A-Za-z0-9_.]*$")] | None = None
     """Dynamo namespace of the pool; by default that of its `dynamo.deployment`."""

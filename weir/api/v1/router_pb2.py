@@ -22,21 +22,26 @@ _runtime_version.ValidateProtobufRuntimeVersion(
 _sym_db = _symbol_database.Default()
 
 
+from weir.api.v1 import telemetry_pb2 as weir_dot_api_dot_v1_dot_telemetry__pb2
 
 
-DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n\x18weir/api/v1/router.proto\x12\x0bweir.api.v1\"\xcf\x01\n\x0cRouteRequest\x12\r\n\x05model\x18\x01 \x01(\t\x12\x12\n\nisl_tokens\x18\x02 \x01(\x05\x12\x17\n\nmax_tokens\x18\x03 \x01(\x05H\x00\x88\x01\x01\x12\x14\n\x07ttft_ms\x18\x04 \x01(\x01H\x01\x88\x01\x01\x12\x13\n\x06itl_ms\x18\x05 \x01(\x01H\x02\x88\x01\x01\x12\x15\n\x08priority\x18\x06 \x01(\x05H\x03\x88\x01\x01\x12\x0e\n\x06tenant\x18\x07 \x01(\tB\r\n\x0b_max_tokensB\n\n\x08_ttft_msB\t\n\x07_itl_msB\x0b\n\t_priority\";\n\x08RouteLeg\x12\x0f\n\x07pool_id\x18\x01 \x01(\t\x12\x11\n\tworker_id\x18\x02 \x01(\t\x12\x0b\n\x03url\x18\x03 \x01(\t\"\xaa\x01\n\rRouteResponse\x12\x12\n\nclass_name\x18\x01 \x01(\t\x12\x12\n\nisl_tokens\x18\x02 \x01(\x05\x12\x12\n\nosl_tokens\x18\x03 \x01(\x05\x12&\n\x07prefill\x18\x04 \x01(\x0b\x32\x15.weir.api.v1.RouteLeg\x12%\n\x06\x64\x65\x63ode\x18\x05 \x01(\x0b\x32\x15.weir.api.v1.RouteLeg\x12\x0e\n\x06reason\x18\x06 \x01(\t2H\n\x06Router\x12>\n\x05Route\x12\x19.weir.api.v1.RouteRequest\x1a\x1a.weir.api.v1.RouteResponseb\x06proto3')
+DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n\x18weir/api/v1/router.proto\x12\x0bweir.api.v1\x1a\x1bweir/api/v1/telemetry.proto\"(\n\x0eTrafficRequest\x12\x16\n\x0e\x61\x66ter_sequence\x18\x01 \x01(\x03\">\n\x0fTrafficResponse\x12+\n\x07samples\x18\x01 \x03(\x0b\x32\x1a.weir.api.v1.TrafficSample\"\xcf\x01\n\x0cRouteRequest\x12\r\n\x05model\x18\x01 \x01(\t\x12\x12\n\nisl_tokens\x18\x02 \x01(\x05\x12\x17\n\nmax_tokens\x18\x03 \x01(\x05H\x00\x88\x01\x01\x12\x14\n\x07ttft_ms\x18\x04 \x01(\x01H\x01\x88\x01\x01\x12\x13\n\x06itl_ms\x18\x05 \x01(\x01H\x02\x88\x01\x01\x12\x15\n\x08priority\x18\x06 \x01(\x05H\x03\x88\x01\x01\x12\x0e\n\x06tenant\x18\x07 \x01(\tB\r\n\x0b_max_tokensB\n\n\x08_ttft_msB\t\n\x07_itl_msB\x0b\n\t_priority\";\n\x08RouteLeg\x12\x0f\n\x07pool_id\x18\x01 \x01(\t\x12\x11\n\tworker_id\x18\x02 \x01(\t\x12\x0b\n\x03url\x18\x03 \x01(\t\"\xaa\x01\n\rRouteResponse\x12\x12\n\nclass_name\x18\x01 \x01(\t\x12\x12\n\nisl_tokens\x18\x02 \x01(\x05\x12\x12\n\nosl_tokens\x18\x03 \x01(\x05\x12&\n\x07prefill\x18\x04 \x01(\x0b\x32\x15.weir.api.v1.RouteLeg\x12%\n\x06\x64\x65\x63ode\x18\x05 \x01(\x0b\x32\x15.weir.api.v1.RouteLeg\x12\x0e\n\x06reason\x18\x06 \x01(\t2\x8e\x01\n\x06Router\x12>\n\x05Route\x12\x19.weir.api.v1.RouteRequest\x1a\x1a.weir.api.v1.RouteResponse\x12\x44\n\x07Traffic\x12\x1b.weir.api.v1.TrafficRequest\x1a\x1c.weir.api.v1.TrafficResponseb\x06proto3')
 
 _globals = globals()
 _builder.BuildMessageAndEnumDescriptors(DESCRIPTOR, _globals)
 _builder.BuildTopDescriptorsAndMessages(DESCRIPTOR, 'weir.api.v1.router_pb2', _globals)
 if not _descriptor._USE_C_DESCRIPTORS:
   DESCRIPTOR._loaded_options = None
-  _globals['_ROUTEREQUEST']._serialized_start=42
-  _globals['_ROUTEREQUEST']._serialized_end=249
-  _globals['_ROUTELEG']._serialized_start=251
-  _globals['_ROUTELEG']._serialized_end=310
-  _globals['_ROUTERESPONSE']._serialized_start=313
-  _globals['_ROUTERESPONSE']._serialized_end=483
-  _globals['_ROUTER']._serialized_start=485
-  _globals['_ROUTER']._serialized_end=557
+  _globals['_TRAFFICREQUEST']._serialized_start=70
+  _globals['_TRAFFICREQUEST']._serialized_end=110
+  _globals['_TRAFFICRESPONSE']._serialized_start=112
+  _globals['_TRAFFICRESPONSE']._serialized_end=174
+  _globals['_ROUTEREQUEST']._serialized_start=177
+  _globals['_ROUTEREQUEST']._serialized_end=384
+  _globals['_ROUTELEG']._serialized_start=386
+  _globals['_ROUTELEG']._serialized_end=445
+  _globals['_ROUTERESPONSE']._serialized_start=448
+  _globals['_ROUTERESPONSE']._serialized_end=618
+  _globals['_ROUTER']._serialized_start=621
+  _globals['_ROUTER']._serialized_end=763
 # @@protoc_insertion_point(module_scope)

@@ -1,9 +1,23 @@
+from weir.api.v1 import telemetry_pb2 as _telemetry_pb2
+from google.protobuf.internal import containers as _containers
 from google.protobuf import descriptor as _descriptor
 from google.protobuf import message as _message
-from collections.abc import Mapping as _Mapping
+from collections.abc import Iterable as _Iterable, Mapping as _Mapping
 from typing import ClassVar as _ClassVar, Optional as _Optional, Union as _Union
 
 DESCRIPTOR: _descriptor.FileDescriptor
+
+class TrafficRequest(_message.Message):
+    __slots__ = ("after_sequence",)
+    AFTER_SEQUENCE_FIELD_NUMBER: _ClassVar[int]
+    after_sequence: int
+    def __init__(self, after_sequence: _Optional[int] = ...) -> None: ...
+
+class TrafficResponse(_message.Message):
+    __slots__ = ("samples",)
+    SAMPLES_FIELD_NUMBER: _ClassVar[int]
+    samples: _containers.RepeatedCompositeFieldContainer[_telemetry_pb2.TrafficSample]
+    def __init__(self, samples: _Optional[_Iterable[_Union[_telemetry_pb2.TrafficSample, _Mapping]]] = ...) -> None: ...
 
 class RouteRequest(_message.Message):
     __slots__ = ("model", "isl_tokens", "max_tokens", "ttft_ms", "itl_ms", "priority", "tenant")

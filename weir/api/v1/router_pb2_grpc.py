@@ -39,6 +39,11 @@ class RouterStub:
                 request_serializer=weir_dot_api_dot_v1_dot_router__pb2.RouteRequest.SerializeToString,
                 response_deserializer=weir_dot_api_dot_v1_dot_router__pb2.RouteResponse.FromString,
                 _registered_method=True)
+        self.Traffic = channel.unary_unary(
+                '/weir.api.v1.Router/Traffic',
+                request_serializer=weir_dot_api_dot_v1_dot_router__pb2.TrafficRequest.SerializeToString,
+                response_deserializer=weir_dot_api_dot_v1_dot_router__pb2.TrafficResponse.FromString,
+                _registered_method=True)
 
 
 class RouterServicer:
@@ -52,6 +57,13 @@ class RouterServicer:
         context.set_details('Method not implemented!')
         raise NotImplementedError('Method not implemented!')
 
+    def Traffic(self, request, context):
+        """The samples that NATS carries otherwise, for whoever has none.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
 
 def add_RouterServicer_to_server(servicer, server):
     rpc_method_handlers = {
@@ -59,6 +71,11 @@ def add_RouterServicer_to_server(servicer, server):
                     servicer.Route,
                     request_deserializer=weir_dot_api_dot_v1_dot_router__pb2.RouteRequest.FromString,
                     response_serializer=weir_dot_api_dot_v1_dot_router__pb2.RouteResponse.SerializeToString,
+            ),
+            'Traffic': grpc.unary_unary_rpc_method_handler(
+                    servicer.Traffic,
+                    request_deserializer=weir_dot_api_dot_v1_dot_router__pb2.TrafficRequest.FromString,
+                    response_serializer=weir_dot_api_dot_v1_dot_router__pb2.TrafficResponse.SerializeToString,
             ),
     }
     generic_handler = grpc.method_handlers_generic_handler(
@@ -88,6 +105,33 @@ class Router:
             '/weir.api.v1.Router/Route',
             weir_dot_api_dot_v1_dot_router__pb2.RouteRequest.SerializeToString,
             weir_dot_api_dot_v1_dot_router__pb2.RouteResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def Traffic(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/weir.api.v1.Router/Traffic',
+            weir_dot_api_dot_v1_dot_router__pb2.TrafficRequest.SerializeToString,
+            weir_dot_api_dot_v1_dot_router__pb2.TrafficResponse.FromString,
             options,
             channel_credentials,
             insecure,

@@ -1,0 +1,166 @@
+"""Where pool planners see traffic and engines: a router's gRPC, a mock engine's /metrics, NATS."""
+
+import asyncio
+from collections.abc import AsyncIterator
+from contextlib import AsyncExitStack, asynccontextmanager
+from pathlib import Path
+
+import msgpack
+import pytest
+
+from poolplanner.core.observation import Observation
+from poolplanner.core.observe import Telemetry
+from poolplanner.core.replicas import Replica, ReplicaState
+from poolplanner.metrics import Metrics
+from poolplanner.sources import Sources
+from router.adapters.rpc import RecentTraffic, RouteServicer, register
+from tests.integration.mocker_process import mocker
+from tests.integration.nats_process import Server, eventually
+from weir import fleet
+from weir.domain.errors import FleetError
+from weir.domain.ids import ClassName, PoolId, RouterId, WorkerId
+from weir.domain.telemetry import ClassTraffic, PoolTraffic, TrafficSample
+from weir.runtime import rpc
+from weir.runtime.bus import Bus
+from weir.runtime.clock import Clock
+
+FLEET = """\
+apiVersion: weir.dev/v1alpha1
+kind: Fleet
+metadata: {name: pond}
+spec:
+  models: [{name: m}]
+  classes: [{name: small, ttft_ms: 5000, itl_ms: 100}]
+  budget: {gpus: 4}
+  pools: [{name: chat, role: agg, model: m}]
+"""
+CHAT = PoolId("chat")
+TELEMETRY = "spec.planner.telemetry"
+
+
+class World:
+    """One pool's telemetry, fed as `sets` want it."""
+
+    def __init__(self, file: Path, bus: Bus) -> None:
+        self._file = file
+        self.bus = bus
+        self.clock = Clock()
+        self.telemetry = Telemetry(pool_id=CHAT, stale_s=2.0)
+        self.replicas: list[Replica] = []
+        self.metrics = Metrics(CHAT)
+
+    def seen(self) -> Observation:
+        return self.telemetry.observe(self.clock.now_s())
+
+    def errors(self) -> float:
+        labels = {"pool": CHAT, "reason": "telemetry"}
+        name = "weir_poolplanner_tick_errors_total"
+        return self.metrics.registry.get_sample_value(name, labels) or 0.0
+
+    @asynccontextmanager
+    async def fed(self, *sets: str) -> AsyncIterator[None]:
+        loaded = fleet.load(self._file, [f"{TELEMETRY}.{each}" for each in sets])
+        sources = Sources(
+            spec=loaded.fleet.pool(CHAT),
+            loaded=loaded,
+            telemetry=self.telemetry,
+            bus=self.bus,
+            clock=self.clock,
+            metrics=self.metrics,
+            replicas=lambda: self.replicas,
+        )
+        async with AsyncExitStack() as stack:
+            await sources.open(stack)
+            yield
+
+
+@pytest.fixture
+async def world(tmp_path: Path, nats: Server) -> AsyncIterator[World]:
+    file = tmp_path / "fleet.yaml"
+    file.write_text(FLEET)
+    bus = await Bus.connect(nats.url, name="test")
+    yield World(file, bus)
+    await bus.close()
+
+
+def _sample(sequence: int, arrivals: int) -> TrafficSample:
+    return TrafficSample(
+        router_id=RouterId("a"),
+        sequence=sequence,
+        window_s=1.0,
+        classes=(ClassTraffic(name=ClassName("small"), arrivals=arrivals),),
+        pools=(PoolTraffic(pool_id=CHAT, arrivals=arrivals, in_flight=3),),
+    )
+
+
+async def test_routers_are_asked_over_grpc_and_a_router_begun_anew_is_heard(world: World) -> None:
+    recent = RecentTraffic([])
+
+    def never(*_: object) -> None:
+        raise AssertionError
+
+    servicer = RouteServicer(never, world.clock.now_s, recent)  # type: ignore[arg-type]
+    server = await rpc.serve("127.0.0.1:0", lambda server: register(server, servicer))
+    for sequence in range(101, 104):
+        recent.publish(_sample(sequence, 6))
+    async with world.fed("source=grpc", f"routers=[127.0.0.1:{server.port}]"):
+        await eventually(lambda: world.seen().rate_rps == pytest.approx(6.0))
+        arrivals = world.telemetry.arrivals(world.clock.now_s())
+        assert arrivals is not None and arrivals.window_s == pytest.approx(3.0)
+        recent._samples.clear()
+        recent.publish(_sample(1, 60))
+        await eventually(lambda: (world.seen().rate_rps or 0.0) > 6.0)
+        arrivals = world.telemetry.arrivals(world.clock.now_s())
+        assert arrivals is not None and arrivals.rate_rps == pytest.approx(60.0)
+        await server.close(0.0)
+        await eventually(lambda: world.seen().rate_rps is None and world.errors() > 0)
+
+
+async def test_engines_are_asked_what_they_do(world: World) -> None:
+    with mocker("--pool", "chat") as engine:
+        world.replicas = [
+            Replica(
+                id=WorkerId("chat-0"), state=ReplicaState.READY, host="127.0.0.1", port=engine.port
+            ),
+            Replica(id=WorkerId("chat-1"), state=ReplicaState.STARTING, host="127.0.0.1", port=1),
+        ]
+        async with world.fed("engines=scrape"):
+            await eventually(lambda: world.seen().engines is not None)
+            engines = world.seen().engines
+            assert engines is not None
+            assert (engines.workers, engines.running, engines.waiting) == (1, 0, 0)
+            assert engines.kv_used_tokens == 0 and (engines.kv_total_tokens or 0) > 0
+            (sample,) = world.telemetry.passes()
+            assert (sample.waiting_tokens, sample.iterations, sample.busy_s) == (0, None, None)
+        assert world.errors() == 0
+
+
+async def test_dynamos_passes_come_as_one_sample_a_second(world: World) -> None:
+    subject = "namespace.prod-chat.component.backend.forward-pass-metrics"
+    async with world.fed("engines=dynamo", "namespace=prod-chat"):
+        await asyncio.sleep(0.2)
+        world.bus.publish(subject, b"rubbish")
+        for number in range(1, 200):
+            scheduled = {"num_decode_requests": 5, "sum_decode_kv_tokens": 5000}
+            one = {
+                "version": 1,
+                "worker_id": "w",
+                "counter_id": number,
+                "wall_time": 0.01,
+                "scheduled_requests": scheduled,
+            }
+            event = {"publisher_id": 1, "topic": "t", "payload": msgpack.packb(one)}
+            world.bus.publish(subject, msgpack.packb(event))
+            await asyncio.sleep(0.01)
+        engines = world.seen().engines
+        assert engines is not None and (engines.workers, engines.running) == (1, 5)
+        samples = world.telemetry.passes()
+        assert 1 <= len(samples) <= 3
+        assert (samples[0].iterations or 0) > 20
+    assert world.errors() == 1
+
+
+async def test_a_pool_without_a_dynamo_namespace_is_refused(world: World) -> None:
+    with pytest.raises(FleetError, match=r"telemetry\.namespace"):
+        async with world.fed("engines=dynamo"):
+            pass
