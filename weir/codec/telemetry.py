@@ -50,6 +50,7 @@ _PASS_COUNTS_IF_KNOWN = (
     "preemptions",
     "completed",
     "cached_tokens",
+    "prefill_iterations",
 )
 
 

@@ -69,8 +69,9 @@ class TrafficSample:
 class ForwardPassSample:
     """One worker's iterations in one window, aggregated beside the engine. None is unknown.
 
-    `busy_s` is the time spent inside iterations; `running`, `waiting`, `waiting_tokens`
-    (prompt tokens not yet prefilled) and `kv_used_tokens` are the state at its end.
+    `busy_s` is the time of the iterations that ended in the window; `running`, `waiting`,
+    `waiting_tokens` (prompt tokens not yet prefilled) and `kv_used_tokens` are the state at its
+    end.
     `cached_tokens` of prompts were found in the prefix cache and are not in `prefill_tokens`;
     `accept_length` is how many tokens a sequence gets of one iteration, 1 without speculation;
     `prefill_iterations` had prompt tokens in them.

@@ -46,6 +46,8 @@ class EngineModel:
         self.preemptions = 0
         self.prefill_tokens = 0
         """Computed by the iterations that have ended."""
+        self.prefill_iterations = 0
+        """Those of them that had any."""
         self.decode_tokens = 0
         """Of sequences that decoded in the iterations that have ended."""
         self.iteration: Iteration | None = None
@@ -199,7 +201,9 @@ class EngineModel:
         if iteration is not self.iteration:
             raise RuntimeError("this iteration is not in progress")
         self.iteration = None
-        self.prefill_tokens += iteration.prefill_tokens
+        if iteration.prefill_tokens:
+            self.prefill_tokens += iteration.prefill_tokens
+            self.prefill_iterations += 1
         self.decode_tokens += iteration.sequences
         batch = self._batch
         emitted = len(batch.members)

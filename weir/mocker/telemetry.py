@@ -27,13 +27,13 @@ class ForwardPassMeter:
         self._worker = settings.worker
         self._sequence = 0
         self._at_s = settings.clock.now_s()
-        self._seen = self._totals(self._at_s)
+        self._seen = self._totals()
 
     def sample(self, now_s: float) -> ForwardPassSample:
         """The window since the last sample, and the engine as it is now."""
-        seen, self._seen = self._seen, self._totals(now_s)
+        seen, self._seen = self._seen, self._totals()
         busy_s, *counts = (new - old for new, old in zip(self._seen, seen, strict=True))
-        iterations, prefill, decode, preemptions, completed = map(int, counts)
+        iterations, prefill, decode, preemptions, completed, prefills, cached = map(int, counts)
         window_s = max(0.0, now_s - self._at_s)
         self._at_s = now_s
         self._sequence += 1
@@ -54,22 +54,23 @@ class ForwardPassMeter:
             kv_total_tokens=engine.kv_total_tokens,
             preemptions=preemptions,
             completed=completed,
+            cached_tokens=cached,
+            prefill_iterations=prefills,
         )
 
-    def _totals(self, now_s: float) -> tuple[float, int, int, int, int, int]:
-        """Running totals, the part of the iteration in progress that is over included."""
-        metrics, busy_s = self._metrics, self._metrics.busy_s
-        iteration = self._engine.iteration
-        if iteration is not None:
-            busy_s += min(max(0.0, now_s - iteration.start_s), iteration.duration_s)
+    def _totals(self) -> tuple[float, int, int, int, int, int, int, int]:
+        """Running totals of the iterations that are over."""
+        metrics = self._metrics
         completed = metrics.finished["stop"] + metrics.finished["length"]
         return (
-            busy_s,
+            metrics.busy_s,
             metrics.iterations,
             metrics.prefill_tokens,
             metrics.decode_tokens,
             self._engine.preemptions,
             completed,
+            self._engine.prefill_iterations,
+            self._engine.prefix_hit_tokens,
         )
 
 

@@ -2,20 +2,37 @@
 
 The engine model is the mean-field view of continuous batching: `b` sequences decode together,
 each adds a token per iteration, so `b / (osl * iteration)` requests finish per second. Targets
-bound `b` (ITL), the queue for prefill (TTFT) and the KV space. Waiting for prefill is the
-heavy-traffic tail of the M/D/1 queue, P(wait > t) = load * exp(-2 t (1 - load) / service)
-(Tijms, "A First Course in Stochastic Models", 2003, ch. 9), a single replica's view: pools
-with many replicas wait less.
+bound `b` (ITL), the waits (TTFT) and the KV space. Requests wait for prefill and, where replicas
+decode, for a place among those that do; how long depends on the whole pool (`queueing`).
+
+A prompt's own prefill is part of its TTFT. Lengths differ, so some requests take most of it by
+themselves; more than half of it, or than the mean request takes, is not chased with idle
+replicas. Whoever waits is also joined by those that come after: they share its iteration.
 """
 
 import math
+from bisect import bisect_left
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
+from functools import partial
+from itertools import accumulate
 
 from weir.domain.fleet import Role, Slo
 from weir.domain.profile import EngineProfile
+from weir.sizing.queueing import (
+    LONE,
+    Queue,
+    greatest_share,
+    held_share,
+    late_share,
+    mean_held_s,
+    sizes,
+)
 
 __all__ = ["prefill_backlog_s", "replica_capacity_rps"]
 
+_FULL = 1.0 - 1e-9
+_LEAST_STEEPNESS = 0.05
 _LEAST_SHARE_OF_UTILIZATION = 0.5
 """A target hardly met even by an idle replica is not chased by leaving replicas idle."""
 
@@ -27,6 +44,14 @@ class _Case:
     isl_tokens: int
     osl_tokens: int
     utilization: float
+    queue: Queue
+    prompt_tokens: int
+    accept_length: float
+
+    @property
+    def beyond(self) -> float:
+        """The share of requests that may miss a target."""
+        return max(1e-3, 1.0 - self.slo.percentile)
 
     @property
     def sequence_kv_tokens(self) -> int:
@@ -60,13 +85,19 @@ def replica_capacity_rps(
     *,
     utilization: float = 1.0,
     context_limit_tokens: int | None = None,
+    queue: Queue = LONE,
+    cached_share: float = 0.0,
+    accept_length: float = 1.0,
 ) -> float | None:
     """Requests/s of this length that one replica serves within `slo`; None: it cannot.
 
     `utilization` (0..1] is the share of the full rate that a replica is planned to carry; it
-    is included in the result. A decode pool's TTFT counts the KV transfer and its first
-    iteration; a prefill pool's the queue, the prefill and the transfer. Never decreases
-    when a target is loosened.
+    is included in the result; `queue` tells with whom it shares the line. `cached_share` (0..1)
+    of the prompt tokens is found in the prefix cache, and a sequence gets `accept_length` tokens
+    of an iteration, more than 1 with speculative decoding. A decode pool's TTFT
+    counts the wait for a place, the KV transfer and its first iteration; a prefill pool's the
+    queue, the prefill and the transfer. Never decreases when a target is loosened, nor with
+    more replicas.
 
     Raises `ValueError` if a length is negative or not finite, or `utilization` is out of range.
     """
@@ -74,6 +105,10 @@ def replica_capacity_rps(
         raise ValueError(f"lengths must be finite, not {isl_tokens} and {osl_tokens}")
     if min(isl_tokens, osl_tokens) < 0.0:
         raise ValueError(f"lengths must be >= 0, not {isl_tokens} and {osl_tokens}")
+    if not 0.0 <= cached_share <= 1.0:
+        raise ValueError(f"cached_share must be in [0, 1], not {cached_share}")
+    if not 1.0 <= accept_length < math.inf:
+        raise ValueError(f"accept_length must be >= 1 and finite, not {accept_length}")
     if not 0.0 < utilization <= 1.0:
         raise ValueError(f"utilization must be in (0, 1], not {utilization}")
     case = _Case(
@@ -82,6 +117,9 @@ def replica_capacity_rps(
         isl_tokens=max(1, math.ceil(isl_tokens)),
         osl_tokens=max(1, math.ceil(osl_tokens)),
         utilization=utilization,
+        queue=queue,
+        prompt_tokens=max(1, math.ceil(isl_tokens * (1.0 - cached_share))),
+        accept_length=accept_length,
     )
     sequence_tokens = case.isl_tokens + (0 if role is Role.PREFILL else case.osl_tokens)
     if context_limit_tokens is not None and sequence_tokens > context_limit_tokens:
@@ -99,103 +137,183 @@ def prefill_backlog_s(profile: EngineProfile, queued_tokens: float) -> float:
 
 
 def _prefill_rps(case: _Case) -> float | None:
-    together = max(1, case.profile.max_batched_tokens // case.isl_tokens)
+    together = max(1, min(case.profile.max_batched_tokens // case.prompt_tokens, case.max_batch))
+    full_s = case.profile.idle_prefill_s(max(case.prompt_tokens, case.profile.max_batched_tokens))
     best: float | None = None
-    for batch in range(1, min(together, case.max_batch) + 1):
-        service_s = case.profile.idle_prefill_s(batch * case.isl_tokens)
-        wait_s = case.slo.ttft_s - service_s - case.transfer_s
-        if wait_s < 0.0:
+    for batch in _batches(together):
+        service_s = case.profile.idle_prefill_s(batch * case.prompt_tokens)
+        allowed_s = case.slo.ttft_s - case.transfer_s
+        if service_s > allowed_s:
             continue
-        least = _LEAST_SHARE_OF_UTILIZATION * case.utilization
-        rate_rps = _planned_share(case, service_s, wait_s, least=least) * batch / service_s
+        line = _Line(case, service_s, service_s / batch, full_s, allowed_s)
+        share = greatest_share(
+            line.late,
+            least=_LEAST_SHARE_OF_UTILIZATION * case.utilization,
+            most=case.utilization,
+            beyond=case.beyond,
+        )
+        rate_rps = share * batch / service_s
         best = rate_rps if best is None else max(best, rate_rps)
     return best
 
 
 def _decode_rps(case: _Case) -> float | None:
+    steps_s = (case.decode_s(batch) for batch in range(1, case.max_batch + 1))
+    places = _Places(case, [step_s / case.accept_length for step_s in steps_s])
     best: float | None = None
-    for batch in range(1, case.max_batch + 1):
-        itl_s = case.decode_s(batch)
-        if itl_s > case.slo.itl_s or case.transfer_s + itl_s > case.slo.ttft_s:
+    for batch, itl_s in places.fastest_first():
+        spare_s = case.slo.ttft_s - case.transfer_s - itl_s
+        if itl_s > case.slo.itl_s or spare_s < 0.0:
             continue
-        rate_rps = case.utilization * batch / (case.osl_tokens * itl_s)
-        best = rate_rps if best is None else max(best, rate_rps)
+        full_rps = places.rate_rps(batch)
+        if best is not None and full_rps * case.utilization <= best:
+            break
+        share = greatest_share(
+            partial(places.late, batch, spare_s),
+            least=_LEAST_SHARE_OF_UTILIZATION * case.utilization,
+            most=case.utilization,
+            beyond=case.beyond,
+        )
+        best = max(best or 0.0, share * full_rps)
     return best
 
 
 def _agg_rps(case: _Case) -> float | None:
+    prefill_s = case.profile.idle_prefill_s(case.prompt_tokens)
+    chunks = _chunks(case.profile, case.prompt_tokens)
+    times = [_agg_itl_s(case, batch) for batch in range(1, case.max_batch + 1)]
+    places = _Places(case, [time_s or math.inf for time_s in times])
     best: float | None = None
-    prefill_s = case.profile.idle_prefill_s(case.isl_tokens)
-    chunks = _chunks(case.profile, case.isl_tokens)
-    for batch in range(1, case.max_batch + 1):
-        itl_s = _agg_itl_s(case, batch)
-        if itl_s is None or itl_s > case.slo.itl_s:
+    for batch, itl_s in places.fastest_first():
+        allowed_s = case.slo.ttft_s - chunks * case.decode_s(batch)
+        if itl_s > case.slo.itl_s or allowed_s < prefill_s:
             continue
-        full_rps = batch / (case.osl_tokens * itl_s)
-        wait_s = case.slo.ttft_s - prefill_s - chunks * case.decode_s(batch)
-        if wait_s < 0.0:
-            continue
-        share = _planned_share(case, prefill_s, wait_s, full_load=full_rps * prefill_s)
-        rate_rps = share * full_rps
-        best = rate_rps if best is None else max(best, rate_rps)
+        full_rps = places.rate_rps(batch)
+        if best is not None and full_rps * case.utilization <= best:
+            break
+        load = full_rps * prefill_s
+        line = _Line(case, prefill_s, prefill_s, prefill_s, allowed_s)
+
+        def late(share: float, batch: int = batch, load: float = load, line: _Line = line) -> float:
+            spare_s = max(0.0, line.allowed_s - prefill_s)
+            return line.late(min(share * load, _FULL)) + places.late(batch, spare_s, share)
+
+        share = greatest_share(
+            late,
+            least=_LEAST_SHARE_OF_UTILIZATION * case.utilization,
+            most=case.utilization,
+            beyond=case.beyond,
+        )
+        best = max(best or 0.0, share * full_rps)
     return best
 
 
+@dataclass(frozen=True, slots=True)
+class _Line:
+    """Prompts that wait for prefill: alone `own_s` each, in a busy replica `service_s`.
+
+    `full_s`: an iteration as full as it gets, in which whoever came later takes part too.
+    """
+
+    case: _Case
+    own_s: float
+    service_s: float
+    full_s: float
+    allowed_s: float
+
+    def late(self, load: float) -> float:
+        """Share of requests whose prefill ends later than allowed at this load (0..1)."""
+        queue = self.case.queue
+        ratio = 1.0 if queue.isl_tokens is None else queue.isl_tokens / self.case.isl_tokens
+        held = held_share((1.0 - load) * math.sqrt(queue.replicas))
+        held_s = mean_held_s(
+            queue, service_s=ratio * self.service_s, spread=queue.isl_spread, load=load
+        )
+        longest_s = max(0.5 * self.allowed_s, self.own_s)
+        return sum(
+            share * late_share(held, held_s, self._spare_s(min(size * self.own_s, longest_s), load))
+            for size, share in sizes(queue.isl_spread)
+        )
+
+    def _spare_s(self, own_s: float, load: float) -> float:
+        """The longest wait that leaves time for the own prompt and those that join it."""
+        left_s = self.allowed_s - own_s
+        return max(left_s / (1.0 + load), left_s - max(0.0, self.full_s - own_s))
+
+
+class _Places:
+    """Replicas that decode up to so many sequences at once; `itl_s` by their number, from 1.
+
+    One more sequence delays the others. So the number of them varies more than that of calls on
+    telephone lines: with rate `r(b)` at `b` sequences the variance is their mean over d ln r /
+    d ln b (the Ornstein-Uhlenbeck process around the point where as many end as come).
+    """
+
+    def __init__(self, case: _Case, itl_s: Sequence[float]) -> None:
+        self._case = case
+        self._itl_s = itl_s
+        self._rates = [
+            batch / (case.osl_tokens * time_s) for batch, time_s in enumerate(itl_s, start=1)
+        ]
+        self._reached = list(accumulate(self._rates, max))
+
+    def rate_rps(self, batch: int) -> float:
+        return self._rates[batch - 1]
+
+    def fastest_first(self) -> Iterator[tuple[int, float]]:
+        """Numbers of sequences and their time of an iteration, the greatest rate first."""
+        order = sorted(range(len(self._rates)), key=lambda i: (-self._rates[i], i))
+        return ((i + 1, self._itl_s[i]) for i in order if self._rates[i] > 0.0)
+
+    def late(self, batch: int, allowed_s: float, share: float) -> float:
+        """Share of requests that wait longer for one of `batch` places in each replica."""
+        queue, rate_rps = self._case.queue, self._rates[batch - 1]
+        held_s = mean_held_s(queue, service_s=1.0 / rate_rps, spread=queue.osl_spread, load=share)
+        if allowed_s == math.inf:
+            return 0.0
+        held = held_share(self._margin(batch, share))
+        return late_share(held, held_s, allowed_s)
+
+    def _margin(self, batch: int, share: float) -> float:
+        """Free places over the standard deviation of those in use."""
+        queue, wanted = self._case.queue, share * self._rates[batch - 1]
+        at = min(bisect_left(self._reached, wanted), batch - 1)
+        below = self._rates[at - 1] if at else 0.0
+        step = self._rates[at] - below
+        used = at + (min(1.0, (wanted - below) / step) if step > 0.0 else 1.0)
+        steepness = min(1.0, max(_LEAST_STEEPNESS, step * used / wanted))
+        variance = queue.replicas * used * 0.5 * (1.0 + queue.burstiness) / steepness
+        return queue.replicas * max(0.0, batch - used) / math.sqrt(variance)
+
+
+def _batches(most: int) -> Iterator[int]:
+    """1, 2, 4, ... and `most`."""
+    batch = 1
+    while batch < most:
+        yield batch
+        batch *= 2
+    yield most
+
+
 def _agg_itl_s(case: _Case, batch: int) -> float | None:
-    """Mean iteration while `batch` sequences decode and their successors are prefilled.
+    """Mean time per token while `batch` sequences decode and their successors are prefilled.
 
     None if an iteration has no room for the prompts that keep the batch full.
     """
     profile = case.profile
-    arrivals = batch / case.osl_tokens
-    prompt_tokens = arrivals * case.isl_tokens
+    arrivals = batch * case.accept_length / case.osl_tokens
+    prompt_tokens = arrivals * case.prompt_tokens
     if prompt_tokens > profile.max_batched_tokens - batch:
         return None
     if arrivals <= 1.0:
-        prefill_s = arrivals * profile.idle_prefill_s(case.isl_tokens)
+        prefill_s = arrivals * profile.idle_prefill_s(case.prompt_tokens)
     else:
         prefill_s = profile.idle_prefill_s(math.ceil(prompt_tokens))
-    return case.decode_s(batch) + prefill_s
+    return (case.decode_s(batch) + prefill_s) / case.accept_length
 
 
 def _chunks(profile: EngineProfile, isl_tokens: int) -> int:
     return -(-isl_tokens // profile.max_batched_tokens) if profile.chunked_prefill else 1
-
-
-def _planned_share(
-    case: _Case,
-    service_s: float,
-    allowed_wait_s: float,
-    *,
-    full_load: float = 1.0,
-    least: float = 0.0,
-) -> float:
-    """The share of the full rate, `least` to utilization, that keeps the wait's percentile.
-
-    At the full rate whoever is waited for has the load `full_load`.
-    """
-    low, high = least, case.utilization
-
-    def fits(share: float) -> bool:
-        load = min(share * full_load, 1.0 - 1e-9)
-        return _wait_s(load, service_s, case.slo.percentile) <= allowed_wait_s
-
-    if fits(high):
-        return high
-    if not fits(low):
-        return low
-    for _ in range(20):
-        middle = 0.5 * (low + high)
-        low, high = (middle, high) if fits(middle) else (low, middle)
-    return low
-
-
-def _wait_s(load: float, service_s: float, percentile: float) -> float:
-    """Quantile of the time a prompt waits for others at this load (0..1)."""
-    beyond = max(1e-3, 1.0 - percentile)
-    if load <= beyond:
-        return 0.0
-    return service_s * math.log(load / beyond) / (2.0 * (1.0 - load))
 
 
 _BY_ROLE = {Role.PREFILL: _prefill_rps, Role.DECODE: _decode_rps, Role.AGG: _agg_rps}

@@ -67,7 +67,7 @@ def test_gaps_between_tokens_are_those_of_sequences_that_went_on() -> None:
     assert metrics.generation_tokens == 5
 
 
-def test_a_sample_covers_its_window_and_no_more() -> None:
+def test_a_sample_covers_the_iterations_that_ended_in_its_window() -> None:
     model, metrics = EngineModel(EngineProfile(timing=TIMING)), MockerMetrics(1000)
     clock = Clock(speed=1e-9, origin_s=0.0)
     settings = MockerSettings(models=("m",), pool=PoolId("p"), worker=WorkerId("w"), clock=clock)
@@ -80,7 +80,8 @@ def test_a_sample_covers_its_window_and_no_more() -> None:
     model.begin(2.0)
     sample = meter.sample(2.5)
     assert (sample.iterations, sample.prefill_tokens, sample.decode_tokens) == (2, 8, 1)
-    assert sample.busy_s == pytest.approx(2.5)  # half of the third included
+    assert sample.prefill_iterations == 1
+    assert sample.busy_s == pytest.approx(2.0)  # the third is not over
     assert (sample.running, sample.waiting, sample.waiting_tokens) == (1, 1, 8)
     assert (sample.kv_used_tokens, sample.kv_total_tokens) == (16, 262_144)
-    assert meter.sample(2.75).busy_s == pytest.approx(0.25)
+    assert meter.sample(2.75).busy_s == 0.0

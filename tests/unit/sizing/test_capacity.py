@@ -11,7 +11,7 @@ PROFILE = EngineProfile(
     max_batched_tokens=1000,
     kv_transfer_tokens_per_s=1e9,
 )
-LOOSE = Slo(ttft_s=1000.0, itl_s=1000.0)
+LOOSE = Slo(ttft_s=float("inf"), itl_s=1000.0)
 
 
 def test_prefill_capacity_is_one_over_the_service_time() -> None:
@@ -62,7 +62,7 @@ def test_a_target_out_of_reach_of_queueing_halves_the_load_at_most() -> None:
 
 def test_decode_capacity_is_the_largest_batch_within_itl() -> None:
     # 20 sequences: 10 + 20 ms. 20 / (100 tokens * 0.03 s).
-    slo = Slo(ttft_s=10.0, itl_s=0.0301)
+    slo = Slo(ttft_s=float("inf"), itl_s=0.0301)
     rate = replica_capacity_rps(PROFILE, Role.DECODE, slo, 1000, 100)
     assert rate == pytest.approx(20 / (100 * 0.030))
 
@@ -87,7 +87,7 @@ def test_decode_slower_than_itl_even_alone_is_no_capacity() -> None:
 def test_agg_iterations_carry_the_prefill_of_the_successors() -> None:
     # 10 sequences of 100 tokens: an arrival each 10 iterations, 0.1 s of prefill each.
     # Iteration 0.020 + 0.1 / 10 = 0.030 s.
-    slo = Slo(ttft_s=10.0, itl_s=0.0301)
+    slo = Slo(ttft_s=float("inf"), itl_s=0.0301)
     rate = replica_capacity_rps(PROFILE, Role.AGG, slo, 1000, 100)
     assert rate == pytest.approx(10 / (100 * 0.030))
 

@@ -84,7 +84,7 @@ class TrafficSample(_message.Message):
     def __init__(self, router_id: _Optional[str] = ..., sequence: _Optional[int] = ..., window_s: _Optional[float] = ..., classes: _Optional[_Iterable[_Union[ClassTraffic, _Mapping]]] = ..., pools: _Optional[_Iterable[_Union[PoolTraffic, _Mapping]]] = ...) -> None: ...
 
 class ForwardPassSample(_message.Message):
-    __slots__ = ("pool_id", "worker_id", "sequence", "window_s", "iterations", "busy_s", "prefill_tokens", "decode_tokens", "running", "waiting", "waiting_tokens", "kv_used_tokens", "kv_total_tokens", "preemptions", "completed", "cached_tokens", "accept_length")
+    __slots__ = ("pool_id", "worker_id", "sequence", "window_s", "iterations", "busy_s", "prefill_tokens", "decode_tokens", "running", "waiting", "waiting_tokens", "kv_used_tokens", "kv_total_tokens", "preemptions", "completed", "cached_tokens", "accept_length", "prefill_iterations")
     POOL_ID_FIELD_NUMBER: _ClassVar[int]
     WORKER_ID_FIELD_NUMBER: _ClassVar[int]
     SEQUENCE_FIELD_NUMBER: _ClassVar[int]
@@ -102,6 +102,7 @@ class ForwardPassSample(_message.Message):
     COMPLETED_FIELD_NUMBER: _ClassVar[int]
     CACHED_TOKENS_FIELD_NUMBER: _ClassVar[int]
     ACCEPT_LENGTH_FIELD_NUMBER: _ClassVar[int]
+    PREFILL_ITERATIONS_FIELD_NUMBER: _ClassVar[int]
     pool_id: str
     worker_id: str
     sequence: int
@@ -119,4 +120,5 @@ class ForwardPassSample(_message.Message):
     completed: int
     cached_tokens: int
     accept_length: float
-    def __init__(self, pool_id: _Optional[str] = ..., worker_id: _Optional[str] = ..., sequence: _Optional[int] = ..., window_s: _Optional[float] = ..., iterations: _Optional[int] = ..., busy_s: _Optional[float] = ..., prefill_tokens: _Optional[int] = ..., decode_tokens: _Optional[int] = ..., running: _Optional[int] = ..., waiting: _Optional[int] = ..., waiting_tokens: _Optional[int] = ..., kv_used_tokens: _Optional[int] = ..., kv_total_tokens: _Optional[int] = ..., preemptions: _Optional[int] = ..., completed: _Optional[int] = ..., cached_tokens: _Optional[int] = ..., accept_length: _Optional[float] = ...) -> None: ...
+    prefill_iterations: int
+    def __init__(self, pool_id: _Optional[str] = ..., worker_id: _Optional[str] = ..., sequence: _Optional[int] = ..., window_s: _Optional[float] = ..., iterations: _Optional[int] = ..., busy_s: _Optional[float] = ..., prefill_tokens: _Optional[int] = ..., decode_tokens: _Optional[int] = ..., running: _Optional[int] = ..., waiting: _Optional[int] = ..., waiting_tokens: _Optional[int] = ..., kv_used_tokens: _Optional[int] = ..., kv_total_tokens: _Optional[int] = ..., preemptions: _Optional[int] = ..., completed: _Optional[int] = ..., cached_tokens: _Optional[int] = ..., accept_length: _Optional[float] = ..., prefill_iterations: _Optional[int] = ...) -> None: ...

@@ -1,0 +1,150 @@
+"""How fast this pool's engines really are: their profile, corrected by what they do.
+
+The time that engines spend in iterations is a sum over what was in them, so that the sums of a
+window are enough: `busy = scale * (time by the profile) + fixed per iteration + per token`, for
+prefill and for decoding. The profile is the prior (scales 1, the rest 0), all of it uncertain,
+above all the speed of the hardware as a whole. Each round adds one measurement over all
+workers, as a Kalman filter does: the estimate holds while nothing is measured and its
+uncertainty goes back to the prior's with `_FADE_S`, as hardware may be replaced.
+
+One odd worker among several is left out, one odd round is clipped. Surprises that add up in one
+direction (cumulative sum of Page, Biometrika 41, 1954) are other hardware: the uncertainty is
+then that of the prior and more, and the next measurements decide.
+"""
+
+import math
+from collections.abc import Iterable
+from dataclasses import dataclass, field
+from statistics import median
+
+import numpy as np
+from numpy.typing import NDArray
+
+from poolplanner.core.engine_work import FEATURES, Basis, Work, works
+from weir.domain.profile import EngineProfile
+from weir.domain.telemetry import ForwardPassSample
+
+__all__ = ["PRIOR_REL_STD", "EngineFit"]
+
+PRIOR_REL_STD = 0.2
+"""How far a profile that nobody has checked against the engine is off, as a share."""
+
+_COMMON_STD, _OWN_STD, _TERM_STD = 0.17, 0.1, 0.03
+_FADE_S = 3600.0
+_MISFIT = 0.03
+"""A worker's iterations as a share, beside what the model says: no two replicas are the same."""
+_LEAST_STD = 0.01
+_CLIP, _SLACK, _JUMP = 3.0, 1.0, 4.0
+_WIDENED = 9.0
+_ODD = 0.35
+_BOUND = 20.0
+_NOTABLE = 0.015
+
+_Floats = NDArray[np.float64]
+
+
+@dataclass(slots=True)
+class EngineFit:
+    """One pool's engines. `learn` what they did, then ask for `profile` and `rel_std`."""
+
+    basis: Basis
+    at_s: float | None = None
+    drift: float = 0.0
+    jumps: int = 0
+    _mean: _Floats = field(init=False)
+    _covar: _Floats = field(init=False)
+    _prior_covar: _Floats = field(init=False)
+    _told: EngineProfile | None = None
+
+    def __post_init__(self) -> None:
+        self._prior_covar = _prior_covar()
+        self._mean = np.array([1.0, 0.0, 0.0, 1.0, 0.0, 0.0, 0.0])
+        self._covar = self._prior_covar.copy()
+
+    def learn(self, samples: Iterable[ForwardPassSample], now_s: float) -> bool:
+        """Take in what warm engines did lately; False if it says nothing about their pace."""
+        self._fade(now_s)
+        rows = [(work, self.basis.features(work)) for work in works(samples)]
+        rows = self._usual([(work, row) for work, row in rows if sum(row) > 0.0])
+        if not rows:
+            return False
+        features = np.array([row for _, row in rows]).sum(axis=0)
+        busy_s = sum(work.busy_s for work, _ in rows)
+        self._update(features, busy_s, sum(_noise(work) for work, _ in rows))
+        return True
+
+    @property
+    def profile(self) -> EngineProfile:
+        """What engines do by all that is known; the same until it differs by `_NOTABLE`."""
+        found = self.basis.corrected(self._mean.tolist())
+        if self._told is None or self.basis.differ(found, self._told) > _NOTABLE:
+            self._told = found
+        return self._told
+
+    @property
+    def rel_std(self) -> float:
+        """How far the time of full iterations may be off, as a share."""
+        row = np.array(self.basis.full)
+        mean_s = float(row @ self._mean)
+        if mean_s <= 0.0:
+            return PRIOR_REL_STD
+        std = math.sqrt(max(0.0, float(row @ self._covar @ row))) / mean_s
+        return math.sqrt(std * std + _LEAST_STD * _LEAST_STD)
+
+    def _fade(self, now_s: float) -> None:
+        elapsed_s = max(0.0, now_s - self.at_s) if self.at_s is not None else 0.0
+        self.at_s = now_s
+        keep = math.exp(-2.0 * elapsed_s / _FADE_S)
+        self._covar = keep * self._covar + (1.0 - keep) * self._prior_covar
+
+    def _usual(self, rows: list[tuple[Work, list[float]]]) -> list[tuple[Work, list[float]]]:
+        """Those workers whose pace is about that of most; all if there are too few to tell."""
+        if len(rows) < 3:
+            return rows
+        mean = self._mean.tolist()
+        paces = [
+            math.log(work.busy_s / max(1e-9, sum(map(float.__mul__, row, mean))))
+            for work, row in rows
+        ]
+        middle = median(paces)
+        return [each for each, pace in zip(rows, paces, strict=True) if abs(pace - middle) <= _ODD]
+
+    def _update(self, row: _Floats, busy_s: float, noise: float) -> None:
+        spread = float(row @ self._covar @ row) + noise
+        surprise = (busy_s - float(row @ self._mean)) / math.sqrt(spread)
+        limit = _CLIP
+        if self._jumped(min(_BOUND, max(-_BOUND, surprise))):
+            self._covar = _WIDENED * self._prior_covar
+            spread = float(row @ self._covar @ row) + noise
+            surprise = (busy_s - float(row @ self._mean)) / math.sqrt(spread)
+            limit = _BOUND
+        gain = self._covar @ row / spread
+        self._mean = self._mean + gain * (min(limit, max(-limit, surprise)) * math.sqrt(spread))
+        covar = self._covar - np.outer(gain, row @ self._covar)
+        self._covar = 0.5 * (covar + covar.T)
+
+    def _jumped(self, surprise: float) -> bool:
+        """Whether surprises have added up in one direction; begins anew then."""
+        clipped = min(_CLIP, max(-_CLIP, surprise))
+        if clipped >= 0.0:
+            self.drift = max(0.0, max(0.0, self.drift) + clipped - _SLACK)
+        else:
+            self.drift = min(0.0, min(0.0, self.drift) + clipped + _SLACK)
+        if abs(self.drift) <= _JUMP:
+            return False
+        self.drift = 0.0
+        self.jumps += 1
+        return True
+
+
+def _noise(work: Work) -> float:
+    """Variance of a worker's busy time beside the model."""
+    return (_MISFIT * work.busy_s) ** 2
+
+
+def _prior_covar() -> _Floats:
+    covar = np.diag([_TERM_STD**2] * FEATURES)
+    for i in (0, 3):
+        covar[i, i] = _OWN_STD**2 + _COMMON_STD**2
+    covar[0, 3] = covar[3, 0] = _COMMON_STD**2
+    return covar

@@ -1,0 +1,228 @@
+"""What iterations did, as terms whose weights say how fast an engine is.
+
+Terms are seconds that the profile would have taken: prefill and decode as it says, and for each
+of them a share of a full iteration per iteration, per token (sequence) and per KV in use. A
+corrected profile is again a profile, with the same kind of timing.
+"""
+
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass, replace
+
+from weir.domain.fleet import Role
+from weir.domain.ids import WorkerId
+from weir.domain.profile import EngineProfile, PolynomialTiming, TableTiming, Timing
+from weir.domain.telemetry import ForwardPassSample
+
+__all__ = ["FEATURES", "Basis", "Work", "works"]
+
+FEATURES = 7
+_LEAST_SCALE, _MOST_SCALE = 0.05, 20.0
+_LEAST_S = 1e-6
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Work:
+    """Sums over `iterations`, of which `prefill_iterations` had prompt tokens.
+
+    `decode_tokens` counts the sequences of each, `context_tokens` the KV that they read.
+    """
+
+    iterations: int
+    prefill_iterations: int
+    busy_s: float
+    prefill_tokens: int
+    decode_tokens: int
+    context_tokens: float
+
+
+def works(samples: Iterable[ForwardPassSample]) -> list[Work]:
+    """The sums of these samples for each worker that had work; nobody who cannot tell."""
+    sums: dict[WorkerId, list[float]] = {}
+    for sample in samples:
+        values = _values(sample)
+        if values is not None:
+            total = sums.setdefault(sample.worker_id, [0.0] * len(values))
+            for i, value in enumerate(values):
+                total[i] += value
+    return [
+        Work(
+            iterations=int(iterations),
+            prefill_iterations=int(prefills),
+            busy_s=busy_s,
+            prefill_tokens=int(prefill_tokens),
+            decode_tokens=int(decode_tokens),
+            context_tokens=context_tokens,
+        )
+        for iterations, prefills, busy_s, prefill_tokens, decode_tokens, context_tokens in (
+            sums.values()
+        )
+    ]
+
+
+def _values(sample: ForwardPassSample) -> tuple[float, ...] | None:
+    """In the order of `Work`; None if the sample says nothing about an engine's pace.
+
+    Where it is not told how many iterations had prompt tokens, those without sequences had.
+    """
+    iterations, busy_s = sample.iterations, sample.busy_s
+    prefill, decode = sample.prefill_tokens, sample.decode_tokens
+    if not iterations or not busy_s or prefill is None or decode is None or prefill + decode <= 0:
+        return None
+    prefills = sample.prefill_iterations
+    if prefills is None:
+        prefills = min(iterations, prefill) if not decode else 0
+    return (
+        iterations,
+        prefills,
+        busy_s,
+        prefill,
+        decode,
+        (sample.kv_used_tokens or 0) * iterations,
+    )
+
+
+class Basis:
+    """One profile's terms. `itl_s`: how long an iteration that decodes may take."""
+
+    def __init__(self, profile: EngineProfile, role: Role, itl_s: float) -> None:
+        self.profile = profile
+        self._prefills, self._decodes = role is not Role.DECODE, role is not Role.PREFILL
+        self._full_tokens = profile.max_batched_tokens
+        self._full_sequences = _most_within(profile, itl_s)
+        self._prefill_s = self._prefill(self._full_tokens)
+        self._decode_s = self._decode(self._full_sequences, 0.5)
+        self.full = self.features(
+            Work(
+                iterations=1,
+                prefill_iterations=int(self._prefills),
+                busy_s=1.0,
+                prefill_tokens=self._full_tokens if role is Role.PREFILL else 0,
+                decode_tokens=self._full_sequences if self._decodes else 0,
+                context_tokens=0.5 * profile.kv_tokens,
+            )
+        )
+
+    def features(self, work: Work) -> list[float]:
+        """Terms of all that was done; prefill at the mean size of its iterations."""
+        row = [0.0] * FEATURES
+        prefills = work.prefill_iterations
+        if self._prefills and work.prefill_tokens:
+            prefills = prefills or max(1, round(work.prefill_tokens / self._full_tokens))
+            row[0] = prefills * self._prefill(max(1, round(work.prefill_tokens / prefills)))
+            row[1] = prefills * self._prefill_s
+            row[2] = work.prefill_tokens / self._full_tokens * self._prefill_s
+        if self._decodes and work.decode_tokens:
+            number = min(work.iterations, work.decode_tokens)
+            share = work.context_tokens / (number * self.profile.kv_tokens)
+            low = work.decode_tokens // number
+            part = work.decode_tokens / number - low
+            row[3] = (1.0 - part) * self._decode(low, share) + part * self._decode(low + 1, share)
+            row[3] *= number
+            row[4] = number * self._decode_s
+            row[5] = work.decode_tokens / self._full_sequences * self._decode_s
+            if self.profile.timing.decode_follows_kv:
+                row[6] = number * min(1.0, share) * self._decode_s
+        return row
+
+    def corrected(self, weights: Sequence[float]) -> EngineProfile:
+        """The profile with these weights of its terms."""
+        scale, fixed, token, decode_scale, decode_fixed, sequence, kv = weights
+        prefill_s, decode_s = (
+            self._prefill_s * self.profile.speed,
+            self._decode_s * self.profile.speed,
+        )
+        terms = _Terms(
+            prefill=(_bounded(scale), fixed * prefill_s, token * prefill_s / self._full_tokens),
+            decode=(
+                _bounded(decode_scale),
+                decode_fixed * decode_s,
+                sequence * decode_s / self._full_sequences,
+                kv * decode_s,
+            ),
+        )
+        return replace(self.profile, timing=terms.on(self.profile.timing))
+
+    def differ(self, one: EngineProfile, other: EngineProfile) -> float:
+        """By how much iterations take longer or shorter at most, as a share."""
+        most = 0.0
+        for part in (0.25, 1.0):
+            tokens = max(1, round(part * self._full_tokens)) if self._prefills else 0
+            sequences = max(1, round(part * self._full_sequences)) if self._decodes else 0
+            for times in (
+                [each.timing.prefill_time_s(tokens) / each.speed for each in (one, other)],
+                [each.timing.decode_time_s(sequences, part) / each.speed for each in (one, other)],
+            ):
+                if min(times) > 0.0:
+                    most = max(most, max(times) / min(times) - 1.0)
+        return most
+
+    def _prefill(self, tokens: int) -> float:
+        return self.profile.timing.prefill_time_s(tokens) / self.profile.speed
+
+    def _decode(self, sequences: int, share: float) -> float:
+        return self.profile.timing.decode_time_s(sequences, share) / self.profile.speed
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class _Terms:
+    """Scale, then seconds per iteration, per token or sequence, and at full KV."""
+
+    prefill: tuple[float, float, float]
+    decode: tuple[float, float, float, float]
+
+    def on(self, timing: Timing) -> Timing:
+        if isinstance(timing, PolynomialTiming):
+            return self._polynomial(timing)
+        return self._table(timing)
+
+    def _polynomial(self, timing: PolynomialTiming) -> PolynomialTiming:
+        scale, fixed_s, token_s = self.prefill
+        decode_scale, decode_fixed_s, sequence_s, kv_s = self.decode
+        per_sequence_s = decode_scale * timing.decode_per_sequence_s + sequence_s
+        return replace(
+            timing,
+            prefill_s=_added(timing.prefill_s, scale, (fixed_s, token_s)),
+            decode_s=_added(timing.decode_s, decode_scale, (decode_fixed_s, kv_s)),
+            decode_per_sequence_s=max(0.0, per_sequence_s),
+            decode_min_s=decode_scale * timing.decode_min_s,
+        )
+
+    def _table(self, timing: TableTiming) -> TableTiming:
+        scale, fixed_s, token_s = self.prefill
+        decode_scale, decode_fixed_s, sequence_s, _ = self.decode
+        return replace(
+            timing,
+            prefill=tuple(
+                (x, max(_LEAST_S, scale * y + fixed_s + token_s * x)) for x, y in timing.prefill
+            ),
+            decode=tuple(
+                (x, max(_LEAST_S, decode_scale * y + decode_fixed_s + sequence_s * x))
+                for x, y in timing.decode
+            ),
+        )
+
+
+def _added(
+    coefficients: Sequence[float], scale: float, more: tuple[float, float]
+) -> tuple[float, ...]:
+    """A polynomial scaled and with more in its first terms; what was not below 0 stays so."""
+    padded = [*coefficients, *(0.0 for _ in range(2 - len(coefficients)))]
+    terms = [scale * each for each in padded]
+    for i, extra in enumerate(more):
+        term = terms[i] + extra
+        terms[i] = max(0.0, term) if padded[i] >= 0.0 else term
+    return tuple(terms)
+
+
+def _bounded(scale: float) -> float:
+    return min(_MOST_SCALE, max(_LEAST_SCALE, scale))
+
+
+def _most_within(profile: EngineProfile, itl_s: float) -> int:
+    """Sequences that decode together within `itl_s` with half of the KV in use; at least one."""
+    low, high = 1, profile.max_sequences
+    while low < high:
+        middle = (low + high + 1) // 2
+        time_s = profile.timing.decode_time_s(middle, 0.5) / profile.speed
+        low, high = (middle, high) if time_s <= itl_s else (low, middle - 1)
+    return low
