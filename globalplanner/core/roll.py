@@ -55,7 +55,7 @@ def retire(account: Account) -> bool:
         borrow_replicas=None,
         lend_replicas=None,
     )
-    account.spec, account.leaving = none, True
+    account.spec, account.leaving, account.misfit = none, True, ""
     account.aim_because(0, "the document has this pool no more")
     return False
 

@@ -182,6 +182,16 @@ def test_gpus_per_replica_change_only_when_nothing_of_the_old_may_run() -> None:
     assert one.ledger.charged_gpus == 4
 
 
+def test_a_pool_that_does_not_fit_its_document_can_still_be_taken_out_of_it() -> None:
+    both = pools(pool("a"), pool("b"), gpus=8)
+    both.settle(a=2, b=2)
+    both.ledger.revise(fleet([pool("a", gpus_per_replica=2), pool("b")], gpus=8))
+    assert both.ledger.accounts[A].misfit
+    both.ledger.revise(fleet([pool("b")], gpus=8))
+    assert both.ledger.accounts[A].misfit == ""
+    assert both.report(A) == 0
+
+
 def test_the_first_report_settles_what_only_a_wrong_document_has_said() -> None:
     # The store was lost and the document was wrong: 2 GPUs for each of at most 4 replicas.
     one = pools(pool("a", gpus_per_replica=2, max_replicas=4), gpus=8)
