@@ -79,3 +79,17 @@ def test_a_store_that_has_lost_its_data_counts_anew_and_does_not_say_who_has_los
     with pytest.raises(UnavailableError):
         world.store.update("k", "d", newest)
     assert world.store.update("k", "d", 0) == 1
+
+
+def test_who_is_split_off_reads_what_was_there_and_writes_nothing(world: World) -> None:
+    first = world.store.put("k", "before")
+    world.store.split_off("planner")
+    world.store.put("k", "after")
+    assert world.store.get("k", "planner") == ("before", first)
+    assert world.store.get("k", "another") == ("after", first + 1)
+    with pytest.raises(UnavailableError):
+        world.store.update("k", "mine", first, "planner")
+    world.store.join("planner")
+    assert world.store.get("k", "planner") == ("after", first + 1)
+    with pytest.raises(StaleRevisionError):
+        world.store.update("k", "mine", first, "planner")
