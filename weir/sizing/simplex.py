@@ -117,9 +117,10 @@ def _dual_step(working: Working, slot: Indices, below: Floats) -> bool:
     rise, of_key = working.rise(row)
     usable = rise < -_TINY
     ratio = np.full(rise.shape, np.inf)
-    np.divide(working.lead, rise, out=ratio, where=usable)
+    np.divide(working.lead - _SLACK, rise, out=ratio, where=usable)
     nearest = ratio.min(axis=1)
-    best = np.where(ratio <= nearest[:, None] + _SLACK, rise, 0.0).argmin(axis=1)
+    np.divide(working.lead, rise, out=ratio, where=usable)
+    best = np.where(ratio <= nearest[:, None], rise, 0.0).argmin(axis=1)
     on = np.isfinite(nearest)
     if not on.all():
         working.reached &= on
