@@ -209,6 +209,9 @@ TimingSpec = Annotated[
 
 
 class ProfileSpec(StrictModel):
+    file: Annotated[str, Field(min_length=1, max_length=4096)] | None = None
+    """Measured times to take `timing` from, of Dynamo's profiler; relative to this document."""
+
     timing: TimingSpec = PolynomialTimingSpec()
     """How long an iteration takes."""
 

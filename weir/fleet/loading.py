@@ -12,6 +12,7 @@ from weir.fleet import overrides
 from weir.fleet.checks import cross_check
 from weir.fleet.document import Document
 from weir.fleet.finding import Finding, Level, at, in_order, problem
+from weir.fleet.measured import with_measured
 from weir.fleet.problems import validation_findings
 from weir.fleet.references import reference_findings
 from weir.fleet.resolve import fleet_of, profile_of
@@ -84,7 +85,7 @@ def _inspect(path: Path, sets: Sequence[str]) -> tuple[LoadedFleet | None, list[
         tree, problems = overrides.apply(parse(_read(path)), sets)
     except TreeError as error:
         return None, [problem(place, message) for place, message in error.problems]
-    document, findings = _validated(tree)
+    document, findings = _validated(tree, path.parent)
     findings = [*problems, *findings]
     if document is None or findings:
         return None, in_order(findings)
@@ -116,13 +117,15 @@ def _loaded(
     )
 
 
-def _validated(tree: Tree) -> tuple[Document | None, list[Finding]]:
+def _validated(tree: Tree, folder: Path) -> tuple[Document | None, list[Finding]]:
     """The document as far as each field and name is concerned, or what is wrong with it."""
     findings = reference_findings(tree)
     try:
         document = Document.model_validate(tree.data)
     except ValidationError as error:
         return None, [*validation_findings(tree, error), *findings]
+    document, unread = with_measured(document, tree, folder)
+    findings += unread
     for name, profile in document.spec.profiles.items():
         try:
             profile_of(profile)

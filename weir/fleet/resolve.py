@@ -72,7 +72,7 @@ def fleet_of(document: Document) -> Fleet:
 
 def profile_of(profile: ProfileSpec) -> EngineProfile:
     """Raises `ValueError` naming what does not fit together."""
-    return profile_from_mapping(profile.model_dump(by_alias=True))
+    return profile_from_mapping(profile.model_dump(by_alias=True, exclude={"file"}))
 
 
 def request_class_of(item: ClassSpec) -> RequestClass:
