@@ -8,9 +8,11 @@ from pathlib import Path
 import msgpack
 import pytest
 
+from poolplanner import meter
 from poolplanner.core.observation import Observation
 from poolplanner.core.observe import Telemetry
 from poolplanner.core.replicas import Replica, ReplicaState
+from poolplanner.meter import EngineMeter
 from poolplanner.metrics import Metrics
 from poolplanner.sources import Sources
 from router.adapters.rpc import RecentTraffic, RouteServicer, register
@@ -23,6 +25,7 @@ from weir.domain.telemetry import ClassTraffic, PoolTraffic, TrafficSample
 from weir.runtime import rpc
 from weir.runtime.bus import Bus
 from weir.runtime.clock import Clock
+from weir.runtime.lifecycle import Stop
 
 FLEET = """\
 apiVersion: weir.dev/v1alpha1
@@ -41,8 +44,9 @@ TELEMETRY = "spec.planner.telemetry"
 class World:
     """One pool's telemetry, fed as `sets` want it."""
 
-    def __init__(self, file: Path, bus: Bus) -> None:
+    def __init__(self, file: Path, nats: Server, bus: Bus) -> None:
         self._file = file
+        self.nats = nats
         self.bus = bus
         self.clock = Clock()
         self.telemetry = Telemetry(pool_id=CHAT, stale_s=2.0)
@@ -79,7 +83,7 @@ async def world(tmp_path: Path, nats: Server) -> AsyncIterator[World]:
     file = tmp_path / "fleet.yaml"
     file.write_text(FLEET)
     bus = await Bus.connect(nats.url, name="test")
-    yield World(file, bus)
+    yield World(file, nats, bus)
     await bus.close()
 
 
@@ -164,3 +168,29 @@ async def test_a_pool_without_a_dynamo_namespace_is_refused(world: World) -> Non
     with pytest.raises(FleetError, match=r"telemetry\.namespace"):
         async with world.fed("engines=dynamo"):
             pass
+
+
+async def test_a_meter_beside_an_engine_publishes_each_second(world: World, tmp_path: Path) -> None:
+    loaded = fleet.load(tmp_path / "fleet.yaml")
+    stop = Stop()
+    with mocker("--pool", "chat") as engine:
+        url, url_of_nats = f"{engine.url}/metrics", world.nats.url
+        beside = EngineMeter(pool="chat", worker="chat-0", url=url, nats=url_of_nats)
+        work = asyncio.create_task(meter.run(beside, loaded, Clock(), stop))
+        async with world.fed():
+            await eventually(lambda: world.seen().engines is not None)
+            await asyncio.sleep(2.5)
+            samples = world.telemetry.passes()
+            assert 2 <= len(samples) <= 4
+            assert {sample.worker_id for sample in samples} == {"chat-0"}
+            assert samples[-1].window_s == pytest.approx(1.0, abs=0.5)
+            assert (samples[-1].decode_tokens, samples[-1].completed) == (0, 0)
+        stop.set()
+        async with asyncio.timeout(5.0):
+            await work
+
+
+async def test_a_meter_of_no_pool_is_refused(world: World, tmp_path: Path) -> None:
+    beside = EngineMeter(pool="nope", worker="w", url="http://127.0.0.1:1", nats=world.nats.url)
+    with pytest.raises(FleetError, match="no pool 'nope'"):
+        await meter.run(beside, fleet.load(tmp_path / "fleet.yaml"), Clock(), Stop())

@@ -25,6 +25,7 @@ COMMANDS: dict[str, tuple[str, str]] = {
     "schema": ("weir.cli.schema", "print the JSON schema of the Fleet document"),
     "router": ("weir.cli.router", "public endpoint and router of a fleet"),
     "pool-planner": ("weir.cli.pool_planner", "size and scale one pool within its grant"),
+    "engine-meter": ("weir.cli.engine_meter", "what one engine does, from beside it"),
     "global-planner": ("weir.cli.global_planner", "split the GPU budget among the pools"),
     "status": ("weir.cli.status", "how a running fleet stands: ledger, pools, plan, health"),
     "explain": ("weir.cli.explain", "why a pool or a class has what it has, or what was decided"),
