@@ -7,6 +7,7 @@ from pathlib import Path
 
 import msgpack
 import pytest
+from aiohttp import web
 
 from poolplanner import meter
 from poolplanner.core.observation import Observation
@@ -194,3 +195,53 @@ async def test_a_meter_of_no_pool_is_refused(world: World, tmp_path: Path) -> No
     beside = EngineMeter(pool="nope", worker="w", url="http://127.0.0.1:1", nats=world.nats.url)
     with pytest.raises(FleetError, match="no pool 'nope'"):
         await meter.run(beside, fleet.load(tmp_path / "fleet.yaml"), Clock(), Stop())
+
+
+class FakePrometheus:
+    """Answers with `body`; remembers what it was asked and by whom."""
+
+    def __init__(self) -> None:
+        self.body = b""
+        self.status = 200
+        self.asked: list[tuple[str, str | None]] = []
+
+    async def query(self, request: web.Request) -> web.Response:
+        form = await request.post()
+        self.asked.append((str(form["query"]), request.headers.get("Authorization")))
+        return web.Response(body=self.body, status=self.status)
+
+    @asynccontextmanager
+    async def served(self) -> AsyncIterator[str]:
+        app = web.Application()
+        app.router.add_post("/api/v1/query", self.query)
+        runner = web.AppRunner(app)
+        await runner.setup()
+        site = web.TCPSite(runner, "127.0.0.1", 0)
+        await site.start()
+        assert site._server is not None
+        yield f"http://127.0.0.1:{site._server.sockets[0].getsockname()[1]}"  # type: ignore[attr-defined]
+        await runner.cleanup()
+
+
+async def test_a_token_is_read_for_every_question_and_bad_answers_are_unknown(
+    world: World, tmp_path: Path
+) -> None:
+    token, prometheus = tmp_path / "token", FakePrometheus()
+    token.write_text("one\n")
+    async with prometheus.served() as url:
+        sets = ("source=prometheus", f"url={url}", f"token_file={token}")
+        async with world.fed(*sets, "namespace=prod-chat", "scrape_s=1.5"):
+            await eventually(lambda: world.errors() > 0)
+            token.write_text("two\n")
+            prometheus.status, prometheus.body = 503, b'{"status":"error","error":"busy"}'
+            await eventually(lambda: prometheus.asked[-1][1] == "Bearer two")
+        assert prometheus.asked[0][1] == "Bearer one"
+        question = prometheus.asked[0][0]
+        assert 'dynamo_namespace="prod_chat"' in question and question.endswith("[6s]")
+    assert world.seen().rate_rps is None
+
+
+async def test_a_prometheus_that_cannot_be_reached_is_unknown(world: World) -> None:
+    async with world.fed("source=prometheus", "url=http://127.0.0.1:1", "namespace=x"):
+        await eventually(lambda: world.errors() > 0)
+        assert world.seen().age_s is None

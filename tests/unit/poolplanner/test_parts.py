@@ -1,13 +1,17 @@
 """What a pool planner makes of the Fleet document."""
 
 from dataclasses import replace
+from pathlib import Path
 
 import pytest
 
-from poolplanner.parts import pace_of
+from poolplanner.parts import pace_of, reporter_of, stages_of
 from tests.unit.globalplanner.fleets import pool
 from weir.domain.ids import PoolId
 from weir.domain.planning import Grant
+from weir.fleet import load
+
+PLANNER = "spec.planner.telemetry"
 
 
 @pytest.mark.parametrize(("max_implied", "started"), [(False, 4), (True, 9)])
@@ -20,3 +24,41 @@ def test_a_maximum_that_is_not_given_does_not_stand_in_the_way_of_a_budget_raise
     assert pace.offer(grant, sent_at_s=0.0) is None
     pace.see([], 0.0)
     assert pace.step([], 0.0).start == started
+
+
+FLEET = """\
+apiVersion: weir.dev/v1alpha1
+kind: Fleet
+metadata: {name: pond}
+spec:
+  models: [{name: m}]
+  budget: {gpus: 8}
+  pools:
+    - {name: first, role: prefill, model: m}
+    - {name: second, role: decode, model: m}
+    - {name: both, role: agg, model: m}
+"""
+
+
+@pytest.mark.parametrize(
+    ("name", "peers"),
+    [("first", {"first", "both"}), ("second", {"second", "both"}), ("both", {"first", "both"})],
+)
+def test_requests_enter_where_prompts_are_read_and_peers_do_the_same_stage(
+    tmp_path: Path, name: str, peers: set[str]
+) -> None:
+    (tmp_path / "fleet.yaml").write_text(FLEET)
+    fleet = load(tmp_path / "fleet.yaml").fleet
+    stages = stages_of(fleet.pool(PoolId(name)), fleet)
+    assert (stages.enter, stages.peers) == ({"first", "both"}, peers)
+
+
+def test_what_prometheus_tells_is_of_this_pool_and_as_old_as_its_scrapes(tmp_path: Path) -> None:
+    (tmp_path / "fleet.yaml").write_text(FLEET)
+    telemetry = {}
+    for sets in ([], [f"{PLANNER}.source=prometheus", f"{PLANNER}.url=http://x:9090"]):
+        loaded = load(tmp_path / "fleet.yaml", sets)
+        spec = loaded.fleet.pool(PoolId("first"))
+        telemetry[bool(sets)] = reporter_of(spec, loaded, speed=1.0).telemetry
+    assert telemetry[False].stages is not None and telemetry[False].stale_s == 15.0
+    assert telemetry[True].stages is None and telemetry[True].stale_s == 37.5
