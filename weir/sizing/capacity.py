@@ -11,69 +11,20 @@ replicas. Whoever waits is also joined by those that come after: they share its 
 """
 
 import math
-from bisect import bisect_left
-from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
+from collections.abc import Iterator
 from functools import partial
-from itertools import accumulate
 
 from weir.domain.fleet import Role, Slo
 from weir.domain.profile import EngineProfile
-from weir.sizing.queueing import (
-    LONE,
-    Queue,
-    greatest_share,
-    held_share,
-    late_share,
-    mean_held_s,
-    sizes,
-)
+from weir.sizing.case import Case
+from weir.sizing.queueing import LONE, Queue, greatest_share
+from weir.sizing.waits import Line, Places
 
 __all__ = ["prefill_backlog_s", "replica_capacity_rps"]
 
 _FULL = 1.0 - 1e-9
-_LEAST_STEEPNESS = 0.05
 _LEAST_SHARE_OF_UTILIZATION = 0.5
 """A target hardly met even by an idle replica is not chased by leaving replicas idle."""
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class _Case:
-    profile: EngineProfile
-    slo: Slo
-    isl_tokens: int
-    osl_tokens: int
-    utilization: float
-    queue: Queue
-    prompt_tokens: int
-    accept_length: float
-
-    @property
-    def beyond(self) -> float:
-        """The share of requests that may miss a target."""
-        return max(1e-3, 1.0 - self.slo.percentile)
-
-    @property
-    def sequence_kv_tokens(self) -> int:
-        """KV of a sequence in the middle of its output, in whole blocks."""
-        block = self.profile.block_tokens
-        return -(-(self.isl_tokens + self.osl_tokens // 2) // block) * block
-
-    @property
-    def max_batch(self) -> int:
-        """Sequences that fit the KV space and the engine's limit."""
-        return min(self.profile.max_sequences, self.profile.kv_tokens // self.sequence_kv_tokens)
-
-    @property
-    def transfer_s(self) -> float:
-        """Seconds to pull the prompt's KV from a prefill to a decode replica."""
-        return self.isl_tokens / (self.profile.kv_transfer_tokens_per_s * self.profile.speed)
-
-    def decode_s(self, batch: int) -> float:
-        """Seconds of an iteration that only decodes."""
-        return self.profile.iteration_s(
-            prefill_tokens=0, sequences=batch, kv_used_tokens=batch * self.sequence_kv_tokens
-        )
 
 
 def replica_capacity_rps(
@@ -111,7 +62,7 @@ def replica_capacity_rps(
         raise ValueError(f"accept_length must be >= 1 and finite, not {accept_length}")
     if not 0.0 < utilization <= 1.0:
         raise ValueError(f"utilization must be in (0, 1], not {utilization}")
-    case = _Case(
+    case = Case(
         profile=profile,
         slo=slo,
         isl_tokens=max(1, math.ceil(isl_tokens)),
@@ -136,7 +87,7 @@ def prefill_backlog_s(profile: EngineProfile, queued_tokens: float) -> float:
     return max(0.0, queued_tokens) * full_s / full
 
 
-def _prefill_rps(case: _Case) -> float | None:
+def _prefill_rps(case: Case) -> float | None:
     together = max(1, min(case.profile.max_batched_tokens // case.prompt_tokens, case.max_batch))
     full_s = case.profile.idle_prefill_s(max(case.prompt_tokens, case.profile.max_batched_tokens))
     best: float | None = None
@@ -145,7 +96,7 @@ def _prefill_rps(case: _Case) -> float | None:
         allowed_s = case.slo.ttft_s - case.transfer_s
         if service_s > allowed_s:
             continue
-        line = _Line(case, service_s, service_s / batch, full_s, allowed_s)
+        line = Line(case, service_s, service_s / batch, full_s, allowed_s)
         share = greatest_share(
             line.late,
             least=_LEAST_SHARE_OF_UTILIZATION * case.utilization,
@@ -157,9 +108,9 @@ def _prefill_rps(case: _Case) -> float | None:
     return best
 
 
-def _decode_rps(case: _Case) -> float | None:
+def _decode_rps(case: Case) -> float | None:
     steps_s = (case.decode_s(batch) for batch in range(1, case.max_batch + 1))
-    places = _Places(case, [step_s / case.accept_length for step_s in steps_s])
+    places = Places(case, [step_s / case.accept_length for step_s in steps_s])
     best: float | None = None
     for batch, itl_s in places.fastest_first():
         spare_s = case.slo.ttft_s - case.transfer_s - itl_s
@@ -178,11 +129,11 @@ def _decode_rps(case: _Case) -> float | None:
     return best
 
 
-def _agg_rps(case: _Case) -> float | None:
+def _agg_rps(case: Case) -> float | None:
     prefill_s = case.profile.idle_prefill_s(case.prompt_tokens)
     chunks = _chunks(case.profile, case.prompt_tokens)
     times = [_agg_itl_s(case, batch) for batch in range(1, case.max_batch + 1)]
-    places = _Places(case, [time_s or math.inf for time_s in times])
+    places = Places(case, [time_s or math.inf for time_s in times])
     best: float | None = None
     for batch, itl_s in places.fastest_first():
         allowed_s = case.slo.ttft_s - chunks * case.decode_s(batch)
@@ -192,9 +143,9 @@ def _agg_rps(case: _Case) -> float | None:
         if best is not None and full_rps * case.utilization <= best:
             break
         load = full_rps * prefill_s
-        line = _Line(case, prefill_s, prefill_s, prefill_s, allowed_s)
+        line = Line(case, prefill_s, prefill_s, prefill_s, allowed_s)
 
-        def late(share: float, batch: int = batch, load: float = load, line: _Line = line) -> float:
+        def late(share: float, batch: int = batch, load: float = load, line: Line = line) -> float:
             spare_s = max(0.0, line.allowed_s - prefill_s)
             return line.late(min(share * load, _FULL)) + places.late(batch, spare_s, share)
 
@@ -208,84 +159,6 @@ def _agg_rps(case: _Case) -> float | None:
     return best
 
 
-@dataclass(frozen=True, slots=True)
-class _Line:
-    """Prompts that wait for prefill: alone `own_s` each, in a busy replica `service_s`.
-
-    `full_s`: an iteration as full as it gets, in which whoever came later takes part too.
-    """
-
-    case: _Case
-    own_s: float
-    service_s: float
-    full_s: float
-    allowed_s: float
-
-    def late(self, load: float) -> float:
-        """Share of requests whose prefill ends later than allowed at this load (0..1)."""
-        queue = self.case.queue
-        ratio = 1.0 if queue.isl_tokens is None else queue.isl_tokens / self.case.isl_tokens
-        held = held_share((1.0 - load) * math.sqrt(queue.replicas))
-        held_s = mean_held_s(
-            queue, service_s=ratio * self.service_s, spread=queue.isl_spread, load=load
-        )
-        longest_s = max(0.5 * self.allowed_s, self.own_s)
-        return sum(
-            share * late_share(held, held_s, self._spare_s(min(size * self.own_s, longest_s), load))
-            for size, share in sizes(queue.isl_spread)
-        )
-
-    def _spare_s(self, own_s: float, load: float) -> float:
-        """The longest wait that leaves time for the own prompt and those that join it."""
-        left_s = self.allowed_s - own_s
-        return max(left_s / (1.0 + load), left_s - max(0.0, self.full_s - own_s))
-
-
-class _Places:
-    """Replicas that decode up to so many sequences at once; `itl_s` by their number, from 1.
-
-    One more sequence delays the others. So the number of them varies more than that of calls on
-    telephone lines: with rate `r(b)` at `b` sequences the variance is their mean over d ln r /
-    d ln b (the Ornstein-Uhlenbeck process around the point where as many end as come).
-    """
-
-    def __init__(self, case: _Case, itl_s: Sequence[float]) -> None:
-        self._case = case
-        self._itl_s = itl_s
-        self._rates = [
-            batch / (case.osl_tokens * time_s) for batch, time_s in enumerate(itl_s, start=1)
-        ]
-        self._reached = list(accumulate(self._rates, max))
-
-    def rate_rps(self, batch: int) -> float:
-        return self._rates[batch - 1]
-
-    def fastest_first(self) -> Iterator[tuple[int, float]]:
-        """Numbers of sequences and their time of an iteration, the greatest rate first."""
-        order = sorted(range(len(self._rates)), key=lambda i: (-self._rates[i], i))
-        return ((i + 1, self._itl_s[i]) for i in order if self._rates[i] > 0.0)
-
-    def late(self, batch: int, allowed_s: float, share: float) -> float:
-        """Share of requests that wait longer for one of `batch` places in each replica."""
-        queue, rate_rps = self._case.queue, self._rates[batch - 1]
-        held_s = mean_held_s(queue, service_s=1.0 / rate_rps, spread=queue.osl_spread, load=share)
-        if allowed_s == math.inf:
-            return 0.0
-        held = held_share(self._margin(batch, share))
-        return late_share(held, held_s, allowed_s)
-
-    def _margin(self, batch: int, share: float) -> float:
-        """Free places over the standard deviation of those in use."""
-        queue, wanted = self._case.queue, share * self._rates[batch - 1]
-        at = min(bisect_left(self._reached, wanted), batch - 1)
-        below = self._rates[at - 1] if at else 0.0
-        step = self._rates[at] - below
-        used = at + (min(1.0, (wanted - below) / step) if step > 0.0 else 1.0)
-        steepness = min(1.0, max(_LEAST_STEEPNESS, step * used / wanted))
-        variance = queue.replicas * used * 0.5 * (1.0 + queue.burstiness) / steepness
-        return queue.replicas * max(0.0, batch - used) / math.sqrt(variance)
-
-
 def _batches(most: int) -> Iterator[int]:
     """1, 2, 4, ... and `most`."""
     batch = 1
@@ -295,7 +168,7 @@ def _batches(most: int) -> Iterator[int]:
     yield most
 
 
-def _agg_itl_s(case: _Case, batch: int) -> float | None:
+def _agg_itl_s(case: Case, batch: int) -> float | None:
     """Mean time per token while `batch` sequences decode and their successors are prefilled.
 
     None if an iteration has no room for the prompts that keep the batch full.

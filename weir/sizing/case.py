@@ -1,0 +1,50 @@
+"""Requests of one class on one replica: what they need of it, and what they may miss."""
+
+from dataclasses import dataclass
+
+from weir.domain.fleet import Slo
+from weir.domain.profile import EngineProfile
+from weir.sizing.queueing import Queue
+
+__all__ = ["Case"]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Case:
+    """`prompt_tokens` of `isl_tokens` are not in the prefix cache."""
+
+    profile: EngineProfile
+    slo: Slo
+    isl_tokens: int
+    osl_tokens: int
+    utilization: float
+    queue: Queue
+    prompt_tokens: int
+    accept_length: float
+
+    @property
+    def beyond(self) -> float:
+        """The share of requests that may miss a target."""
+        return max(1e-3, 1.0 - self.slo.percentile)
+
+    @property
+    def sequence_kv_tokens(self) -> int:
+        """KV of a sequence in the middle of its output, in whole blocks."""
+        block = self.profile.block_tokens
+        return -(-(self.isl_tokens + self.osl_tokens // 2) // block) * block
+
+    @property
+    def max_batch(self) -> int:
+        """Sequences that fit the KV space and the engine's limit."""
+        return min(self.profile.max_sequences, self.profile.kv_tokens // self.sequence_kv_tokens)
+
+    @property
+    def transfer_s(self) -> float:
+        """Seconds to pull the prompt's KV from a prefill to a decode replica."""
+        return self.isl_tokens / (self.profile.kv_transfer_tokens_per_s * self.profile.speed)
+
+    def decode_s(self, batch: int) -> float:
+        """Seconds of an iteration that only decodes."""
+        return self.profile.iteration_s(
+            prefill_tokens=0, sequences=batch, kv_used_tokens=batch * self.sequence_kv_tokens
+        )

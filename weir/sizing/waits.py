@@ -1,0 +1,92 @@
+"""Where requests wait: for the prefill of others, and for a place among those that decode."""
+
+import math
+from bisect import bisect_left
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from itertools import accumulate
+
+from weir.sizing.case import Case
+from weir.sizing.queueing import held_share, late_share, mean_held_s, sizes
+
+__all__ = ["Line", "Places"]
+
+_LEAST_STEEPNESS = 0.05
+
+
+@dataclass(frozen=True, slots=True)
+class Line:
+    """Prompts that wait for prefill: alone `own_s` each, in a busy replica `service_s`.
+
+    `full_s`: an iteration as full as it gets, in which whoever came later takes part too.
+    """
+
+    case: Case
+    own_s: float
+    service_s: float
+    full_s: float
+    allowed_s: float
+
+    def late(self, load: float) -> float:
+        """Share of requests whose prefill ends later than allowed at this load (0..1)."""
+        queue = self.case.queue
+        ratio = 1.0 if queue.isl_tokens is None else queue.isl_tokens / self.case.isl_tokens
+        held = held_share((1.0 - load) * math.sqrt(queue.replicas))
+        held_s = mean_held_s(
+            queue, service_s=ratio * self.service_s, spread=queue.isl_spread, load=load
+        )
+        longest_s = max(0.5 * self.allowed_s, self.own_s)
+        return sum(
+            share * late_share(held, held_s, self._spare_s(min(size * self.own_s, longest_s), load))
+            for size, share in sizes(queue.isl_spread)
+        )
+
+    def _spare_s(self, own_s: float, load: float) -> float:
+        """The longest wait that leaves time for the own prompt and those that join it."""
+        left_s = self.allowed_s - own_s
+        return max(left_s / (1.0 + load), left_s - max(0.0, self.full_s - own_s))
+
+
+class Places:
+    """Replicas that decode up to so many sequences at once; `itl_s` by their number, from 1.
+
+    One more sequence delays the others. So the number of them varies more than that of calls on
+    telephone lines: with rate `r(b)` at `b` sequences the variance is their mean over d ln r /
+    d ln b (the Ornstein-Uhlenbeck process around the point where as many end as come).
+    """
+
+    def __init__(self, case: Case, itl_s: Sequence[float]) -> None:
+        self._case = case
+        self._itl_s = itl_s
+        self._rates = [
+            batch / (case.osl_tokens * time_s) for batch, time_s in enumerate(itl_s, start=1)
+        ]
+        self._reached = list(accumulate(self._rates, max))
+
+    def rate_rps(self, batch: int) -> float:
+        return self._rates[batch - 1]
+
+    def fastest_first(self) -> Iterator[tuple[int, float]]:
+        """Numbers of sequences and their time of an iteration, the greatest rate first."""
+        order = sorted(range(len(self._rates)), key=lambda i: (-self._rates[i], i))
+        return ((i + 1, self._itl_s[i]) for i in order if self._rates[i] > 0.0)
+
+    def late(self, batch: int, allowed_s: float, share: float) -> float:
+        """Share of requests that wait longer for one of `batch` places in each replica."""
+        queue, rate_rps = self._case.queue, self._rates[batch - 1]
+        held_s = mean_held_s(queue, service_s=1.0 / rate_rps, spread=queue.osl_spread, load=share)
+        if allowed_s == math.inf:
+            return 0.0
+        held = held_share(self._margin(batch, share))
+        return late_share(held, held_s, allowed_s)
+
+    def _margin(self, batch: int, share: float) -> float:
+        """Free places over the standard deviation of those in use."""
+        queue, wanted = self._case.queue, share * self._rates[batch - 1]
+        at = min(bisect_left(self._reached, wanted), batch - 1)
+        below = self._rates[at - 1] if at else 0.0
+        step = self._rates[at] - below
+        used = at + (min(1.0, (wanted - below) / step) if step > 0.0 else 1.0)
+        steepness = min(1.0, max(_LEAST_STEEPNESS, step * used / wanted))
+        variance = queue.replicas * used * 0.5 * (1.0 + queue.burstiness) / steepness
+        return queue.replicas * max(0.0, batch - used) / math.sqrt(variance)
