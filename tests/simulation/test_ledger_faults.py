@@ -141,6 +141,10 @@ def let_late_reports_count(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(ledger.Ledger, "report", late)
 
 
+def charge_a_removed_pool_nothing(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(ledger, "retire", lambda account: True)
+
+
 @pytest.mark.parametrize(
     "defect",
     [
@@ -153,6 +157,7 @@ def let_late_reports_count(monkeypatch: pytest.MonkeyPatch) -> None:
         begin_without_the_charges_of_the_record,
         trust_a_record_that_was_lost,
         let_late_reports_count,
+        charge_a_removed_pool_nothing,
     ],
 )
 def test_these_seeds_would_find(
