@@ -59,7 +59,7 @@ def fleet_of(document: Document) -> Fleet:
                 pool,
                 group=groups[pool.node_group or next(iter(groups))],
                 profile=profiles[pool.profile] if pool.profile else EngineProfile(),
-                budget_gpus=budget.widest.gpus,
+                budget=budget.widest,
                 k8s_namespace=document.metadata.namespace or _IMPLICIT_K8S_NAMESPACE,
             )
             for pool in spec.pools
@@ -128,7 +128,7 @@ def _pool(
     *,
     group: NodeGroup,
     profile: EngineProfile,
-    budget_gpus: int,
+    budget: Budget,
     k8s_namespace: str,
 ) -> PoolSpec:
     floor = pool.min_replicas if pool.floor_replicas is None else pool.floor_replicas
@@ -141,7 +141,7 @@ def _pool(
         node_group=group.name,
         gpu_class=group.gpu_class,
         min_replicas=pool.min_replicas,
-        max_replicas=_max_replicas(pool, holdable_gpus=min(budget_gpus, group.gpus)),
+        max_replicas=_max_replicas(pool, holdable_gpus=_holdable_gpus(budget, group)),
         floor_replicas=floor,
         guarantee_replicas=guarantee,
         weight=pool.weight,
@@ -167,6 +167,11 @@ def _deployment(item: DynamoDeploymentSpec, fleet_namespace: str) -> DynamoDeplo
 
 def _max_implied(pool: PoolDocument) -> bool:
     return pool.max_replicas is None and not isinstance(pool.scaling, NoScaling)
+
+
+def _holdable_gpus(budget: Budget, group: NodeGroup) -> int:
+    of_class = budget.by_gpu_class.get(group.gpu_class, budget.gpus)
+    return min(budget.gpus, of_class, group.gpus)
 
 
 def _max_replicas(pool: PoolDocument, *, holdable_gpus: int) -> int:
