@@ -71,6 +71,8 @@ class RunSummary(_Strict):
     itl_p99_s: NonNegative | None
     goodput_rps: NonNegative | None
     """Requests that met their SLO per model second of submission."""
+    weighted_goodput_rps: NonNegative | None
+    """The same, each request counted by the weight of its class."""
     gpu_hours: NonNegative
     budget_gpus: Tally
     peak_charged_gpus: Tally

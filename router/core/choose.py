@@ -235,7 +235,7 @@ class _Search:
         if not isinstance(decode, _Choice):
             return decode
         terms = self._terms
-        if not pool.has_prefill_room(worker, yields=terms.yields) or pool.id in terms.barred:
+        if not pool.has_prefill_room(worker, yields=terms.yields) or self._barred(pool):
             return _NO_PREFILL_ROOM
         ttft_s = pool.prefill_s(worker, sized.isl_tokens)
         ttft_s += decode.pool.transfer_s(sized.isl_tokens)
@@ -254,7 +254,7 @@ class _Search:
         terms = self._terms
         if not (
             pool.has_prefill_room(worker, yields=terms.yields)
-            and pool.id not in terms.barred
+            and not self._barred(pool)
             and pool.has_decode_room(worker, sized.kv_tokens, sized.itl_s, late=terms.late)
         ):
             return _NO_PREFILL_ROOM
@@ -263,6 +263,11 @@ class _Search:
         if terms.due_s < inf and self._too_late(pool, worker, terms.due_s - self._now_s):
             return _TOO_LATE
         return _Choice(pool, worker, (ttft_s <= sized.ttft_s) + (itl_s <= sized.itl_s))
+
+    def _barred(self, pool: Pool) -> bool:
+        """Whether others need all that the pool can prefill."""
+        terms = self._terms
+        return pool.id in terms.barred or (terms.yields and pool.crowded)
 
     def _too_late(self, pool: Pool, worker: Worker, left_s: float) -> bool:
         """Whether the prompt would take longer than this; wanted if it is for what is queued."""

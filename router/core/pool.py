@@ -152,6 +152,11 @@ class Pool(Outlook):
         """Seconds to the first token of a prompt that nobody is before."""
         return self.pace * self.predictor.prefill_s(isl_tokens)
 
+    @property
+    def crowded(self) -> bool:
+        """Whether a batch or more is queued for each of its workers."""
+        return self.log.queued_tokens >= self.predictor.batch_tokens * len(self.workers)
+
     # --- capacity ----------------------------------------------------------------------
 
     def capacity(self) -> float:

@@ -79,8 +79,9 @@ class Terms:
     """How far a request that is placed now must leave room to others.
 
     It goes only where its first token is predicted by `due_s`, unless all is idle: waiting would
-    gain nothing. Its prompt goes to no pool in `barred`, and behind less than a batch if it
-    `yields`. Who is `late` also leaves some of the sequences that an engine can run.
+    gain nothing. Its prompt goes to no pool in `barred`. Who `yields` goes only behind less than a
+    batch, in a pool where less than a batch is queued for each worker. Who is `late` also leaves
+    some of the sequences that an engine can run.
     """
 
     due_s: float = inf

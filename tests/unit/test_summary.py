@@ -23,6 +23,7 @@ def fields(**changes: Any) -> dict[str, Any]:
         "itl_p50_s": 0.02,
         "itl_p99_s": 0.04,
         "goodput_rps": 0.5,
+        "weighted_goodput_rps": 1.5,
         "gpu_hours": 0.25,
         "budget_gpus": 8,
         "peak_charged_gpus": 6,

@@ -30,6 +30,7 @@ def summarize(fleet: LocalFleet, replay: Replay | None) -> RunSummary:
         itl_p50_s=judged.itl_s.p50,
         itl_p99_s=judged.itl_s.p99,
         goodput_rps=_goodput_rps(judged, replay),
+        weighted_goodput_rps=_weighted_goodput_rps(fleet, judged, replay),
         gpu_hours=gpus.gpu_hours(fleet.clock.now_s()),
         budget_gpus=fleet.fleet.budget.gpus,
         peak_charged_gpus=max(gpus.peak_gpus, fleet.monitor.peak_charged_gpus),
@@ -118,6 +119,13 @@ def _goodput_rps(judged: Score, replay: Replay | None) -> float | None:
     if replay is None or not replay.submission_s:
         return None
     return judged.total.met / replay.submission_s
+
+
+def _weighted_goodput_rps(fleet: LocalFleet, judged: Score, replay: Replay | None) -> float | None:
+    if replay is None or not replay.submission_s:
+        return None
+    weighted = sum(item.weight * judged.classes[item.name].met for item in fleet.fleet.classes)
+    return weighted / replay.submission_s
 
 
 def _pools(fleet: LocalFleet) -> dict[str, PoolSummary]:

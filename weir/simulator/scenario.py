@@ -14,11 +14,15 @@ from weir.domain.ids import PoolId
 from weir.domain.profile import EngineProfile
 from weir.fleet import LoadedFleet
 from weir.simulator.feasible import feasible_calls
+from weir.simulator.oracle.curves import Bins
+from weir.simulator.oracle.goodput import goodput_bound_rps
 from weir.simulator.oracle.offered import Offered
 from weir.simulator.oracle.plan import OraclePlan, oracle_of
 from weir.workload.columns import TraceColumns
 
 __all__ = ["Scenario", "true_profiles"]
+
+_BIN_S = 60.0
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -47,13 +51,7 @@ class Scenario:
     @cached_property
     def oracle(self) -> OraclePlan:
         """What a planner who knows everything would do."""
-        columns = self.columns
-        everything = Offered(
-            arrival_s=columns.timestamp_s,
-            isl_tokens=columns.isl_tokens,
-            osl_tokens=columns.osl_tokens,
-            class_index=self.class_index,
-        )
+        everything = self._offered
         return oracle_of(
             self.fleet,
             everything.take(self.feasible),
@@ -62,6 +60,32 @@ class Scenario:
             start_s=self.start_s,
             count_from_s=self.count_from_s,
             end_s=self.end_s,
+        )
+
+    @cached_property
+    def weighted_goodput_bound_rps(self) -> float:
+        """Weights per second of the requests that any fleet within the limits could serve in time.
+
+        By the minute, in the mean of those that are counted.
+        """
+        count = max(1, round((self.end_s - self.count_from_s) / _BIN_S))
+        bin_s = (self.end_s - self.count_from_s) / count
+        by_bin = goodput_bound_rps(
+            self.fleet,
+            self.profiles,
+            self._offered.take(self.feasible),
+            Bins(start_s=self.count_from_s, bin_s=bin_s, count=count),
+        )
+        return float(by_bin.mean())
+
+    @property
+    def _offered(self) -> Offered:
+        columns = self.columns
+        return Offered(
+            arrival_s=columns.timestamp_s,
+            isl_tokens=columns.isl_tokens,
+            osl_tokens=columns.osl_tokens,
+            class_index=self.class_index,
         )
 
     @property

@@ -39,6 +39,7 @@ def summarize(outcome: Outcome, *, wall_s: float, cpu_s: float) -> SimulationSum
     gpu_hours = sum(pool.gpu_hours for pool in pools.values())
     scale_ups = sum(pool.scale_ups for pool in pools.values())
     scale_downs = sum(pool.scale_downs for pool in pools.values())
+    weights = np.array([item.weight for item in world.fleet.classes])
     ends, met = tally.ends.sum(axis=0), int(tally.met.sum())
     violations = world.invariants.violations
     steps = [abs(step.after - step.before) for step in _counted(outcome)]
@@ -63,6 +64,8 @@ def summarize(outcome: Outcome, *, wall_s: float, cpu_s: float) -> SimulationSum
         ),
         **_latencies(tally.ttft.sum(axis=0), tally.itl.sum(axis=0)),
         goodput_rps=met / (scenario.end_s - scenario.count_from_s),
+        weighted_goodput_rps=float(tally.met @ weights) / (scenario.end_s - scenario.count_from_s),
+        weighted_goodput_bound_rps=scenario.weighted_goodput_bound_rps,
         gpu_hours=gpu_hours,
         replica_hours=replica_hours,
         gpu_hours_bound=bound,

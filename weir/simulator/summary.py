@@ -72,6 +72,8 @@ class SimulationSummary(RunSummary):
     classes: Mapping[str, SimulatedClass]
     attainment_lowest: Share | None
     """That of the class with the lowest."""
+    weighted_goodput_bound_rps: NonNegative
+    """What no allocation and no routing can bring it to."""
     ttft_p95_s: NonNegative | None
     itl_p95_s: NonNegative | None
     replica_hours: NonNegative
