@@ -144,7 +144,7 @@ class Ledger:
         if report.sequence <= account.sequence:
             return Receipt(grant=account.sendable)
         if account.misfit:
-            believe(account, self._fleet.pool(account.spec.id))
+            believe(account, self._fleet.pool(account.spec.id), report)
         changed = account.report is None or account.held != report.state.held
         if self._record_term < report.acted_term < self.term:
             self._distrust(report.acted_term)

@@ -6,6 +6,7 @@ from globalplanner.core.account import Account
 from weir.domain.fleet import PoolSpec, Role
 from weir.domain.ids import ModelName, PoolId
 from weir.domain.profile import EngineProfile
+from weir.domain.planning import PoolReport
 from weir.domain.record import PoolLine
 
 __all__ = ["believe", "join", "retire", "stranger"]
@@ -32,13 +33,13 @@ def join(accounts: dict[PoolId, Account], spec: PoolSpec, *, known: bool) -> Non
         account.unknown = max(account.unknown, spec.max_replicas)
 
 
-def believe(account: Account, spec: PoolSpec) -> None:
-    """The pool has reported, as `spec` has it.
+def believe(account: Account, spec: PoolSpec, report: PoolReport) -> None:
+    """Let the document count if the pool's first report agrees and nothing has said otherwise.
 
-    Only an earlier document may say otherwise: one that was wrong when the record was lost.
+    But an earlier document, that is: one that was wrong when the record was lost.
     """
     supposed = account.report is None and account.charged == 0
-    if account.misfit and supposed:
+    if supposed and report.gpus_per_replica == spec.gpus_per_replica:
         account.spec, account.misfit = spec, ""
 
 

@@ -197,7 +197,7 @@ def test_the_first_report_settles_what_only_a_wrong_document_has_said() -> None:
     one = pools(pool("a", gpus_per_replica=2, max_replicas=4), gpus=8)
     one.ledger.revise(fleet([pool("a", max_replicas=4)], gpus=8))
     assert one.ledger.waits_for(A)
-    assert one.report(A, 3) == 3
+    assert one.report(A, 3, gpus_per_replica=1) == 3
     assert (one.ledger.accounts[A].misfit, one.ledger.charged_gpus) == ("", 3)
 
 

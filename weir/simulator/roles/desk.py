@@ -4,13 +4,14 @@ As its gRPC servicer does: a single report waits a moment for the write that its
 that comes by a stream is answered at once, and later grants are pushed as soon as they may be sent.
 """
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
 from globalplanner.core.report import check_document
 from globalplanner.service import GlobalPlanner
 from poolplanner.ports import RefusedError
 from weir.domain.errors import UnavailableError, UnknownPoolError, WeirError
+from weir.domain.fleet import PoolSpec
 from weir.domain.ids import PoolId
 from weir.domain.planning import PoolReport
 from weir.simulator.process import Process
@@ -79,14 +80,20 @@ class Desk:
 
     def _take(self, report: PoolReport) -> None:
         planner = self._planner
-        spec = next((pool for pool in planner.fleet.pools if pool.id == report.pool_id), None)
         try:
-            if spec is not None:
-                check_document(report, [spec])
+            check_document(report, self._specs(report.pool_id))
             planner.report(report)
         except (ValueError, UnknownPoolError) as error:
             raise RefusedError(str(error)) from None
         self._taken()
+
+    def _specs(self, pool_id: PoolId) -> Sequence[PoolSpec]:
+        """What the pool may be in its planner's document, as the servicer has it."""
+        planner = self._planner
+        account = planner.ledger.accounts.get(pool_id) if planner.ledger is not None else None
+        if account is None or account.leaving:
+            return ()
+        return (planner.fleet.pool(pool_id), account.spec) if account.misfit else (account.spec,)
 
     def _look_soon(self) -> None:
         if not self._looks and (self._waiting or self._streams):
