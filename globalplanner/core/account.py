@@ -20,9 +20,9 @@ class Account:
     `sendable` is the newest that may be sent: it is in the record, or lets the pool have no more
     than every grant before it that the pool may be acting on. `unknown` is not 0 while the pool may
     act on a grant that neither this ledger nor the record it began with has seen: it may be
-    running so many replicas. `inherited` is
-    what the record charges until the pool reports. `found`: the target that the pool was found
-    with. `said`, `explained`: why the target is what it is. `misfit`: why the document's description of it does not count yet.
+    running so many replicas. `inherited` is what the record charges until the pool reports.
+    `found`: the target that the pool was found with. `said`, `explained`: why the target is what it
+    is. `misfit`: why the document's description of it does not count yet.
     """
 
     spec: PoolSpec

@@ -5,8 +5,8 @@ from dataclasses import replace
 from globalplanner.core.account import Account
 from weir.domain.fleet import PoolSpec, Role
 from weir.domain.ids import ModelName, PoolId
-from weir.domain.profile import EngineProfile
 from weir.domain.planning import PoolReport
+from weir.domain.profile import EngineProfile
 from weir.domain.record import PoolLine
 
 __all__ = ["believe", "join", "retire", "stranger"]
