@@ -5,6 +5,7 @@ import logging
 from collections.abc import Callable, Coroutine, Sequence
 from contextlib import AsyncExitStack
 from dataclasses import dataclass
+from functools import partial
 
 import aiohttp
 
@@ -26,6 +27,7 @@ from weir.runtime.clock import Clock
 __all__ = ["Sources"]
 
 _log = logging.getLogger("weir.poolplanner")
+_AGAIN_S = 5.0
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -55,7 +57,7 @@ class Sources:
         elif isinstance(settings, GrpcTelemetry):
             routers = RouterTraffic(settings.routers, self.telemetry, self.clock, self._troubles())
             stack.push_async_callback(routers.close)
-            _spawn(stack, routers.run())
+            _spawn(stack, routers.run)
         elif isinstance(settings, PrometheusTelemetry):
             await self._follow_prometheus(stack, settings)
         if settings.engines == "nats":
@@ -71,7 +73,8 @@ class Sources:
         self, stack: AsyncExitStack, settings: PrometheusTelemetry
     ) -> None:
         session = await stack.enter_async_context(aiohttp.ClientSession())
-        following = prometheus.follow(
+        following = partial(
+            prometheus.follow,
             prometheus.Prometheus(
                 session, settings, self._namespace(), self.spec, self.loaded.fleet
             ),
@@ -86,10 +89,11 @@ class Sources:
         scraper = EngineScraper(
             session, self.spec.id, self.replicas, self.telemetry, self.clock, self._troubles()
         )
-        _spawn(stack, scraper.run())
+        _spawn(stack, scraper.run)
 
     def _follow_dynamo(self, stack: AsyncExitStack) -> None:
-        following = dynamo_events.follow_passes(
+        following = partial(
+            dynamo_events.follow_passes,
             self.bus,
             dynamo_events.subject(self._namespace(), self.spec.role),
             Passes(pool_id=self.spec.id, speed=self.clock.speed),
@@ -115,17 +119,21 @@ class Sources:
         return Troubles(self.metrics)
 
 
-def _spawn(stack: AsyncExitStack, work: Coroutine[None, None, None]) -> None:
-    """Run until `stack` is closed; without it the planner holds, as without any telemetry."""
-    task = asyncio.create_task(work)
+def _spawn(stack: AsyncExitStack, work: Callable[[], Coroutine[None, None, None]]) -> None:
+    """Run until `stack` is closed; begun again after a failure, which is a defect."""
 
-    def on_done(ended: asyncio.Task[None]) -> None:
-        if not ended.cancelled() and ended.exception() is not None:
-            _log.critical("a source of telemetry has failed", exc_info=ended.exception())
+    async def keep() -> None:
+        while True:
+            try:
+                await work()
+            except Exception:
+                _log.exception("a source of telemetry has failed; beginning again")
+            await asyncio.sleep(_AGAIN_S)
+
+    task = asyncio.create_task(keep())
 
     async def end() -> None:
         task.cancel()
         await asyncio.gather(task, return_exceptions=True)
 
-    task.add_done_callback(on_done)
     stack.push_async_callback(end)

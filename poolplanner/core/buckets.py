@@ -5,7 +5,10 @@ from collections.abc import Iterable, Mapping
 
 from weir.domain.histogram import LogHistogram
 
-__all__ = ["durations", "increase", "per_bucket"]
+__all__ = ["MOST", "durations", "increase", "per_bucket"]
+
+MOST = 2.0**53
+"""Nothing that is counted is more: from here on floats skip whole numbers."""
 
 _PARTS = 8
 

@@ -9,7 +9,7 @@ import math
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 
-from poolplanner.core.buckets import increase
+from poolplanner.core.buckets import MOST, increase
 from weir.domain.ids import PoolId, WorkerId
 from weir.domain.telemetry import ForwardPassSample
 
@@ -120,7 +120,7 @@ def page_of(samples: Iterable[tuple[str, Mapping[str, str], float]]) -> Page:
     """Samples by name, those left out that nobody reads or that are no numbers."""
     page: dict[str, tuple[tuple[Mapping[str, str], float], ...]] = {}
     for name, labels, value in samples:
-        if name in NAMES and math.isfinite(value):
+        if name in NAMES and abs(value) <= MOST:
             page[name] = (*page.get(name, ()), (labels, value))
     return page
 
@@ -232,7 +232,7 @@ def _waiting_tokens(after: Reading) -> int | None:
     if not after.waiting:
         return 0
     tokens, prompts = after.totals.get("lengths"), after.totals.get("prompts")
-    return round(after.waiting * tokens / prompts) if tokens is not None and prompts else None
+    return _whole(after.waiting * tokens / prompts) if tokens is not None and prompts else None
 
 
 def _accept_length(after: Reading, accepted: float | None, drafts: float | None) -> float | None:
@@ -265,8 +265,8 @@ def _number(text: str | None) -> float | None:
         value = float(text) if text is not None else math.nan
     except ValueError:
         return None
-    return value if math.isfinite(value) and value >= 0.0 else None
+    return value if 0.0 <= value <= MOST else None
 
 
 def _whole(value: float | None) -> int | None:
-    return None if value is None else round(value)
+    return round(value) if value is not None and value <= MOST else None

@@ -12,7 +12,7 @@ from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from enum import StrEnum
 
-from poolplanner.core.buckets import durations, increase, per_bucket
+from poolplanner.core.buckets import MOST, durations, increase, per_bucket
 from weir.domain.ids import ClassName, PoolId, RouterId
 from weir.domain.telemetry import ClassTraffic, PoolTraffic, TrafficSample
 
@@ -78,8 +78,8 @@ def query(metrics: DynamoMetrics, *, namespace: str, models: Sequence[str], rang
 def series_of(answer: object) -> list[Series]:
     """The series of an answer of Prometheus's query API.
 
-    Raises `ValueError` if it is an error or not such an answer. Points that are not finite
-    numbers are left out.
+    Raises `ValueError` if it is an error or not such an answer. Points that are no numbers
+    which can be counted with are left out.
     """
     if not isinstance(answer, dict):
         raise ValueError("the answer is no JSON object")
@@ -111,7 +111,7 @@ class Scrapes:
         targets: dict[str, list[Series]] = {}
         for series in answer:
             targets.setdefault(series.labels.get("instance", ""), []).append(series)
-        samples = []
+        samples, newest_s = [], {}
         for name, listed in targets.items():
             target = _Target(self, name, listed)
             known_s = self._newest_s.get(name)
@@ -119,9 +119,8 @@ class Scrapes:
                 for before_s, at_s in target.windows():
                     if known_s is None or at_s > known_s:
                         samples.append(target.sample(before_s, at_s))
-            if target.times:
-                self._newest_s[name] = max(known_s or 0.0, target.times[-1])
-        self._begun = True
+            newest_s[name] = max(known_s or 0.0, *target.times[-1:], 0.0)
+        self._newest_s, self._begun = newest_s, True
         return samples
 
 
@@ -227,8 +226,8 @@ def _classes(
 def _series(metric: Mapping[str, str], values: Sequence[Sequence[object]]) -> Series:
     labels = {str(key): str(value) for key, value in metric.items()}
     points = [(float(str(at_s)), float(str(value))) for at_s, value in values]
-    finite = (point for point in points if all(map(math.isfinite, point)))
-    return Series(labels=labels, points=tuple(sorted(finite)))
+    sound = (point for point in points if all(abs(number) <= MOST for number in point))
+    return Series(labels=labels, points=tuple(sorted(sound)))
 
 
 def _edge(le: str | None) -> float | None:

@@ -33,6 +33,38 @@ def test_rubbish_is_refused_and_nothing_else_happens(answer: object) -> None:
 
 
 @given(
+    st.lists(
+        st.tuples(
+            st.sampled_from(
+                [
+                    "requests_started_total",
+                    "inflight_requests",
+                    "time_to_first_token_seconds_bucket",
+                    "input_sequence_tokens_bucket",
+                    "input_sequence_tokens_sum",
+                    "output_sequence_tokens_count",
+                ]
+            ),
+            st.sampled_from(["0.1", "1e300", "+Inf", "-5", "x", "NaN"]),
+            st.lists(st.tuples(st.floats(-5, 50), st.floats()), max_size=4),
+        ),
+        max_size=8,
+    )
+)
+def test_no_numbers_do_harm(listed: list[tuple[str, str, list[tuple[float, float]]]]) -> None:
+    metrics = [{"__name__": f"dynamo_component_router_{name}", "le": le} for name, le, _ in listed]
+    result = [
+        {"metric": metric, "values": [[at_s, str(value)] for at_s, value in points]}
+        for metric, (_, _, points) in zip(metrics, listed, strict=True)
+    ]
+    scrapes = _scrapes()
+    scrapes.samples([])
+    for sample in scrapes.samples(series_of({"status": "success", "data": {"result": result}})):
+        assert sample.pools[0].arrivals >= 0
+        assert all(traffic.isl_tokens >= 0 for traffic in sample.classes)
+
+
+@given(
     gains=st.lists(st.tuples(st.integers(0, 50), st.booleans()), min_size=2, max_size=30),
     looks=st.lists(st.integers(1, 5), max_size=30),
 )
