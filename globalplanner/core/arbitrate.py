@@ -23,7 +23,7 @@ import numpy as np
 from globalplanner.core.estimates import Estimates
 from globalplanner.core.exchange import Exchange
 from globalplanner.core.givers import Givers
-from globalplanner.core.grow import grow
+from globalplanner.core.grow import SMALL, grow
 from globalplanner.core.layout import Layout
 from globalplanner.core.lazily import Lazily
 from globalplanner.core.lowest import Lowest, Tried
@@ -51,9 +51,8 @@ from weir.sizing.bundle import Bases
 __all__ = ["arbitrate"]
 
 _EFFORT = {"guarantee": 100, "grow": 200, "exchange": 100, "shrink": 100}
-"""Programs that a decision weighs."""
-_SMALL = 16
-"""In a fleet of so many pools a decision leaves nothing for the next one; else work takes turns."""
+"""Programs that a decision weighs; somewhat more, as a round is always ended."""
+_IN_LARGE = {"guarantee": 60, "grow": 120, "exchange": 60, "shrink": 80}
 _HUGE = 64
 """In one of more pools only half of the components are looked at for what could go."""
 _ROUNDS = 2
@@ -129,7 +128,8 @@ class _Deciding:
         may_leave = self._space.may_leave(memory.left, snapshot.now_s)
         self._givers = Givers(kept.estimates.later(), may_leave)
         times = _AFRESH if kept.fresh else 1
-        self._effort = {name: Effort(times * programs) for name, programs in _EFFORT.items()}
+        effort = _IN_LARGE if self._large else _EFFORT
+        self._effort = {name: Effort(times * programs) for name, programs in effort.items()}
         self._lowest = Lowest(self._space, kept.number, kept.low, kept.tried)
 
     def decide(self) -> Decision:
@@ -181,7 +181,7 @@ class _Deciding:
     @property
     def _large(self) -> bool:
         """Whether some of the work takes turns with the next decisions."""
-        return len(self._space.views) > _SMALL and not self._kept.fresh
+        return len(self._space.views) > SMALL and not self._kept.fresh
 
     def _turn(self, number: int) -> bool:
         """Whether it is the turn of one of two kinds of work."""

@@ -7,12 +7,13 @@ decisions well enough to look only at the most promising ones; what is done is w
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from itertools import islice
 from math import inf
 
 import numpy as np
 
 from globalplanner.core.givers import Givers
-from globalplanner.core.grow import Scored, grow, open_by_component, wanting
+from globalplanner.core.grow import SMALL, Scored, grow, open_by_component, wanting
 from globalplanner.core.moves import gpus_of, hopes
 from globalplanner.core.stand import Effort, Move, Stand, joined
 from globalplanner.core.trades import Trade, covering, trades
@@ -55,6 +56,7 @@ class Exchange:
         self._stand, self._givers, self._effort = stand, givers, effort
         self._caps = stand.space.high if caps is None else caps
         self._thorough = givers.estimates.fresh
+        self._hasty = len(stand.replicas) > SMALL and not self._thorough
         self._wide = self._thorough or givers.estimates.number % _WITHIN == 0
         """Whether to look at moves too whose parts alone promise nothing."""
         self._guaranteed: Stand | None = None
@@ -80,12 +82,17 @@ class Exchange:
 
     def improve(self) -> None:
         """Make the trades that repay themselves, the best first."""
+        stand, of = self._stand, self._stand.space.component_of
         while self._effort.left > 0:
-            trade = self._best_trade()
-            if trade is None:
+            touched: set[int] = set()
+            for trade in self._best_trades():
+                pools = [pool for pool, _ in trade.move]
+                if all(of[i] not in touched for i in pools) and stand.fits(trade.move):
+                    self._make(trade)
+                    touched |= {of[i] for i in pools}
+            if not touched:
                 return
-            self._make(trade)
-            grow(self._stand, self._caps, self._effort, self._givers.estimates)
+            grow(stand, self._caps, self._effort, self._givers.estimates)
 
     def _pay(self, takers: Sequence[Scored], borrowed: Callable[[int], bool]) -> bool:
         """Pay what can be paid without weighing anything again; whether that was something."""
@@ -110,18 +117,18 @@ class Exchange:
         if self._guaranteed is not None and within:
             self._guaranteed.follow(within)
 
-    def _best_trade(self) -> Trade | None:
-        """The best trade that is allowed, if there is one."""
+    def _best_trades(self) -> list[Trade]:
+        """The best trade that is allowed, if there is one; in a hurry all, the best first."""
         stand = self._stand
         takers = self._takers(self._caps, 0.0 if self._wide else self._givers.cheapest(stand))
         if not takers:
-            return None
+            return []
         below = inf if self._wide else max(taker.score for taker in takers)
         givers = self._givers.weighed(stand, self._effort, most=_WEIGHED, below=below)
         found = trades(stand, takers, givers, _TRIED, self._looked_into())
         if not found:
             self._note_blocked(takers)
-            return None
+            return []
         nets = stand.gains([trade.move for trade in found], self._effort)
         losses = stand.gains([trade.gives for trade in found], self._effort)
         exact = [
@@ -129,7 +136,8 @@ class Exchange:
             for trade, net, loss in zip(found, nets, losses, strict=True)
         ]
         exact.sort(key=lambda trade: -trade.net)
-        return next((trade for trade in exact if self._allowed(trade)), None)
+        allowed = (trade for trade in exact if self._allowed(trade))
+        return list(allowed) if self._hasty else list(islice(allowed, 1))
 
     def _looked_into(self) -> range:
         components = len(self._stand.full)

@@ -15,13 +15,14 @@ from globalplanner.core.space import Space
 from globalplanner.core.stand import Effort, Move, Stand
 from weir.sizing.basis import Flags
 
-__all__ = ["Scored", "grow", "open_by_component", "wanting"]
+__all__ = ["SMALL", "Scored", "grow", "open_by_component", "wanting"]
 
 _EQUAL = 1e-9
 _LEAST_WEIGHED = 3
 _AT_ONCE = 64
 """Moves that are weighed in one go when nothing is known of them; then a few per component."""
-_SMALL = 16
+SMALL = 16
+"""In a fleet of so many pools a decision leaves nothing for the next one."""
 _MOST_WEIGHED = 9
 """Moves of a component that a decision weighs in a fleet of more pools."""
 _MANY = 8
@@ -85,7 +86,7 @@ class _Growth:
     ) -> None:
         self._stand, self._caps = stand, caps
         self._effort, self._estimates = effort, estimates
-        self._hasty = len(stand.replicas) > _SMALL and not estimates.fresh
+        self._hasty = len(stand.replicas) > SMALL and not estimates.fresh
         """Whether the best of the first few hopes will do, and there is a next decision."""
         self._done: set[int] = set()
         """Components that nothing helps for which there is room."""
