@@ -25,7 +25,7 @@ _SIZES = (1, 2, 3, 4, 6, 8, 12, 16, 24, 32, 48, 64, 96, 128, 192, 256, 512, 1024
 """Sizes of pools at which rates are worked out; between them they are interpolated."""
 _SPREAD = 1.5
 """Squared coefficient of variation of the lengths within a class, as in most public traces."""
-_ELSE_REL_STD = 0.1
+_ELSE_REL_STD = 0.05
 """What else than the engines' pace head room is for, such as loads that replicas do not share."""
 _GRID = math.log(1.05)
 _FINE, _COARSE = 0.02, math.log(1.25)

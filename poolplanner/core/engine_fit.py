@@ -3,7 +3,7 @@
 The time that engines spend in iterations is a sum over what was in them, so that the sums of a
 window are enough: `busy = scale * (time by the profile) + fixed per iteration + per token`, for
 prefill and for decoding. The profile is the prior (scales 1, the rest 0), all of it uncertain,
-above all the speed of the hardware as a whole. Each round adds one measurement over all
+above all the speed of the hardware as a whole. Each round adds some measurements over groups of
 workers, as a Kalman filter does: the estimate holds while nothing is measured and its
 uncertainty goes back to the prior's with `_FADE_S`, as hardware may be replaced.
 
@@ -13,7 +13,7 @@ then that of the prior and more, and the next measurements decide.
 """
 
 import math
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
 from statistics import median
 
@@ -37,10 +37,11 @@ _LEAST_STD = 0.01
 _CLIP, _SLACK, _JUMP = 3.0, 1.0, 4.0
 _WIDENED = 9.0
 _ODD = 0.35
-_BOUND = 20.0
+_GROUPS = 4
 _NOTABLE = 0.015
 
 _Floats = NDArray[np.float64]
+_Row = tuple[Work, list[float]]
 
 
 @dataclass(slots=True)
@@ -54,10 +55,12 @@ class EngineFit:
     _mean: _Floats = field(init=False)
     _covar: _Floats = field(init=False)
     _prior_covar: _Floats = field(init=False)
+    _least: list[float] = field(init=False)
     _told: EngineProfile | None = None
 
     def __post_init__(self) -> None:
         self._prior_covar = _prior_covar()
+        self._least = self.basis.least
         self._mean = np.array([1.0, 0.0, 0.0, 1.0, 0.0, 0.0, 0.0])
         self._covar = self._prior_covar.copy()
 
@@ -68,9 +71,10 @@ class EngineFit:
         rows = self._usual([(work, row) for work, row in rows if sum(row) > 0.0])
         if not rows:
             return False
-        features = np.array([row for _, row in rows]).sum(axis=0)
-        busy_s = sum(work.busy_s for work, _ in rows)
-        self._update(features, busy_s, sum(_noise(work) for work, _ in rows))
+        if self._jumped(self._surprise(_Measure.of(rows))):
+            self._covar = _WIDENED * self._prior_covar
+        for group in _groups(rows):
+            self._update(_Measure.of(group))
         return True
 
     @property
@@ -97,7 +101,7 @@ class EngineFit:
         keep = math.exp(-2.0 * elapsed_s / _FADE_S)
         self._covar = keep * self._covar + (1.0 - keep) * self._prior_covar
 
-    def _usual(self, rows: list[tuple[Work, list[float]]]) -> list[tuple[Work, list[float]]]:
+    def _usual(self, rows: list[_Row]) -> list[_Row]:
         """Those workers whose pace is about that of most; all if there are too few to tell."""
         if len(rows) < 3:
             return rows
@@ -109,27 +113,38 @@ class EngineFit:
         middle = median(paces)
         return [each for each, pace in zip(rows, paces, strict=True) if abs(pace - middle) <= _ODD]
 
-    def _update(self, row: _Floats, busy_s: float, noise: float) -> None:
-        spread = float(row @ self._covar @ row) + noise
-        surprise = (busy_s - float(row @ self._mean)) / math.sqrt(spread)
-        limit = _CLIP
-        if self._jumped(min(_BOUND, max(-_BOUND, surprise))):
-            self._covar = _WIDENED * self._prior_covar
-            spread = float(row @ self._covar @ row) + noise
-            surprise = (busy_s - float(row @ self._mean)) / math.sqrt(spread)
-            limit = _BOUND
-        gain = self._covar @ row / spread
-        self._mean = self._mean + gain * (min(limit, max(-limit, surprise)) * math.sqrt(spread))
-        covar = self._covar - np.outer(gain, row @ self._covar)
+    def _surprise(self, measure: "_Measure") -> float:
+        """How far busy time is from what was expected, in standard deviations; clipped."""
+        expected_s = float(measure.row @ self._mean)
+        surprise = (measure.busy_s - expected_s) / self._expected_std(measure)
+        return min(_CLIP, max(-_CLIP, surprise))
+
+    def _expected_std(self, measure: "_Measure") -> float:
+        return math.sqrt(float(measure.row @ self._covar @ measure.row) + measure.noise)
+
+    def _update(self, measure: "_Measure") -> None:
+        std = self._expected_std(measure)
+        gain = self._covar @ measure.row / (std * std)
+        self._mean = self._mean + gain * (self._surprise(measure) * std)
+        covar = self._covar - np.outer(gain, measure.row @ self._covar)
         self._covar = 0.5 * (covar + covar.T)
+        self._hold_above_least()
+
+    def _hold_above_least(self) -> None:
+        """No term takes away more than there is; the others make up for it as they are likely."""
+        for i, least in enumerate(self._least):
+            bound = least * max(0.0, float(self._mean[0 if i < 3 else 3])) if i % 3 else least
+            if self._mean[i] < bound:
+                self._mean = self._mean + self._covar[:, i] / self._covar[i, i] * (
+                    bound - self._mean[i]
+                )
 
     def _jumped(self, surprise: float) -> bool:
         """Whether surprises have added up in one direction; begins anew then."""
-        clipped = min(_CLIP, max(-_CLIP, surprise))
-        if clipped >= 0.0:
-            self.drift = max(0.0, max(0.0, self.drift) + clipped - _SLACK)
+        if surprise >= 0.0:
+            self.drift = max(0.0, max(0.0, self.drift) + surprise - _SLACK)
         else:
-            self.drift = min(0.0, min(0.0, self.drift) + clipped + _SLACK)
+            self.drift = min(0.0, min(0.0, self.drift) + surprise + _SLACK)
         if abs(self.drift) <= _JUMP:
             return False
         self.drift = 0.0
@@ -137,9 +152,29 @@ class EngineFit:
         return True
 
 
-def _noise(work: Work) -> float:
-    """Variance of a worker's busy time beside the model."""
-    return (_MISFIT * work.busy_s) ** 2
+@dataclass(frozen=True, slots=True)
+class _Measure:
+    """Sums over some workers: terms, busy time and its variance beside the model."""
+
+    row: _Floats
+    busy_s: float
+    noise: float
+
+    @classmethod
+    def of(cls, rows: Sequence[_Row]) -> "_Measure":
+        return cls(
+            np.array([row for _, row in rows]).sum(axis=0),
+            sum(work.busy_s for work, _ in rows),
+            sum((_MISFIT * work.busy_s) ** 2 for work, _ in rows),
+        )
+
+
+def _groups(rows: Sequence[_Row]) -> Iterator[Sequence[_Row]]:
+    """Workers whose iterations are alike, together: so they tell what makes them differ."""
+    ordered = sorted(rows, key=lambda each: each[0].busy_s / each[0].iterations)
+    number = min(_GROUPS, len(ordered))
+    for i in range(number):
+        yield ordered[len(ordered) * i // number : len(ordered) * (i + 1) // number]
 
 
 def _prior_covar() -> _Floats:

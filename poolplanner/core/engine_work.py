@@ -5,6 +5,7 @@ of them a share of a full iteration per iteration, per token (sequence) and per 
 corrected profile is again a profile, with the same kind of timing.
 """
 
+import math
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, replace
 
@@ -96,11 +97,33 @@ class Basis:
                 iterations=1,
                 prefill_iterations=int(self._prefills),
                 busy_s=1.0,
-                prefill_tokens=self._full_tokens if role is Role.PREFILL else 0,
+                prefill_tokens=self._full_tokens // (1 if role is Role.PREFILL else 2),
                 decode_tokens=self._full_sequences if self._decodes else 0,
                 context_tokens=0.5 * profile.kv_tokens,
             )
         )
+
+    @property
+    def least(self) -> list[float]:
+        """Weights at which a term has taken away all that the profile has of it, by term."""
+        timing = self.profile.timing
+        if not isinstance(timing, PolynomialTiming):
+            return [0.0, *(2 * [-math.inf]), 0.0, *(3 * [-math.inf])]
+        prefill_s, decode_s = (
+            self._prefill_s * self.profile.speed,
+            self._decode_s * self.profile.speed,
+        )
+        fixed_s, token_s = (*timing.prefill_s, 0.0)[:2]
+        decode_fixed_s, kv_s = (*timing.decode_s, 0.0)[:2]
+        return [
+            0.0,
+            -max(0.0, fixed_s) / prefill_s,
+            -max(0.0, token_s) * self._full_tokens / prefill_s,
+            0.0,
+            -max(0.0, decode_fixed_s) / decode_s,
+            -timing.decode_per_sequence_s * self._full_sequences / decode_s,
+            -max(0.0, kv_s) / decode_s,
+        ]
 
     def features(self, work: Work) -> list[float]:
         """Terms of all that was done; prefill at the mean size of its iterations."""

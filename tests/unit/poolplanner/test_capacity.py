@@ -1,7 +1,10 @@
+import math
+from dataclasses import replace
+
 import pytest
 
 from poolplanner.core.backlog import backlog_replica_s
-from poolplanner.core.capacity import CapacityTable
+from poolplanner.core.capacity import CapacityTable, Traffic
 from poolplanner.core.load import ClassShape
 from poolplanner.core.observation import EngineLoad, Observation
 from tests.unit.poolplanner.pools import CLASSES, SMALL, pool_spec
@@ -92,3 +95,59 @@ def test_a_pool_that_can_serve_nothing_knows_only_an_empty_backlog() -> None:
     assert backlog_replica_s(table, queued, SHAPES, ready=2) is None
     idle = Observation(age_s=1.0, engines=_engines())
     assert backlog_replica_s(table, idle, SHAPES, ready=2) == 0.0
+
+
+PROMPTS = {SMALL: ClassShape(isl_tokens=8000, osl_tokens=100, share=1.0)}
+
+
+def _prefill_rps(rate_rps: float | None, **traffic: float) -> float:
+    # 8,000 tokens take 0.8 s; the first token may take 5 s.
+    table = CapacityTable(pool_spec(Role.PREFILL), BY_NAME, 0.8)
+    return table.capacity_rps(PROMPTS, Traffic(rate_rps=rate_rps, **traffic))[SMALL]  # type: ignore[arg-type]
+
+
+def test_a_replica_of_a_larger_pool_carries_more() -> None:
+    rates = [_prefill_rps(None, replicas=n) for n in (1, 2, 4, 8, 16)]
+    assert rates == sorted(rates)
+    assert rates[0] < 0.75 * rates[-1]
+    assert rates[-1] == pytest.approx(0.8 / 0.8, rel=0.05)
+
+
+@pytest.mark.parametrize("rate_rps", [0.1, 0.7, 1.9, 4.3, 25.0])
+def test_the_rate_is_that_of_the_size_that_the_load_needs(rate_rps: float) -> None:
+    needed = rate_rps / _prefill_rps(rate_rps)
+    most, least = math.ceil(needed), math.floor(needed)
+    assert most * _prefill_rps(None, replicas=most) >= rate_rps * 0.999
+    if least >= 1 and needed > 1.0:
+        assert least * _prefill_rps(None, replicas=least) <= rate_rps * 1.001
+
+
+def test_replicas_at_hand_do_not_change_what_a_known_load_needs() -> None:
+    assert _prefill_rps(2.0, replicas=1) == _prefill_rps(2.0, replicas=9)
+
+
+def test_bursts_lower_the_rate_and_cached_prompts_raise_it() -> None:
+    assert _prefill_rps(2.0, burstiness=4.0) < _prefill_rps(2.0)
+    assert _prefill_rps(8.0, cached_share=0.5) == pytest.approx(2.0 * _prefill_rps(4.0), rel=0.15)
+
+
+def test_speculation_multiplies_what_decodes() -> None:
+    table = CapacityTable(pool_spec(Role.DECODE), BY_NAME, 0.8)
+    alone = table.capacity_rps(SHAPES)[SMALL]
+    # Two tokens per iteration: 90 sequences in 100 ms are within 50 ms per token, as 40 were.
+    both = table.capacity_rps(SHAPES, Traffic(accept_length=2.0))[SMALL]
+    assert both / alone == pytest.approx((90 / 0.100 * 2) / (40 / 0.050), rel=0.05)
+
+
+def test_engines_that_are_slower_serve_less_and_head_room_shrinks_with_doubt() -> None:
+    table = CapacityTable(pool_spec(Role.PREFILL), BY_NAME, 0.8)
+    alone = table.capacity_rps(SHAPES)[SMALL]
+    slow = replace(pool_spec(Role.PREFILL).profile, speed=0.6)
+    table.measured(slow, rel_std=0.2)
+    assert table.capacity_rps(SHAPES)[SMALL] == pytest.approx(0.6 * alone, rel=0.02)
+    table.measured(slow, rel_std=0.02)
+    sure = table.capacity_rps(SHAPES, Traffic(replicas=16))[SMALL]
+    assert sure == pytest.approx(0.6 * alone * 0.94 / 0.8, rel=0.03)
+    assert backlog_replica_s(
+        table, Observation(age_s=1.0, queued_tokens=6000), SHAPES, ready=1
+    ) == pytest.approx(1.0)
