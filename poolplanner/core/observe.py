@@ -173,13 +173,20 @@ class Telemetry:
         samples = self._engines.newest(now_s)
         both = bounds(samples, ready=ready, in_flight=seen.in_flight)
         least, most = both if both is not None else (None, None)
+        hit_rate = self._engines.hit_rate(now_s)
         return replace(
             seen,
             engines=least,
             engines_most=most,
-            hit_rate=self._engines.hit_rate(now_s),
+            hit_rate=hit_rate if hit_rate is not None else self._hit_rate(),
             accept_length=accept_length(samples),
         )
+
+    def _hit_rate(self) -> float | None:
+        """Of the prompts in the memory, as far as sources of traffic tell."""
+        told = [record.pool for record in self._records if record.pool.cached_tokens is not None]
+        total = sum(pool.isl_tokens for pool in told)
+        return min(1.0, sum(pool.cached_tokens or 0 for pool in told) / total) if total else None
 
     def _remember(self, sample: TrafficSample, pool: PoolTraffic, now_s: float) -> _Record:
         entered, peers = pool.arrivals, pool.arrivals

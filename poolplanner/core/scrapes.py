@@ -25,12 +25,15 @@ _STARTED, _ENDED = "requests_started_total", "requests_total"
 _TTFT, _ITL = "time_to_first_token_seconds_bucket", "inter_token_latency_seconds_bucket"
 _ISL, _OSL = "input_sequence_tokens", "output_sequence_tokens"
 _IN_FLIGHT = "inflight_requests"
+_HIT_RATE, _CACHED = "kv_hit_rate", "cached_tokens"
+"""What routers expect of the prefix caches, and what frontends are told of them."""
 _NAMES = (
     _STARTED,
     _ENDED,
     _TTFT,
     _ITL,
     *(f"{name}_{part}" for name in (_ISL, _OSL) for part in ("sum", "count", "bucket")),
+    *(f"{name}_{part}" for name in (_HIT_RATE, _CACHED) for part in ("sum", "count")),
     _IN_FLIGHT,
 )
 _MOST_SERIES = 200_000
@@ -172,6 +175,7 @@ class _Target:
             osl_tokens=osl_tokens,
             in_flight=self._gauge(_IN_FLIGHT, at_s),
             queued_tokens=None,
+            cached_tokens=self._cached_tokens(isl_tokens, gain),
             first_token_s=durations(buckets(_TTFT)),
             itl_s=durations(buckets(_ITL)),
         )
@@ -183,6 +187,15 @@ class _Target:
             classes=_classes(pool, lengths, self._scrapes.class_of),
             pools=(pool,),
         )
+
+    def _cached_tokens(self, isl_tokens: int, gain: Callable[[str], float]) -> int | None:
+        """Counted, or prompts times the mean hit rate; None where neither is exported."""
+        if f"{_CACHED}_sum" in self._by_name:
+            return min(isl_tokens, round(gain(f"{_CACHED}_sum")))
+        prompts = gain(f"{_HIT_RATE}_count")
+        if not prompts:
+            return None
+        return round(isl_tokens * min(1.0, gain(f"{_HIT_RATE}_sum") / prompts))
 
     def _gauge(self, name: str, at_s: float) -> int | None:
         known = [points[at_s] for _, points in self._by_name.get(name, ()) if at_s in points]

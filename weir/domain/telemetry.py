@@ -41,7 +41,8 @@ class PoolTraffic:
     prompt tokens sent whose first token is not back, and those that wait at the router for
     room in this pool; None where the source cannot tell, which no router's message says.
     `first_token_s` is the time from sending the leg to its first byte of output;
-    `osl_tokens` the output of legs completed.
+    `osl_tokens` the output of legs completed; `cached_tokens` what of `isl_tokens` prefix caches
+    held, which no router's message says either.
     """
 
     pool_id: PoolId
@@ -52,6 +53,7 @@ class PoolTraffic:
     failed: int = 0
     in_flight: int | None = 0
     queued_tokens: int | None = 0
+    cached_tokens: int | None = None
     first_token_s: LogHistogram = field(default_factory=LogHistogram)
     itl_s: LogHistogram = field(default_factory=LogHistogram)
 

@@ -1,3 +1,5 @@
+from dataclasses import replace
+
 import pytest
 
 from poolplanner.core.observation import Arrivals, ClassTotals
@@ -268,3 +270,17 @@ def test_after_an_outage_all_is_as_before_with_the_first_samples() -> None:
     assert seen.rate_rps == pytest.approx(6.0) and seen.in_flight == 3
     assert seen.engines is not None and seen.engines.running == 3
     assert telemetry.arrivals(700.0) == Arrivals(rate_rps=6.0, window_s=1.0)
+
+
+def test_the_hit_rate_is_the_traffics_where_engines_do_not_tell() -> None:
+    telemetry = _telemetry()
+    for i, cached in enumerate((None, 100, 500)):
+        pool = PoolTraffic(pool_id=POOL, isl_tokens=1000, cached_tokens=cached)
+        sample = TrafficSample(router_id=RouterId("a"), sequence=i, window_s=1.0, pools=(pool,))
+        telemetry.on_traffic(sample, float(i))
+        if cached is None:
+            assert telemetry.observe(float(i)).hit_rate is None
+    assert telemetry.observe(2.0).hit_rate == pytest.approx(0.3)
+    engine = replace(_pass("w0", 1), cached_tokens=80, prefill_tokens=20)
+    telemetry.on_forward_pass(engine, 2.0)
+    assert telemetry.observe(2.0).hit_rate == pytest.approx(0.8)

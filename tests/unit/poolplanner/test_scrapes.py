@@ -115,6 +115,26 @@ def test_percentiles_come_from_buckets_and_lengths_from_sums() -> None:
     assert by_class[ClassName("short")].completed == 40
 
 
+@pytest.mark.parametrize(
+    ("more", "cached_tokens"),
+    [
+        ({"kv_hit_rate_sum": 6.0, "kv_hit_rate_count": 20.0}, 300),
+        ({"kv_hit_rate_sum": 0.0, "kv_hit_rate_count": 0.0}, None),
+        ({"cached_tokens_sum": 400.0}, 400),
+        ({}, None),
+    ],
+)
+def test_what_caches_held_is_told_by_tokens_or_by_mean_hit_rates(
+    more: dict[str, float], cached_tokens: int | None
+) -> None:
+    scrapes = _scrapes()
+    scrapes.samples([_started({0.0: 0})])
+    gained = {"input_sequence_tokens_sum": 1000.0, **more}
+    listed = [_series(name, {0.0: 0.0, 10.0: value}) for name, value in gained.items()]
+    (sample,) = scrapes.samples([_started({0.0: 0, 10.0: 20}), *listed])
+    assert sample.pools[0].cached_tokens == cached_tokens
+
+
 def test_the_query_names_what_is_compared_and_how() -> None:
     router = query(DynamoMetrics.ROUTER, namespace="a-b", models=["m"], range_s=59.2)
     assert 'dynamo_namespace="a_b"' in router and router.endswith("[60s]")
