@@ -109,8 +109,7 @@ def _prefill_rps(case: Case) -> float | None:
 
 
 def _decode_rps(case: Case) -> float | None:
-    steps_s = (case.decode_s(batch) for batch in range(1, case.max_batch + 1))
-    places = Places(case, [step_s / case.accept_length for step_s in steps_s])
+    places = Places(case, [time_s / case.accept_length for time_s in case.decode_times_s])
     best: float | None = None
     for batch, itl_s in places.fastest_first():
         spare_s = case.slo.ttft_s - case.transfer_s - itl_s
@@ -132,11 +131,12 @@ def _decode_rps(case: Case) -> float | None:
 def _agg_rps(case: Case) -> float | None:
     prefill_s = case.profile.idle_prefill_s(case.prompt_tokens)
     chunks = _chunks(case.profile, case.prompt_tokens)
-    times = [_agg_itl_s(case, batch) for batch in range(1, case.max_batch + 1)]
+    decode_s = case.decode_times_s
+    times = (_agg_itl_s(case, n, time_s, prefill_s) for n, time_s in enumerate(decode_s, start=1))
     places = Places(case, [time_s or math.inf for time_s in times])
     best: float | None = None
     for batch, itl_s in places.fastest_first():
-        allowed_s = case.slo.ttft_s - chunks * case.decode_s(batch)
+        allowed_s = case.slo.ttft_s - chunks * decode_s[batch - 1]
         if itl_s > case.slo.itl_s or allowed_s < prefill_s:
             continue
         full_rps = places.rate_rps(batch)
@@ -168,10 +168,11 @@ def _batches(most: int) -> Iterator[int]:
     yield most
 
 
-def _agg_itl_s(case: Case, batch: int) -> float | None:
+def _agg_itl_s(case: Case, batch: int, decode_s: float, prompt_s: float) -> float | None:
     """Mean time per token while `batch` sequences decode and their successors are prefilled.
 
-    None if an iteration has no room for the prompts that keep the batch full.
+    `prompt_s`: one prompt alone. None if an iteration has no room for the prompts that keep the
+    batch full.
     """
     profile = case.profile
     arrivals = batch * case.accept_length / case.osl_tokens
@@ -179,10 +180,10 @@ def _agg_itl_s(case: Case, batch: int) -> float | None:
     if prompt_tokens > profile.max_batched_tokens - batch:
         return None
     if arrivals <= 1.0:
-        prefill_s = arrivals * profile.idle_prefill_s(case.prompt_tokens)
+        prefill_s = arrivals * prompt_s
     else:
         prefill_s = profile.idle_prefill_s(math.ceil(prompt_tokens))
-    return (case.decode_s(batch) + prefill_s) / case.accept_length
+    return (decode_s + prefill_s) / case.accept_length
 
 
 def _chunks(profile: EngineProfile, isl_tokens: int) -> int:

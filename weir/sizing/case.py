@@ -1,6 +1,7 @@
 """Requests of one class on one replica: what they need of it, and what they may miss."""
 
 from dataclasses import dataclass
+from functools import lru_cache
 
 from weir.domain.fleet import Slo
 from weir.domain.profile import EngineProfile
@@ -43,8 +44,16 @@ class Case:
         """Seconds to pull the prompt's KV from a prefill to a decode replica."""
         return self.isl_tokens / (self.profile.kv_transfer_tokens_per_s * self.profile.speed)
 
-    def decode_s(self, batch: int) -> float:
-        """Seconds of an iteration that only decodes."""
-        return self.profile.iteration_s(
-            prefill_tokens=0, sequences=batch, kv_used_tokens=batch * self.sequence_kv_tokens
-        )
+    @property
+    def decode_times_s(self) -> tuple[float, ...]:
+        """Seconds of an iteration in which 1, 2, ... `max_batch` sequences decode."""
+        return _decode_times_s(self.profile, self.sequence_kv_tokens, self.max_batch)
+
+
+@lru_cache(maxsize=64)
+def _decode_times_s(profile: EngineProfile, kv_tokens: int, most: int) -> tuple[float, ...]:
+    """Of 1, 2, ... `most` sequences, `kv_tokens` each; asked for again with other queues."""
+    return tuple(
+        profile.iteration_s(prefill_tokens=0, sequences=n, kv_used_tokens=n * kv_tokens)
+        for n in range(1, most + 1)
+    )
