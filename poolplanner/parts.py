@@ -1,8 +1,9 @@
 """The parts of one pool planner as the Fleet document wants them."""
 
-from poolplanner.core.observe import Stages, Telemetry
+from poolplanner.core.observe import Telemetry
 from poolplanner.core.pace import Pace
 from poolplanner.core.report import Reporter
+from poolplanner.core.windows import Stages
 from poolplanner.service import Schedule
 from weir.domain.fleet import Fleet, PoolSpec, Role, Stage
 from weir.fleet import LoadedFleet, PlannerSettings

@@ -8,7 +8,8 @@ import orjson
 
 from poolplanner.adapters.http import fetch, tls_of
 from poolplanner.core.observe import Telemetry
-from poolplanner.core.scrapes import DynamoMetrics, Scrapes, Series, query, series_of
+from poolplanner.core.promql import DynamoMetrics, Series, query, series_of
+from poolplanner.core.scrapes import Scrapes
 from poolplanner.troubles import Troubles
 from weir.domain.classify import classify
 from weir.domain.errors import CredentialsError, UnavailableError, WeirError

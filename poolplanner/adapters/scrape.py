@@ -7,7 +7,8 @@ import aiohttp
 from prometheus_client.parser import text_string_to_metric_families
 
 from poolplanner.adapters.http import fetch
-from poolplanner.core.engine_metrics import NAMES, Page, Reading, page_of, reading, sample_between
+from poolplanner.core.engine_metrics import Page, Reading, page_of, reading, sample_between
+from poolplanner.core.engine_names import NAMES
 from poolplanner.core.observe import Telemetry
 from poolplanner.core.replicas import Replica, ReplicaState
 from poolplanner.troubles import Troubles

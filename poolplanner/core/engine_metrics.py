@@ -1,8 +1,8 @@
 """What engines show at /metrics, as samples of windows between two looks.
 
-vLLM, SGLang and TensorRT-LLM are known by the names of their metrics, older names included. They
-cannot tell everything: how long iterations took none of them says, and so that stays unknown.
-The prompt tokens that wait are told by the number of prompts that wait times their mean length.
+They cannot tell everything: how long iterations took none of them says, and so that stays
+unknown. The prompt tokens that wait are told by the number of prompts that wait times their
+mean length.
 """
 
 import math
@@ -10,97 +10,14 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 
 from poolplanner.core.buckets import MOST, increase
+from poolplanner.core.engine_names import ENGINES, NAMES, EngineNames
 from weir.domain.ids import PoolId, WorkerId
 from weir.domain.telemetry import ForwardPassSample
 
-__all__ = ["NAMES", "Page", "Reading", "page_of", "reading", "sample_between"]
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class _Engine:
-    """Names of one kind of engine's metrics; the first that is there counts.
-
-    `total`: KV tokens, or blocks and the tokens of one (`blocks`), or labels of the same
-    (`blocks_in`: metric, label of blocks, label of tokens).
-    """
-
-    running: tuple[str, ...]
-    waiting: tuple[str, ...]
-    usage: tuple[str, ...]
-    total: tuple[str, ...] = ()
-    blocks: tuple[str, str] | None = None
-    blocks_in: tuple[str, str, str] | None = None
-    prompt: tuple[str, ...] = ()
-    cached: tuple[str, ...] = ()
-    cached_blocks: tuple[str, ...] = ()
-    generated: tuple[str, ...] = ()
-    iterations: tuple[str, ...] = ()
-    preemptions: tuple[str, ...] = ()
-    completed: tuple[str, ...] = ()
-    prompt_lengths: tuple[str, str] | None = None
-    accepted: tuple[str, str] | None = None
-    accept_length: tuple[str, ...] = ()
-
-
-_ENGINES = (
-    _Engine(
-        running=("vllm:num_requests_running",),
-        waiting=("vllm:num_requests_waiting",),
-        usage=("vllm:kv_cache_usage_perc", "vllm:gpu_cache_usage_perc"),
-        blocks_in=("vllm:cache_config_info", "num_gpu_blocks", "block_size"),
-        prompt=("vllm:prompt_tokens_total",),
-        cached=("vllm:prefix_cache_hits_total", "vllm:gpu_prefix_cache_hits_total"),
-        generated=("vllm:generation_tokens_total",),
-        iterations=("vllm:iteration_tokens_total_count",),
-        preemptions=("vllm:num_preemptions_total",),
-        completed=("vllm:request_success_total",),
-        prompt_lengths=("vllm:request_prompt_tokens_sum", "vllm:request_prompt_tokens_count"),
-        accepted=(
-            "vllm:spec_decode_num_accepted_tokens_total",
-            "vllm:spec_decode_num_drafts_total",
-        ),
-    ),
-    _Engine(
-        running=("sglang:num_running_reqs",),
-        waiting=("sglang:num_queue_reqs",),
-        usage=("sglang:token_usage",),
-        total=("sglang:max_total_num_tokens",),
-        blocks_in=("sglang:cache_config_info", "num_pages", "page_size"),
-        prompt=("sglang:prompt_tokens_total",),
-        cached=("sglang:cached_tokens_total",),
-        generated=("sglang:generation_tokens_total",),
-        preemptions=("sglang:num_retracted_requests_total",),
-        completed=("sglang:num_requests_total",),
-        accept_length=("sglang:spec_accept_length",),
-    ),
-    _Engine(
-        running=("trtllm_num_requests_running",),
-        waiting=("trtllm_num_requests_waiting",),
-        usage=("trtllm_kv_cache_utilization",),
-        blocks=("trtllm_kv_cache_max_blocks", "trtllm_kv_cache_tokens_per_block"),
-        prompt=("trtllm_prompt_tokens_total",),
-        cached_blocks=("trtllm_kv_cache_reused_blocks_total",),
-        generated=("trtllm_generation_tokens_total",),
-        completed=("trtllm_request_success_total",),
-        accept_length=("trtllm_spec_decode_acceptance_length",),
-    ),
-)
+__all__ = ["Page", "Reading", "page_of", "reading", "sample_between"]
 
 Page = Mapping[str, tuple[tuple[Mapping[str, str], float], ...]]
 """Labels and value of each sample, by name."""
-
-
-def _names(engine: _Engine) -> Iterable[str]:
-    for name in engine.__slots__:
-        value = getattr(engine, name)
-        if name == "blocks_in" and value is not None:
-            yield value[0]
-        else:
-            yield from value or ()
-
-
-NAMES = frozenset(name for engine in _ENGINES for name in _names(engine))
-"""All that is ever read."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -127,7 +44,7 @@ def page_of(samples: Iterable[tuple[str, Mapping[str, str], float]]) -> Page:
 
 def reading(page: Page) -> Reading | None:
     """What the page says; None if it is of no engine that is known."""
-    for engine in _ENGINES:
+    for engine in ENGINES:
         running, waiting = _sum(page, engine.running), _sum(page, engine.waiting)
         if running is not None and waiting is not None:
             return _reading(page, engine, running, waiting)
@@ -179,7 +96,7 @@ def sample_between(
     )
 
 
-def _reading(page: Page, engine: _Engine, running: float, waiting: float) -> Reading:
+def _reading(page: Page, engine: EngineNames, running: float, waiting: float) -> Reading:
     total, block_tokens = _kv_space(page, engine)
     usage = _mean(page, engine.usage)
     used = None if total is None or usage is None else min(1.0, max(0.0, usage)) * total
@@ -208,7 +125,7 @@ def _reading(page: Page, engine: _Engine, running: float, waiting: float) -> Rea
     )
 
 
-def _kv_space(page: Page, engine: _Engine) -> tuple[float | None, float | None]:
+def _kv_space(page: Page, engine: EngineNames) -> tuple[float | None, float | None]:
     """All KV tokens, and those of one block."""
     total, block_tokens = _sum(page, engine.total), None
     if engine.blocks is not None:

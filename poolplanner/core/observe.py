@@ -12,48 +12,22 @@ and were not sent on: those that are queued, were shed or gave up. That part is 
 of the legs of its stage. A queued request counts when it arrives, and not again when it is sent.
 """
 
-import math
-from collections import deque
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field, replace
 
 from poolplanner.core.engines import Engines, accept_length, bounds
 from poolplanner.core.observation import Arrivals, ClassTotals, Observation
-from weir.domain.histogram import LogHistogram
+from poolplanner.core.windows import Stages, Windows
 from weir.domain.ids import ClassName, PoolId, RouterId
-from weir.domain.telemetry import ClassTraffic, ForwardPassSample, PoolTraffic, TrafficSample
+from weir.domain.telemetry import ForwardPassSample, PoolTraffic, TrafficSample
 
-__all__ = ["Stages", "Telemetry"]
+__all__ = ["Telemetry"]
 
 _FORGET = 4.0
 _RESTART_S = 5.0
 """A sequence that begins again, this long after the last new sample, is another process."""
 _LATE_SAMPLES = 30
 _MOST_SEEN = 1000
-_LONG_WINDOW_S = 60.0
-"""Where the shortest window holds too few requests for a percentile, and for shares."""
-_MOST_FOR_A_QUANTILE = 100
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Stages:
-    """Pools at which requests `enter` the fleet, and `peers` of the same stage, itself included."""
-
-    enter: frozenset[PoolId]
-    peers: frozenset[PoolId]
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class _Record:
-    """`unsent`: requests that arrived and did not enter a pool, less those that did later."""
-
-    at_s: float
-    router: RouterId
-    window_s: float
-    pool: PoolTraffic
-    classes: tuple[ClassTraffic, ...]
-    unsent: int
-    peers: int
 
 
 @dataclass(slots=True, kw_only=True)
@@ -87,13 +61,18 @@ class Telemetry:
     window_s: float = 10.0
     memory_s: float = 300.0
     stages: Stages | None = None
-    totals: dict[ClassName, ClassTotals] = field(default_factory=dict)
-    _records: deque[_Record] = field(default_factory=deque)
     _routers: dict[RouterId, _Router] = field(default_factory=dict)
+    _windows: Windows = field(init=False)
     _engines: Engines = field(init=False)
 
     def __post_init__(self) -> None:
+        self._windows = Windows(stages=self.stages, window_s=self.window_s, memory_s=self.memory_s)
         self._engines = Engines(stale_s=self.stale_s, memory_s=self.memory_s)
+
+    @property
+    def totals(self) -> Mapping[ClassName, ClassTotals]:
+        """Sums over the memory, all pools together."""
+        return self._windows.totals
 
     def on_traffic(self, sample: TrafficSample, now_s: float) -> bool:
         """Take in one router's sample; False if it says nothing new."""
@@ -109,7 +88,7 @@ class Telemetry:
             router.newest, router.pool = sample.sequence, pool
         router.at_s = now_s
         router.remember(sample.sequence)
-        record = self._remember(sample, pool, now_s)
+        record = self._windows.add(sample, pool, now_s)
         router.fresh_arrivals += pool.arrivals
         router.fresh_unsent += record.unsent
         router.fresh_s += sample.window_s
@@ -134,10 +113,10 @@ class Telemetry:
         fresh = [r for r in self._routers.values() if r.fresh_s > 0.0]
         if not fresh:
             return None
-        share = self._share(now_s)
+        share = self._windows.share(now_s)
         rate_rps = sum(r.rate_rps or 0.0 for r in self._routers.values() if r.fresh_s == 0.0)
         rate_rps += sum(
-            _offered_rps(r.fresh_arrivals, share * r.fresh_unsent, r.fresh_s) for r in fresh
+            max(0.0, r.fresh_arrivals + share * r.fresh_unsent) / r.fresh_s for r in fresh
         )
         window_s = min(r.fresh_s for r in fresh)
         for router in fresh:
@@ -153,7 +132,9 @@ class Telemetry:
         age_s = now_s - max(router.at_s for router in self._routers.values())
         if age_s > self.stale_s:
             return self._with_engines(Observation(age_s=age_s), now_s, ready)
-        self._update_rates(now_s)
+        for router_id, rate_rps in self._windows.offered_rps(now_s).items():
+            if router_id in self._routers:
+                self._routers[router_id].rate_rps = rate_rps
         live = [
             router.pool
             for router in self._routers.values()
@@ -164,8 +145,8 @@ class Telemetry:
             rate_rps=sum(router.rate_rps or 0.0 for router in self._routers.values()),
             in_flight=_all(pool.in_flight for pool in live),
             queued_tokens=_all(pool.queued_tokens for pool in live),
-            ttft_s=self._quantile("first_token_s", now_s),
-            itl_s=self._quantile("itl_s", now_s),
+            ttft_s=self._windows.quantile("first_token_s", self.percentile, now_s),
+            itl_s=self._windows.quantile("itl_s", self.percentile, now_s),
         )
         return self._with_engines(seen, now_s, ready)
 
@@ -178,89 +159,14 @@ class Telemetry:
             seen,
             engines=least,
             engines_most=most,
-            hit_rate=hit_rate if hit_rate is not None else self._hit_rate(),
+            hit_rate=hit_rate if hit_rate is not None else self._windows.hit_rate(),
             accept_length=accept_length(samples),
         )
 
-    def _hit_rate(self) -> float | None:
-        """Of the prompts in the memory, as far as sources of traffic tell."""
-        told = [record.pool for record in self._records if record.pool.cached_tokens is not None]
-        total = sum(pool.isl_tokens for pool in told)
-        return min(1.0, sum(pool.cached_tokens or 0 for pool in told) / total) if total else None
-
-    def _remember(self, sample: TrafficSample, pool: PoolTraffic, now_s: float) -> _Record:
-        entered, peers = pool.arrivals, pool.arrivals
-        if self.stages is not None:
-            entered = sum(p.arrivals for p in sample.pools if p.pool_id in self.stages.enter)
-            peers = sum(p.arrivals for p in sample.pools if p.pool_id in self.stages.peers)
-        arrived = sum(traffic.arrivals for traffic in sample.classes)
-        counted = self.stages is not None and bool(sample.classes)
-        record = _Record(
-            at_s=now_s,
-            router=sample.router_id,
-            window_s=sample.window_s,
-            pool=pool,
-            classes=sample.classes,
-            unsent=arrived - entered if counted else 0,
-            peers=peers,
-        )
-        self._records.append(record)
-        for traffic in sample.classes:
-            self.totals.setdefault(traffic.name, ClassTotals()).add(traffic)
-        return record
-
     def _forget(self, now_s: float) -> None:
-        while self._records and now_s - self._records[0].at_s > self.memory_s:
-            for traffic in self._records.popleft().classes:
-                self.totals[traffic.name].add(traffic, sign=-1)
+        self._windows.forget(now_s)
         forget_s = _FORGET * self.stale_s
         self._routers = {k: r for k, r in self._routers.items() if now_s - r.at_s <= forget_s}
-
-    def _since(self, now_s: float, window_s: float) -> Iterable[_Record]:
-        """Newest first."""
-        for record in reversed(self._records):
-            if now_s - record.at_s > window_s:
-                return
-            yield record
-
-    def _share(self, now_s: float) -> float:
-        """The pool's part of what its stage has not been sent, as of what it has."""
-        own = peers = 0
-        for record in self._since(now_s, _LONG_WINDOW_S):
-            own += record.pool.arrivals
-            peers += record.peers
-        if peers:
-            return own / peers
-        return 1.0 / len(self.stages.peers) if self.stages is not None else 1.0
-
-    def _update_rates(self, now_s: float) -> None:
-        counts: dict[RouterId, tuple[int, int, float]] = {}
-        for record in self._since(now_s, self.window_s):
-            sent, unsent, window_s = counts.get(record.router, (0, 0, 0.0))
-            counts[record.router] = (
-                sent + record.pool.arrivals,
-                unsent + record.unsent,
-                window_s + record.window_s,
-            )
-        share = self._share(now_s)
-        for router_id, (sent, unsent, window_s) in counts.items():
-            if window_s > 0.0 and router_id in self._routers:
-                rate_rps = _offered_rps(sent, share * unsent, window_s)
-                self._routers[router_id].rate_rps = rate_rps
-
-    def _quantile(self, name: str, now_s: float) -> float | None:
-        """Over the window, or a longer one where that holds too few to tell."""
-        enough = min(_MOST_FOR_A_QUANTILE, math.ceil(1.0 / max(1e-9, 1.0 - self.percentile) - 1e-9))
-        merged = LogHistogram()
-        for record in self._since(now_s, max(self.window_s, _LONG_WINDOW_S)):
-            if now_s - record.at_s > self.window_s and merged.total >= enough:
-                break
-            merged.merge(getattr(record.pool, name))
-        return merged.quantile(self.percentile)
-
-
-def _offered_rps(sent: int, unsent: float, window_s: float) -> float:
-    return max(0.0, sent + unsent) / window_s
 
 
 def _all(counts: Iterable[int | None]) -> int | None:

@@ -7,95 +7,30 @@ was not scraped is not there: unknown, never zero.
 """
 
 import math
-import re
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
-from enum import StrEnum
 
-from poolplanner.core.buckets import MOST, durations, increase, per_bucket
+from poolplanner.core.buckets import durations, increase, per_bucket
+from poolplanner.core.promql import (
+    CACHED,
+    ENDED,
+    HIT_RATE,
+    IN_FLIGHT,
+    ISL,
+    ITL,
+    OSL,
+    STARTED,
+    TTFT,
+    DynamoMetrics,
+    Series,
+)
 from weir.domain.ids import ClassName, PoolId, RouterId
 from weir.domain.telemetry import ClassTraffic, PoolTraffic, TrafficSample
 
-__all__ = ["DynamoMetrics", "Scrapes", "Series", "query", "series_of"]
+__all__ = ["Scrapes"]
 
 ClassOf = Callable[[float, float], ClassName | None]
 """Which class requests of an ISL and an OSL belong to."""
-
-_STARTED, _ENDED = "requests_started_total", "requests_total"
-_TTFT, _ITL = "time_to_first_token_seconds_bucket", "inter_token_latency_seconds_bucket"
-_ISL, _OSL = "input_sequence_tokens", "output_sequence_tokens"
-_IN_FLIGHT = "inflight_requests"
-_HIT_RATE, _CACHED = "kv_hit_rate", "cached_tokens"
-"""What routers expect of the prefix caches, and what frontends are told of them."""
-_NAMES = (
-    _STARTED,
-    _ENDED,
-    _TTFT,
-    _ITL,
-    *(f"{name}_{part}" for name in (_ISL, _OSL) for part in ("sum", "count", "bucket")),
-    *(f"{name}_{part}" for name in (_HIT_RATE, _CACHED) for part in ("sum", "count")),
-    _IN_FLIGHT,
-)
-_MOST_SERIES = 200_000
-
-
-class DynamoMetrics(StrEnum):
-    """Whose counts: all requests of a model, or those that one pool's router was given."""
-
-    FRONTEND = "frontend"
-    ROUTER = "router"
-
-    @property
-    def prefix(self) -> str:
-        return {
-            DynamoMetrics.FRONTEND: "dynamo_frontend_",
-            DynamoMetrics.ROUTER: "dynamo_component_router_",
-        }[self]
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Series:
-    """One time series: `points` are (unix seconds, value), oldest first."""
-
-    labels: Mapping[str, str]
-    points: tuple[tuple[float, float], ...]
-
-
-def query(metrics: DynamoMetrics, *, namespace: str, models: Sequence[str], range_s: float) -> str:
-    """PromQL for everything that is read, as scraped in the last `range_s` seconds.
-
-    The namespace is compared as it is written in the source's labels, models without regard to
-    upper and lower case.
-    """
-    names = "|".join(_NAMES)
-    selectors = [f'__name__=~"{metrics.prefix}({names})"']
-    if metrics is DynamoMetrics.ROUTER:
-        selectors.append(f"dynamo_namespace={_quoted(namespace.replace('-', '_'))}")
-    else:
-        either = "|".join(re.escape(model) for model in models)
-        selectors.append(f"dynamo_namespace={_quoted(namespace)}")
-        selectors.append(f"model=~{_quoted(f'(?i:{either})')}")
-    return f"{{{','.join(selectors)}}}[{max(1, math.ceil(range_s))}s]"
-
-
-def series_of(answer: object) -> list[Series]:
-    """The series of an answer of Prometheus's query API.
-
-    Raises `ValueError` if it is an error or not such an answer. Points that are no numbers
-    which can be counted with are left out.
-    """
-    if not isinstance(answer, dict):
-        raise ValueError("the answer is no JSON object")
-    if answer.get("status") != "success":
-        raise ValueError(f"{answer.get('errorType')}: {answer.get('error')}")
-    data = answer.get("data")
-    result = data.get("result") if isinstance(data, dict) else None
-    if not isinstance(result, list) or len(result) > _MOST_SERIES:
-        raise ValueError("the answer holds no list of series, or too many")
-    try:
-        return [_series(each["metric"], each["values"]) for each in result]
-    except (AttributeError, IndexError, KeyError, TypeError, ValueError) as error:
-        raise ValueError(f"the answer holds something else than series: {error!r}") from None
 
 
 @dataclass(slots=True, kw_only=True)
@@ -138,7 +73,7 @@ class _Target:
         for series in listed:
             short = series.labels.get("__name__", "").removeprefix(prefix)
             self._by_name.setdefault(short, []).append((series.labels, dict(series.points)))
-        self._demand = _STARTED if _STARTED in self._by_name else _ENDED
+        self._demand = STARTED if STARTED in self._by_name else ENDED
         times = {t for _, points in self._by_name.get(self._demand, ()) for t in points}
         self.times = sorted(times)
 
@@ -165,21 +100,21 @@ class _Target:
                     by_edge[edge] = by_edge.get(edge, 0.0) + gained
             return per_bucket(by_edge)
 
-        completed, osl_tokens = round(gain(f"{_OSL}_count")), round(gain(f"{_OSL}_sum"))
-        isl_tokens = round(gain(f"{_ISL}_sum"))
+        completed, osl_tokens = round(gain(f"{OSL}_count")), round(gain(f"{OSL}_sum"))
+        isl_tokens = round(gain(f"{ISL}_sum"))
         pool = PoolTraffic(
             pool_id=self._scrapes.pool_id,
             arrivals=round(gain(self._demand)),
             isl_tokens=isl_tokens,
             completed=completed,
             osl_tokens=osl_tokens,
-            in_flight=self._gauge(_IN_FLIGHT, at_s),
+            in_flight=self._gauge(IN_FLIGHT, at_s),
             queued_tokens=None,
             cached_tokens=self._cached_tokens(isl_tokens, gain),
-            first_token_s=durations(buckets(_TTFT)),
-            itl_s=durations(buckets(_ITL)),
+            first_token_s=durations(buckets(TTFT)),
+            itl_s=durations(buckets(ITL)),
         )
-        lengths = buckets(f"{_ISL}_bucket")
+        lengths = buckets(f"{ISL}_bucket")
         return TrafficSample(
             router_id=RouterId(f"prometheus {self._name}"),
             sequence=round(at_s * 1000.0),
@@ -190,12 +125,12 @@ class _Target:
 
     def _cached_tokens(self, isl_tokens: int, gain: Callable[[str], float]) -> int | None:
         """Counted, or prompts times the mean hit rate; None where neither is exported."""
-        if f"{_CACHED}_sum" in self._by_name:
-            return min(isl_tokens, round(gain(f"{_CACHED}_sum")))
-        prompts = gain(f"{_HIT_RATE}_count")
+        if f"{CACHED}_sum" in self._by_name:
+            return min(isl_tokens, round(gain(f"{CACHED}_sum")))
+        prompts = gain(f"{HIT_RATE}_count")
         if not prompts:
             return None
-        return round(isl_tokens * min(1.0, gain(f"{_HIT_RATE}_sum") / prompts))
+        return round(isl_tokens * min(1.0, gain(f"{HIT_RATE}_sum") / prompts))
 
     def _gauge(self, name: str, at_s: float) -> int | None:
         known = [points[at_s] for _, points in self._by_name.get(name, ()) if at_s in points]
@@ -236,21 +171,9 @@ def _classes(
     )
 
 
-def _series(metric: Mapping[str, str], values: Sequence[Sequence[object]]) -> Series:
-    labels = {str(key): str(value) for key, value in metric.items()}
-    points = [(float(str(at_s)), float(str(value))) for at_s, value in values]
-    sound = (point for point in points if all(abs(number) <= MOST for number in point))
-    return Series(labels=labels, points=tuple(sorted(sound)))
-
-
 def _edge(le: str | None) -> float | None:
     try:
         edge = float(le) if le is not None else math.nan
     except ValueError:
         return None
     return None if math.isnan(edge) else edge
-
-
-def _quoted(text: str) -> str:
-    escaped = text.replace("\\", "\\\\").replace('"', '\\"').replace("\n", "\\n")
-    return f'"{escaped}"'

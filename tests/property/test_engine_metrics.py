@@ -4,7 +4,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from poolplanner.adapters.scrape import parse
-from poolplanner.core.engine_metrics import NAMES, reading, sample_between
+from poolplanner.core.engine_metrics import reading, sample_between
+from poolplanner.core.engine_names import NAMES
 from weir.domain.ids import PoolId, WorkerId
 
 LINES = st.builds(

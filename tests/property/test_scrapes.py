@@ -4,7 +4,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from poolplanner.core.buckets import durations, per_bucket
-from poolplanner.core.scrapes import DynamoMetrics, Scrapes, Series, series_of
+from poolplanner.core.promql import DynamoMetrics, Series, series_of
+from poolplanner.core.scrapes import Scrapes
 from weir.domain.ids import ClassName, PoolId
 
 JSON = st.recursive(

@@ -3,7 +3,8 @@ from dataclasses import replace
 import pytest
 
 from poolplanner.core.observation import Arrivals, ClassTotals
-from poolplanner.core.observe import Stages, Telemetry
+from poolplanner.core.observe import Telemetry
+from poolplanner.core.windows import Stages
 from weir.domain.histogram import LogHistogram
 from weir.domain.ids import ClassName, PoolId, RouterId, WorkerId
 from weir.domain.telemetry import ClassTraffic, ForwardPassSample, PoolTraffic, TrafficSample

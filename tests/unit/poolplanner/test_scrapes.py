@@ -2,7 +2,8 @@ import re
 
 import pytest
 
-from poolplanner.core.scrapes import DynamoMetrics, Scrapes, Series, query, series_of
+from poolplanner.core.promql import DynamoMetrics, Series, query, series_of
+from poolplanner.core.scrapes import Scrapes
 from weir.domain.ids import ClassName, PoolId
 
 NAME = "dynamo_component_router_"

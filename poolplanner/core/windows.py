@@ -1,0 +1,128 @@
+"""What routers counted in the windows of the last minutes, and what it comes to."""
+
+import math
+from collections import deque
+from collections.abc import Iterable
+from dataclasses import dataclass, field
+
+from poolplanner.core.observation import ClassTotals
+from weir.domain.histogram import LogHistogram
+from weir.domain.ids import ClassName, PoolId, RouterId
+from weir.domain.telemetry import ClassTraffic, PoolTraffic, TrafficSample
+
+__all__ = ["Record", "Stages", "Windows"]
+
+_LONG_WINDOW_S = 60.0
+"""Where the shortest window holds too few requests for a percentile, and for shares."""
+_MOST_FOR_A_QUANTILE = 100
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Stages:
+    """Pools at which requests `enter` the fleet, and `peers` of the same stage, itself included."""
+
+    enter: frozenset[PoolId]
+    peers: frozenset[PoolId]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Record:
+    """One router's window. `peers`: legs sent to all pools of the stage; `unsent`: requests that
+    arrived and did not enter a pool, less those that had arrived before and did."""
+
+    at_s: float
+    router: RouterId
+    window_s: float
+    pool: PoolTraffic
+    classes: tuple[ClassTraffic, ...]
+    unsent: int
+    peers: int
+
+
+@dataclass(slots=True, kw_only=True)
+class Windows:
+    """The windows of `memory_s`, newest last; `totals` are their sums by class."""
+
+    stages: Stages | None
+    window_s: float
+    memory_s: float
+    totals: dict[ClassName, ClassTotals] = field(default_factory=dict)
+    _records: deque[Record] = field(default_factory=deque)
+
+    def add(self, sample: TrafficSample, pool: PoolTraffic, now_s: float) -> Record:
+        """Take in a sample of which `pool` is the part about this one."""
+        entered, peers = pool.arrivals, pool.arrivals
+        if self.stages is not None:
+            entered = sum(p.arrivals for p in sample.pools if p.pool_id in self.stages.enter)
+            peers = sum(p.arrivals for p in sample.pools if p.pool_id in self.stages.peers)
+        arrived = sum(traffic.arrivals for traffic in sample.classes)
+        counted = self.stages is not None and bool(sample.classes)
+        record = Record(
+            at_s=now_s,
+            router=sample.router_id,
+            window_s=sample.window_s,
+            pool=pool,
+            classes=sample.classes,
+            unsent=arrived - entered if counted else 0,
+            peers=peers,
+        )
+        self._records.append(record)
+        for traffic in sample.classes:
+            self.totals.setdefault(traffic.name, ClassTotals()).add(traffic)
+        return record
+
+    def forget(self, now_s: float) -> None:
+        """Drop what is beyond the memory."""
+        while self._records and now_s - self._records[0].at_s > self.memory_s:
+            for traffic in self._records.popleft().classes:
+                self.totals[traffic.name].add(traffic, sign=-1)
+
+    def offered_rps(self, now_s: float) -> dict[RouterId, float]:
+        """By router, over the window; those without a sample in it are left out."""
+        counts: dict[RouterId, tuple[int, int, float]] = {}
+        for record in self._since(now_s, self.window_s):
+            sent, unsent, window_s = counts.get(record.router, (0, 0, 0.0))
+            counts[record.router] = (
+                sent + record.pool.arrivals,
+                unsent + record.unsent,
+                window_s + record.window_s,
+            )
+        share = self.share(now_s)
+        return {
+            router: max(0.0, sent + share * unsent) / window_s
+            for router, (sent, unsent, window_s) in counts.items()
+            if window_s > 0.0
+        }
+
+    def share(self, now_s: float) -> float:
+        """The pool's part of what its stage has not been sent, as of what it has."""
+        own = peers = 0
+        for record in self._since(now_s, _LONG_WINDOW_S):
+            own += record.pool.arrivals
+            peers += record.peers
+        if peers:
+            return own / peers
+        return 1.0 / len(self.stages.peers) if self.stages is not None else 1.0
+
+    def quantile(self, name: str, q: float, now_s: float) -> float | None:
+        """Of a histogram of the pool, over the window, or longer where that holds too few."""
+        enough = min(_MOST_FOR_A_QUANTILE, math.ceil(1.0 / max(1e-9, 1.0 - q) - 1e-9))
+        merged = LogHistogram()
+        for record in self._since(now_s, max(self.window_s, _LONG_WINDOW_S)):
+            if now_s - record.at_s > self.window_s and merged.total >= enough:
+                break
+            merged.merge(getattr(record.pool, name))
+        return merged.quantile(q)
+
+    def hit_rate(self) -> float | None:
+        """Of the prompts in the memory, as far as sources of traffic tell."""
+        told = [record.pool for record in self._records if record.pool.cached_tokens is not None]
+        total = sum(pool.isl_tokens for pool in told)
+        return min(1.0, sum(pool.cached_tokens or 0 for pool in told) / total) if total else None
+
+    def _since(self, now_s: float, window_s: float) -> Iterable[Record]:
+        """Newest first."""
+        for record in reversed(self._records):
+            if now_s - record.at_s > window_s:
+                return
+            yield record
