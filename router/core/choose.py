@@ -237,14 +237,15 @@ class _Search:
         terms = self._terms
         if not pool.has_prefill_room(worker, yields=terms.yields) or self._barred(pool):
             return _NO_PREFILL_ROOM
-        ttft_s = pool.prefill_s(worker, sized.isl_tokens)
-        ttft_s += decode.pool.transfer_s(sized.isl_tokens)
-        if terms.due_s < inf:
-            left_s = terms.due_s - self._now_s - decode.pool.transfer_s(sized.isl_tokens)
-            left_s -= decode.pool.itl_s(decode.worker, sized.kv_tokens)
-            if self._too_late(pool, worker, left_s):
-                return _TOO_LATE
-        return _Choice(pool, worker, (ttft_s <= sized.ttft_s) + decode.kept, decode)
+        transfer_s = decode.pool.transfer_s(sized.isl_tokens)
+        if terms.due_s == inf:
+            ttft_s = pool.prefill_s(worker, sized.isl_tokens) + transfer_s
+            return _Choice(pool, worker, (ttft_s <= sized.ttft_s) + decode.kept, decode)
+        left_s = terms.due_s - self._now_s - transfer_s
+        left_s -= decode.pool.itl_s(decode.worker, sized.kv_tokens)
+        if self._too_late(pool, worker, left_s):
+            return _TOO_LATE
+        return _Choice(pool, worker, 1 + decode.kept, decode)
 
     def _agg_in(self, pool: Pool) -> _Found:
         sized = self._sized

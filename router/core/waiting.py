@@ -57,8 +57,7 @@ class Waiting:
         line = self._lines.get(key)
         if line is None:
             line = self._lines[key] = Line()
-        self._worth.learn(flight)
-        line.worth = self._worth.of(flight)
+        line.worth = self._worth.learn(flight)
         place = Place(
             flight=flight,
             exclude=exclude,

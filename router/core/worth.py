@@ -24,9 +24,11 @@ class Worth:
             work_s = known.mean(work_s, 1.0)
         return flight.request_class.weight / work_s
 
-    def learn(self, flight: Flight) -> None:
-        """One of its class waits."""
-        self._work_s.setdefault(_key(flight), FadingQuotient()).add(_work_s(flight), 1.0)
+    def learn(self, flight: Flight) -> float:
+        """One of its class waits. Returns what the class is worth now."""
+        work_s = self._work_s.setdefault(_key(flight), FadingQuotient())
+        work_s.add(_work_s(flight), 1.0)
+        return flight.request_class.weight / work_s.mean(0.0, 0.0)
 
 
 def _key(flight: Flight) -> tuple[ModelName, ClassName]:
