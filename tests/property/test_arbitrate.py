@@ -3,6 +3,7 @@
 import dataclasses
 from itertools import pairwise
 
+import pytest
 from hypothesis import assume, given, settings
 from hypothesis import strategies as st
 
@@ -11,6 +12,7 @@ from globalplanner.core.layout import Layout
 from globalplanner.core.limits import limits_of
 from globalplanner.core.snapshot import Decision, Memory, PoolView, Rules, Snapshot
 from globalplanner.core.space import Space
+from tests.benchmarks.arbitrated import Drift
 from tests.property.highs import best_value, value_of
 from tests.unit.globalplanner.fleets import fleet, load, pool, request_class
 from weir.domain.fleet import Fleet, NodeGroup, PoolSpec, Role
@@ -175,6 +177,18 @@ def test_constant_demand_reaches_a_fixed_point_and_stays(snapshot: Snapshot) -> 
         seen.append(dict(decision.replicas))
         snapshot = after(snapshot, decision, now_s=11.0 * (step + 1))
     assert all(replicas == seen[25] for replicas in seen[25:]), seen
+
+
+@pytest.mark.parametrize("seed", range(3))
+def test_constant_demand_is_a_fixed_point_where_decisions_take_turns(seed: int) -> None:
+    """In a fleet of more pools than one decision looks at, from an empty one."""
+    snapshot, memory, seen = Drift(40, seed=seed).snapshot(), Memory(), []
+    for step in range(80):
+        decision = arbitrate(snapshot, RULES, memory)
+        memory = decision.memory
+        seen.append(dict(decision.replicas))
+        snapshot = after(snapshot, decision, now_s=2.0 * (step + 1))
+    assert all(replicas == seen[60] for replicas in seen[60:])
 
 
 @few
