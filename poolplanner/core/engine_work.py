@@ -19,6 +19,8 @@ __all__ = ["FEATURES", "Basis", "Work", "works"]
 FEATURES = 7
 _LEAST_SCALE, _MOST_SCALE = 0.05, 20.0
 _LEAST_S = 1e-6
+_LONGEST_S = 3600.0
+"""No sample covers more time."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -69,6 +71,8 @@ def _values(sample: ForwardPassSample) -> tuple[float, ...] | None:
     prefill, decode = sample.prefill_tokens, sample.decode_tokens
     if not iterations or not busy_s or prefill is None or decode is None or prefill + decode <= 0:
         return None
+    if not 0.0 < busy_s <= _LONGEST_S:
+        return None
     prefills = sample.prefill_iterations
     if prefills is None:
         prefills = min(iterations, prefill) if not decode else 0
@@ -97,7 +101,7 @@ class Basis:
                 iterations=1,
                 prefill_iterations=int(self._prefills),
                 busy_s=1.0,
-                prefill_tokens=self._full_tokens // (1 if role is Role.PREFILL else 2),
+                prefill_tokens=(self._prefills * self._full_tokens) // (1 + self._decodes),
                 decode_tokens=self._full_sequences if self._decodes else 0,
                 context_tokens=0.5 * profile.kv_tokens,
             )
@@ -129,12 +133,12 @@ class Basis:
         """Terms of all that was done; prefill at the mean size of its iterations."""
         row = [0.0] * FEATURES
         prefills = work.prefill_iterations
-        if self._prefills and work.prefill_tokens:
+        if work.prefill_tokens:
             prefills = prefills or max(1, round(work.prefill_tokens / self._full_tokens))
             row[0] = prefills * self._prefill(max(1, round(work.prefill_tokens / prefills)))
             row[1] = prefills * self._prefill_s
             row[2] = work.prefill_tokens / self._full_tokens * self._prefill_s
-        if self._decodes and work.decode_tokens:
+        if work.decode_tokens:
             number = min(work.iterations, work.decode_tokens)
             share = work.context_tokens / (number * self.profile.kv_tokens)
             low = work.decode_tokens // number

@@ -105,13 +105,27 @@ def test_without_samples_the_profile_is_all_there_is_and_doubt_comes_back() -> N
 
 
 @pytest.mark.parametrize(
-    "unknown", [{"busy_s": None}, {"iterations": None}, {"prefill_tokens": None}, {"iterations": 0}]
+    "unknown",
+    [
+        {"busy_s": None},
+        {"iterations": None},
+        {"prefill_tokens": None},
+        {"iterations": 0},
+        {"busy_s": 1e200},
+    ],
 )
-def test_a_sample_that_cannot_tell_says_nothing(unknown: dict[str, None]) -> None:
+def test_a_sample_that_cannot_tell_says_nothing(unknown: dict[str, float | None]) -> None:
     fit = _fit(Role.PREFILL)
     samples = [replace(s, **unknown) for s in window(slower(PROFILE, 2.0), Role.PREFILL, Random(1))]
     assert not fit.learn(samples, 5.0)
     assert _off(fit, PROFILE, Role.PREFILL) == 0.0
+
+
+def test_prompts_that_a_decoding_engine_computes_again_are_no_slowness() -> None:
+    fit, rng = _fit(Role.DECODE), Random(5)
+    for number in range(1, MINUTE):
+        fit.learn(window(PROFILE, Role.AGG, rng), number * ROUND_S)
+    assert _off(fit, PROFILE, Role.DECODE) < 0.02
 
 
 def test_samples_of_a_worker_are_added_up() -> None:
