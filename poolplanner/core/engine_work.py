@@ -9,16 +9,15 @@ import math
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, replace
 
+from poolplanner.core.corrections import Corrections, bounded_scale
 from weir.domain.fleet import Role
 from weir.domain.ids import WorkerId
-from weir.domain.profile import EngineProfile, PolynomialTiming, TableTiming, Timing
+from weir.domain.profile import EngineProfile, PolynomialTiming
 from weir.domain.telemetry import ForwardPassSample
 
 __all__ = ["FEATURES", "Basis", "Work", "works"]
 
 FEATURES = 7
-_LEAST_SCALE, _MOST_SCALE = 0.05, 20.0
-_LEAST_S = 1e-6
 _LONGEST_S = 3600.0
 """No sample covers more time."""
 
@@ -158,10 +157,14 @@ class Basis:
             self._prefill_s * self.profile.speed,
             self._decode_s * self.profile.speed,
         )
-        terms = _Terms(
-            prefill=(_bounded(scale), fixed * prefill_s, token * prefill_s / self._full_tokens),
+        terms = Corrections(
+            prefill=(
+                bounded_scale(scale),
+                fixed * prefill_s,
+                token * prefill_s / self._full_tokens,
+            ),
             decode=(
-                _bounded(decode_scale),
+                bounded_scale(decode_scale),
                 decode_fixed * decode_s,
                 sequence * decode_s / self._full_sequences,
                 kv * decode_s,
@@ -188,61 +191,6 @@ class Basis:
 
     def _decode(self, sequences: int, share: float) -> float:
         return self.profile.timing.decode_time_s(sequences, share) / self.profile.speed
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class _Terms:
-    """Scale, then seconds per iteration, per token or sequence, and at full KV."""
-
-    prefill: tuple[float, float, float]
-    decode: tuple[float, float, float, float]
-
-    def on(self, timing: Timing) -> Timing:
-        if isinstance(timing, PolynomialTiming):
-            return self._polynomial(timing)
-        return self._table(timing)
-
-    def _polynomial(self, timing: PolynomialTiming) -> PolynomialTiming:
-        scale, fixed_s, token_s = self.prefill
-        decode_scale, decode_fixed_s, sequence_s, kv_s = self.decode
-        per_sequence_s = decode_scale * timing.decode_per_sequence_s + sequence_s
-        return replace(
-            timing,
-            prefill_s=_added(timing.prefill_s, scale, (fixed_s, token_s)),
-            decode_s=_added(timing.decode_s, decode_scale, (decode_fixed_s, kv_s)),
-            decode_per_sequence_s=max(0.0, per_sequence_s),
-            decode_min_s=decode_scale * timing.decode_min_s,
-        )
-
-    def _table(self, timing: TableTiming) -> TableTiming:
-        scale, fixed_s, token_s = self.prefill
-        decode_scale, decode_fixed_s, sequence_s, _ = self.decode
-        return replace(
-            timing,
-            prefill=tuple(
-                (x, max(_LEAST_S, scale * y + fixed_s + token_s * x)) for x, y in timing.prefill
-            ),
-            decode=tuple(
-                (x, max(_LEAST_S, decode_scale * y + decode_fixed_s + sequence_s * x))
-                for x, y in timing.decode
-            ),
-        )
-
-
-def _added(
-    coefficients: Sequence[float], scale: float, more: tuple[float, float]
-) -> tuple[float, ...]:
-    """A polynomial scaled and with more in its first terms; what was not below 0 stays so."""
-    padded = [*coefficients, *(0.0 for _ in range(2 - len(coefficients)))]
-    terms = [scale * each for each in padded]
-    for i, extra in enumerate(more):
-        term = terms[i] + extra
-        terms[i] = max(0.0, term) if padded[i] >= 0.0 else term
-    return tuple(terms)
-
-
-def _bounded(scale: float) -> float:
-    return min(_MOST_SCALE, max(_LEAST_SCALE, scale))
 
 
 def _most_within(profile: EngineProfile, itl_s: float) -> int:
