@@ -16,21 +16,21 @@ goes on from there.
 """
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field, replace
 
 import numpy as np
 
-from globalplanner.core.estimates import Estimates
 from globalplanner.core.exchange import Exchange
 from globalplanner.core.givers import Givers
 from globalplanner.core.grow import SMALL, grow
-from globalplanner.core.layout import Layout
+from globalplanner.core.hold import hold
+from globalplanner.core.kept import Kept, kept_of
 from globalplanner.core.lazily import Lazily
-from globalplanner.core.lowest import Lowest, Tried
+from globalplanner.core.lowest import Lowest
 from globalplanner.core.outcome import alternatives_of, prices_of
 from globalplanner.core.plan import shares_of
-from globalplanner.core.reasons import explain, explain_classes, explain_hold
-from globalplanner.core.relief import relieve, trimmed
+from globalplanner.core.reasons import explain, explain_classes
+from globalplanner.core.relief import relieve
+from globalplanner.core.routing import Routing
 from globalplanner.core.shrink import settle_lulls
 from globalplanner.core.snapshot import (
     Decision,
@@ -42,11 +42,9 @@ from globalplanner.core.snapshot import (
     Step,
 )
 from globalplanner.core.space import Space
-from globalplanner.core.spread import Groups, Spread, spread
+from globalplanner.core.spread import Spread
 from globalplanner.core.stand import Effort, Move, Stand
 from weir.domain.ids import ClassName, PoolId
-from weir.sizing.basis import Floats
-from weir.sizing.bundle import Bases
 
 __all__ = ["arbitrate"]
 
@@ -61,68 +59,18 @@ _AFRESH = 8
 """Times as many if nothing is known from before."""
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class _Kept:
-    """What makes the next decision faster. All of it could be worked out anew."""
-
-    layout: Layout
-    groups: Groups
-    bases: tuple[Bases, Bases, Bases] = ({}, {}, {})
-    """Of what there is, of what would do, and of what guarantees hold."""
-    low: Mapping[PoolId, int] = field(default_factory=dict)
-    tried: Mapping[PoolId, Tried] = field(default_factory=dict)
-    sure: frozenset[PoolId] = frozenset()
-    """Components, by their first pool, that had room to shrink."""
-    estimates: Estimates
-    rates: Floats | None = None
-    number: int = 0
-    fresh: bool = True
-
-
 def arbitrate(snapshot: Snapshot, rules: Rules, memory: Memory) -> Decision:
     """Decide on `snapshot`; `memory` comes from the decision before, empty at first."""
-    kept = _kept(snapshot, memory)
+    kept = kept_of(snapshot, memory)
     if snapshot.loads is None:
-        return _hold(snapshot, rules, memory, kept)
+        return hold(snapshot, rules, memory, kept)
     return _Deciding(snapshot, rules, memory, kept).decide()
-
-
-def _kept(snapshot: Snapshot, memory: Memory) -> _Kept:
-    before: _Kept | None = memory.kept
-    layout = Layout.of(snapshot, before.layout if before is not None else None)
-    if before is not None and layout is before.layout:
-        return before
-    kept = _Kept(layout=layout, groups=Groups(layout), estimates=Estimates(len(layout.ids)))
-    if before is None:
-        return kept
-    return replace(kept, bases=before.bases, low=before.low, tried=before.tried, sure=before.sure)
-
-
-def _hold(snapshot: Snapshot, rules: Rules, memory: Memory, kept: _Kept) -> Decision:
-    """Lulls end: what is unknown is no evidence that less is needed. Wishes are known."""
-    space = Space(kept.layout, snapshot, rules)
-    held = trimmed(space, space.now)
-    stand = Stand(space, space.goodput.at(held), space.full)
-    if space.wishes:
-        space.price_wishes(0.0, held)
-        caps = [
-            space.high[i] if view.wish is not None else held[i]
-            for i, view in enumerate(space.views)
-        ]
-        _share_wishes(stand, caps, kept)
-    replicas = list(stand.replicas)
-    return Decision(
-        replicas=space.allocation(replicas),
-        reasons=explain_hold(space, replicas, snapshot.holding),
-        memory=Memory(steps=memory.steps, left=memory.left, kept=kept),
-        holding=snapshot.holding,
-    )
 
 
 class _Deciding:
     """One decision, step by step."""
 
-    def __init__(self, snapshot: Snapshot, rules: Rules, memory: Memory, kept: _Kept) -> None:
+    def __init__(self, snapshot: Snapshot, rules: Rules, memory: Memory, kept: Kept) -> None:
         self._snapshot, self._memory, self._kept = snapshot, memory, kept
         self._space = Space(kept.layout, snapshot, rules, kept.bases)
         may_leave = self._space.may_leave(memory.left, snapshot.now_s)
@@ -131,6 +79,7 @@ class _Deciding:
         effort = _IN_LARGE if self._large else _EFFORT
         self._effort = {name: Effort(times * programs) for name, programs in effort.items()}
         self._lowest = Lowest(self._space, kept.number, kept.low, kept.tried)
+        self._routing = Routing(self._space, kept.groups, self._lowest)
 
     def decide(self) -> Decision:
         space, now_s = self._space, self._snapshot.now_s
@@ -158,7 +107,7 @@ class _Deciding:
             self._givers.may_leave,
             now_s,
         )
-        routed = self._routed(stand, replicas)
+        routed = self._routing.now(stand, replicas, self._kept.rates)
         shares, spill = shares_of(space.layout, routed.rate_rps, space.offer.supply.capacity_rps)
         return Decision(
             replicas=space.allocation(replicas),
@@ -250,48 +199,6 @@ class _Deciding:
         within = [min(high, guarantee) for high, guarantee in bounds]
         grow(stand, within, self._effort["guarantee"], self._givers.estimates)
 
-    def _routed(self, stand: Stand, replicas: Sequence[int]) -> Spread:
-        """Where requests should go: by what serves now, of the replicas decided those ready.
-
-        As long as nothing is ready it is by what is decided.
-        """
-        views = self._space.views
-        ready = [min(n, view.ready) for n, view in zip(replicas, views, strict=True)]
-        serving = np.array(ready if any(ready) else replicas, dtype=np.float64)
-        return self._spread(stand, serving, self._kept.rates)
-
-    def _spread(self, stand: Stand, serving: Floats, before: Floats | None) -> Spread:
-        supply, demand = self._space.offer.supply, self._space.offer.demand
-        whole = self._whole(stand, serving)
-        groups = self._kept.groups
-        return spread(groups, supply.capacity_rps, demand.rate_rps, serving, whole, before)
-
-    def _whole(self, stand: Stand, serving: Floats) -> Floats:
-        """The part of each stream that aggregated pools serve; not a number where none is."""
-        groups, layout = self._kept.groups, self._space.layout
-        result = np.full((len(layout.models), len(layout.names)), np.nan)
-        if not groups.mixed:
-            return result
-        served = self._served(stand)
-        count = np.maximum(np.array(stand.replicas, dtype=np.float64), 1.0)
-        served *= np.minimum(serving / count, 1.0)[:, None]
-        sums = np.zeros((2, *result.shape))
-        entering = np.flatnonzero(~layout.decodes)
-        np.add.at(sums, (layout.prefills[entering], layout.model[entering]), served[entering])
-        total = sums.sum(axis=0)
-        np.divide(sums[0], total, out=result, where=total > 0.0)
-        return result
-
-    def _served(self, stand: Stand) -> Floats:
-        """Requests/s through each pool within SLO, shape (pools, classes)."""
-        space = self._space
-        classes = len(space.layout.names)
-        served = stand.point.served_rps(classes)
-        certain = np.array([stand.certain(pool) for pool in range(len(served))], dtype=bool)
-        if certain.any():
-            served = np.where(certain[:, None], self._lowest.point.served_rps(classes), served)
-        return served
-
     def _reasons(
         self,
         stand: Stand,
@@ -299,11 +206,11 @@ class _Deciding:
         routed: Spread,
         lulls: Mapping[PoolId, Lull],
     ) -> dict[PoolId, str]:
-        needed = self._spread(stand, np.array(replicas, dtype=np.float64), routed.rate_rps)
+        needed = self._routing.spread(stand, np.array(replicas, dtype=np.float64), routed.rate_rps)
         return explain(stand, replicas, needed, lulls, self._snapshot.now_s)
 
     def _class_reasons(self, stand: Stand, replicas: Sequence[int]) -> dict[ClassName, str]:
-        return explain_classes(stand, self._served(stand), replicas)
+        return explain_classes(stand, self._routing.served(stand), replicas)
 
     def _steps(self, replicas: Sequence[int]) -> dict[PoolId, tuple[Step, ...]]:
         """Steps still trusted, and those of this decision. A pool that shrinks trusts none."""
@@ -337,13 +244,13 @@ class _Deciding:
                 left[id] = kept
         return left
 
-    def _keep(self, stand: Stand, routed: Spread, exchange: Exchange) -> _Kept:
+    def _keep(self, stand: Stand, routed: Spread, exchange: Exchange) -> Kept:
         space, lowest, before = self._space, self._lowest, self._kept
         ids, number = space.layout.ids, before.number + 1
         guaranteed = before.bases[2]
         if exchange.within_guarantees is not None:
             guaranteed = exchange.within_guarantees.bases(guaranteed)
-        return _Kept(
+        return Kept(
             layout=before.layout,
             groups=before.groups,
             bases=(
@@ -383,16 +290,3 @@ def _drop_idle(stand: Stand, effort: Effort) -> None:
         if not idle:
             return
         stand.apply(idle[0])
-
-
-def _share_wishes(stand: Stand, caps: Sequence[int], kept: _Kept) -> None:
-    """Wishing pools share what is free, and what each has more than its share of."""
-    space = stand.space
-    givers = Givers(Estimates(len(space.views)))
-    grow(stand, caps, Effort(_EFFORT["grow"]), givers.estimates)
-    others = [i for i, view in enumerate(space.views) if view.wish is None]
-    for pool in others:
-        givers.may_leave[pool] = 0
-    exchange = Exchange(stand, givers, Effort(_EFFORT["exchange"]), caps=caps)
-    exchange.owe()
-    exchange.improve()

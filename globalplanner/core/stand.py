@@ -80,11 +80,15 @@ class Stand:
         """Whether a pool may need more within its guarantee."""
         guarantee, high = self.space.layout.guarantee, self.space.high
         return any(
-            count < min(guarantee[pool], high[pool])
-            and (c := self.space.component_of[pool]) >= 0
-            and not self.satisfied(c)
+            count < min(guarantee[pool], high[pool]) and self._wants(pool)
             for pool, count in enumerate(self.replicas)
         )
+
+    def _wants(self, pool: int) -> bool:
+        component = self.space.component_of[pool]
+        if component < 0:
+            return self.space.views[pool].wish is not None
+        return not self.satisfied(component)
 
     def _special(self) -> list[int]:
         """Pools whose next replica is not worth what the last one is."""

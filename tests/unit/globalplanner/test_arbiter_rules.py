@@ -110,6 +110,8 @@ def test_a_late_wish_gets_its_share_from_who_has_more_and_then_nothing_moves() -
 def test_a_wishs_guarantee_comes_first() -> None:
     views = [wishing("a", 8, 0, weight=9.0), wishing("b", 8, 0, guarantee_replicas=3)]
     assert decide(views, {}, gpus=8) == {"a": 5, "b": 3}
+    late = [wishing("a", 8, 8, weight=9.0), wishing("b", 8, 0, guarantee_replicas=3)]
+    assert decide(late, {}, gpus=8) == decide(late, None, gpus=8) == {"a": 5, "b": 3}
 
 
 def test_wishes_are_weighed_while_demand_is_unknown_and_others_stay() -> None:
