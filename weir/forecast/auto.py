@@ -11,7 +11,7 @@ import math
 import operator
 from collections.abc import Iterable, Mapping, Sequence
 
-from weir.forecast.calibration import Record
+from weir.forecast.calibration import Record, stride
 from weir.forecast.outlook import Outlook
 from weir.forecast.predictor import Predictor
 from weir.forecast.samples import Sample
@@ -47,7 +47,8 @@ class Auto:
         self._records = {
             name: [Record(each_s, levels) for each_s in self._ahead_s] for name in candidates
         }
-        self._own = [Record(each_s, levels) for each_s in self._ahead_s]
+        self._own = [Record(each_s, levels, kept=0) for each_s in self._ahead_s]
+        self._count = 0
         self._last_s: float | None = None
 
     def observe(self, sample: Sample) -> None:
@@ -58,8 +59,10 @@ class Auto:
                 record.observe(sample)
             candidate.observe(sample)
         self._last_s = sample.at_s
-        for place in range(len(self._ahead_s)):
-            self._expect(place, sample)
+        self._count += 1
+        for place, ahead_s in enumerate(self._ahead_s):
+            if self._count % stride(ahead_s, sample.window_s) == 0:
+                self._expect(place, sample)
 
     def predict(self, at_s: float, window_s: float) -> Outlook | None:
         """As the candidates say, weighted by their records at the nearest distance."""

@@ -17,9 +17,11 @@ from collections.abc import Sequence
 from weir.forecast.outlook import LEVELS, SCORES, Outlook, pinball
 from weir.forecast.samples import Sample
 
-__all__ = ["Record"]
+__all__ = ["Record", "stride"]
 
-_KEPT = 600
+_KEPT = 400
+_PENDING = 5
+"""So many forecasts wait for their measurement; more would hardly tell more."""
 _BELIEF = 12.0
 """The model weighs as much as so many remembered scores, and less and less beside more."""
 _MEMORY = 200
@@ -27,18 +29,25 @@ _MEMORY = 200
 _BAND = (LEVELS.index(0.05), LEVELS.index(0.95))
 
 
+def stride(ahead_s: float, window_s: float) -> int:
+    """Windows between two forecasts that are held against what comes."""
+    return max(1, int(ahead_s / (_PENDING * window_s)))
+
+
 class Record:
     """One predictor's record at `ahead_s`: corrects it, and knows its loss and coverage.
 
     `loss` is the remembered pinball loss over `levels`; `coverage` the share of measurements
     that fell into the 90 % band as it was issued. None before any forecast has come due.
+    With `kept` scores of 0 it only watches.
     """
 
-    def __init__(self, ahead_s: float, levels: Sequence[float]) -> None:
+    def __init__(self, ahead_s: float, levels: Sequence[float], *, kept: int = _KEPT) -> None:
         self.ahead_s = ahead_s
         self.loss: float | None = None
         self.coverage: float | None = None
         self._levels = levels
+        self._kept = kept
         self._waiting: deque[tuple[float, Outlook, Outlook]] = deque()
         self._scores = array("d")
         self._sorted = array("d")
@@ -60,14 +69,14 @@ class Record:
         """Hold all forecasts that are due against the measurement."""
         waiting = self._waiting
         changed = False
-        overlap = max(1.0, self.ahead_s / sample.window_s)
         while waiting and waiting[0][0] <= sample.at_s + 1e-6 * sample.window_s:
             due_s, raw, issued = waiting.popleft()
             if due_s > sample.at_s - sample.window_s:
                 self._learn(raw, issued, sample.value)
                 changed = True
         if changed and self._scores:
-            self._shift = self._blended(overlap)
+            apart_s = stride(self.ahead_s, sample.window_s) * sample.window_s
+            self._shift = self._blended(max(1.0, self.ahead_s / apart_s))
 
     def _learn(self, raw: Outlook, issued: Outlook, value: float) -> None:
         self._due += 1
@@ -77,12 +86,12 @@ class Record:
         self.loss = loss if self.loss is None else self.loss + weight * (loss - self.loss)
         before = float(inside) if self.coverage is None else self.coverage
         self.coverage = before + weight * (inside - before)
-        if raw.values[0] == raw.values[-1]:
+        if self._kept == 0 or raw.values[0] == raw.values[-1]:
             return  # without a spread there is no place in it
         score = raw.score(value)
         self._scores.append(score)
         insort(self._sorted, score)
-        if len(self._scores) > _KEPT:
+        if len(self._scores) > self._kept:
             del self._sorted[bisect_left(self._sorted, self._scores.pop(0))]
 
     def _blended(self, overlap: float) -> list[float]:

@@ -42,7 +42,8 @@ class Constant:
         if len(changes) < _FEW:
             seen = float(np.sqrt(np.mean(changes**2))) if len(changes) else abs(now)
             return Outlook.normal(now, widen * seen)
-        spread = np.quantile(changes, LEVELS)
+        places = (len(changes) - 1) * np.array(LEVELS)
+        spread = np.interp(places, np.arange(len(changes)), np.sort(changes))
         return Outlook.of((now + widen * (spread - spread[len(LEVELS) // 2])).tolist())
 
     def _now(self) -> float:
