@@ -19,6 +19,7 @@ __all__ = ["Arima"]
 
 _RECENT = 64
 """Steps over which the surprises are followed; before, they count as zero."""
+_MARGIN = 1e-3
 _FARTHEST = 400
 """Steps ahead."""
 
@@ -46,9 +47,11 @@ class Arima:
         return FitTask("arima", self._history.grid(step_s, self._points), _FARTHEST * step_s)
 
     def accept(self, fit: Fit) -> None:
+        """One whose recursions would grow without bound is passed over; the last one stays."""
         if not isinstance(fit, ArimaFit):
             raise TypeError(f"an ARIMA cannot use {type(fit).__name__}")
-        self._fit, self._path = fit, None
+        if _fades(fit.ar) and _fades([-each for each in fit.ma]):
+            self._fit, self._path = fit, None
 
     def predict(self, at_s: float, window_s: float) -> Outlook | None:
         if self._fit is None:
@@ -70,6 +73,14 @@ class Arima:
             path = _steps_for(values, order)[-1] + np.cumsum(path)
             weights = np.cumsum(weights)
         return path, fit.variance * np.cumsum(weights**2)
+
+
+def _fades(coefficients: Sequence[float]) -> bool:
+    """Whether x = sum of coefficient * earlier x, newest first, dies away."""
+    if not coefficients:
+        return True
+    growth = np.abs(np.roots([1.0, *(-each for each in coefficients)]))
+    return bool(growth.max() < 1.0 - _MARGIN)
 
 
 def _steps_for(values: NDArray[np.float64], differences: int) -> NDArray[np.float64]:

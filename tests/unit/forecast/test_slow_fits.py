@@ -64,6 +64,14 @@ def test_an_old_fit_is_put_to_new_data() -> None:
     assert outlook is not None and outlook.median == 30.0
 
 
+@pytest.mark.parametrize("bad", [{"ma": (1.2,)}, {"ar": (1.01,)}, {"ma": (0.5, -1.1)}])
+def test_a_fit_that_would_grow_without_bound_is_passed_over(bad: dict[str, object]) -> None:
+    arima = _arima([5.0] * 9 + [50.0], _model(differences=1))
+    before = arima.predict(110.0, STEP_S)
+    arima.accept(_model(**bad))
+    assert arima.predict(110.0, STEP_S) == before
+
+
 def test_a_path_is_looked_up_between_its_steps_and_ends() -> None:
     prophet = Prophet(ahead_s=60.0)
     values = np.outer([10.0, 20.0, 30.0], np.ones(len(LEVELS)))
