@@ -74,6 +74,11 @@ def test_each_fault_does_something_and_alone_breaks_nothing(name: str) -> None:
     pytest.fail("nothing has happened")
 
 
+def test_floors_of_a_frozen_pool_that_has_withdrawn_are_set_aside() -> None:
+    # One replica of another pool goes for them, though nobody hears of the traffic.
+    check(run(161, end_s=210.0))
+
+
 def test_a_seed_is_a_run_to_the_last_event() -> None:
     first, again, other = run(3), run(3), run(4)
     assert first.events == again.events

@@ -128,7 +128,7 @@ def test_each_fault_is_felt_by_the_planners(name: str) -> None:
         world.every(0.5, look)
 
     for seed in range(1, 9):
-        run(seed, names=[name], end_s=200.0, watch=watch)
+        run(seed, names=[name], end_s=120.0, watch=watch)
         if felt:
             return
     pytest.fail("nobody has felt it")
@@ -141,5 +141,7 @@ def approvals(result: Run) -> set[str]:
 def test_of_what_waits_a_person_approves_some_and_rejects_some() -> None:
     told: set[str] = set()
     for seed in range(6):
-        told |= approvals(run(seed, names=["approval"]))
-    assert {"approved", "rejected"} <= told
+        told |= approvals(run(seed, names=["approval"], end_s=120.0))
+        if {"approved", "rejected"} <= told:
+            return
+    pytest.fail(f"only {told}")

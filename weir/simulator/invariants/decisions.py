@@ -226,7 +226,8 @@ class _Seen:
             account = self.ledger.accounts.get(id)
             if account is not None:
                 floor, ceiling = account.spec.floor_replicas, _ceiling(account, self.planner)
-                floor = floor if ceiling is None else min(floor, ceiling)
+                frozen = id in self.planner.overrides.frozen
+                floor = floor if ceiling is None or frozen else min(floor, ceiling)
                 used += max(replicas[id], floor) * account.spec.gpus_per_replica
         return used
 
