@@ -8,18 +8,18 @@ import socket
 from contextlib import AsyncExitStack
 from pathlib import Path
 
+from globalplanner.access.entrance import entrance_of
 from globalplanner.adapters.decisions import DecisionStream
 from globalplanner.adapters.dynamo import DynamoEndpoint, door_of
 from globalplanner.adapters.jsonl import JsonlFile, place_of
 from globalplanner.adapters.nats import NatsPlans, NatsRecords, subscribe
 from globalplanner.config import GlobalPlannerConfig
-from globalplanner.core.effective import effective
-from globalplanner.core.proposals import Gate
-from globalplanner.decision_log import DecisionLog
+from globalplanner.core.operators.effective import effective
+from globalplanner.core.operators.proposals import Gate
+from globalplanner.decisions.decision_log import DecisionLog
+from globalplanner.decisions.explain import Explainer
+from globalplanner.decisions.history import History
 from globalplanner.edge import Offers, open_edge
-from globalplanner.entrance import entrance_of
-from globalplanner.explain import Explainer
-from globalplanner.history import History
 from globalplanner.leadership import Leadership, Lease
 from globalplanner.metrics import Metrics
 from globalplanner.operations import Operations

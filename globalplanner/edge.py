@@ -3,6 +3,8 @@
 import asyncio
 from dataclasses import dataclass
 
+from globalplanner.access.entrance import Entrance
+from globalplanner.access.refusals import Refusals
 from globalplanner.adapters.callers import Callers
 from globalplanner.adapters.offers import Explainer, Operations, Planner, Store, WhatIf
 from globalplanner.adapters.operators import OperatorCalls
@@ -10,9 +12,7 @@ from globalplanner.adapters.pools import PoolCalls
 from globalplanner.adapters.reading import ReadCalls
 from globalplanner.adapters.rpc import SERVICE_NAME, Servicer
 from globalplanner.adapters.streams import Streams
-from globalplanner.entrance import Entrance
 from globalplanner.metrics import Metrics
-from globalplanner.refusals import Refusals
 from weir.api.v1 import planner_pb2_grpc
 from weir.runtime import rpc
 from weir.runtime.lifecycle import Stop

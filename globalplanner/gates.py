@@ -2,8 +2,8 @@
 
 from collections.abc import Mapping
 
-from globalplanner.core.proposed import Proposal
-from globalplanner.core.snapshot import Decision, Snapshot
+from globalplanner.core.arbiter.snapshot import Decision, Snapshot
+from globalplanner.core.operators.proposed import Proposal
 from weir.domain.decision import Outcome
 from weir.domain.ids import PoolId
 

@@ -6,9 +6,9 @@ from enum import StrEnum
 
 from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram
 
-from globalplanner.core.denied import Denial, denials
-from globalplanner.core.ledger import Ledger
-from globalplanner.core.scale_request import ScaleStatus
+from globalplanner.core.budget.denied import Denial, denials
+from globalplanner.core.budget.ledger import Ledger
+from globalplanner.core.dynamo.scale_request import ScaleStatus
 from globalplanner.standing import Standing
 from weir.domain.decision import Outcome
 from weir.domain.ids import PoolId

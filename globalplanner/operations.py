@@ -11,11 +11,11 @@ import math
 from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from dataclasses import replace
 
-from globalplanner.core.differences import budget_differences, differences
-from globalplanner.core.effect import Effect, predict
-from globalplanner.core.effective import check_always, effective, gpu_classes
-from globalplanner.core.proposals import Gate, Mode
-from globalplanner.core.supposed import supposed
+from globalplanner.core.operators.effective import check_always, effective, gpu_classes
+from globalplanner.core.operators.proposals import Gate, Mode
+from globalplanner.core.study.differences import budget_differences, differences
+from globalplanner.core.study.effect import Effect, predict
+from globalplanner.core.study.supposed import supposed
 from globalplanner.service import GlobalPlanner
 from weir.domain.errors import UnavailableError, UnknownClassError, UnknownPoolError
 from weir.domain.fleet import Fleet

@@ -1,7 +1,7 @@
 """The parts of a GlobalPlanner as the Fleet document wants them."""
 
-from globalplanner.core.proposals import Mode
-from globalplanner.core.snapshot import Rules
+from globalplanner.core.arbiter.snapshot import Rules
+from globalplanner.core.operators.proposals import Mode
 from globalplanner.service import Patience
 from weir.fleet import PlannerSettings
 

@@ -9,10 +9,10 @@ import logging
 from collections.abc import Callable, Iterator
 from dataclasses import replace
 
-from globalplanner.core.differences import differences
-from globalplanner.core.effective import check_always, effective, left_out
-from globalplanner.core.proposals import Gate
-from globalplanner.core.windows import window_at
+from globalplanner.core.operators.effective import check_always, effective, left_out
+from globalplanner.core.operators.proposals import Gate
+from globalplanner.core.operators.windows import window_at
+from globalplanner.core.study.differences import differences
 from globalplanner.metrics import Metrics
 from globalplanner.parts import mode_of
 from globalplanner.service import GlobalPlanner

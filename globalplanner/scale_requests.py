@@ -9,18 +9,18 @@ import logging
 from collections.abc import Mapping
 from dataclasses import dataclass
 
-from globalplanner.core.proposals import Mode
-from globalplanner.core.scale_bounds import impossible, takes_too_much
-from globalplanner.core.scale_reply import Stand, refusal, reply_to
-from globalplanner.core.scale_request import (
+from globalplanner.access.identity import Identity
+from globalplanner.core.dynamo.scale_bounds import impossible, takes_too_much
+from globalplanner.core.dynamo.scale_reply import Stand, refusal, reply_to
+from globalplanner.core.dynamo.scale_request import (
     ScaleReply,
     ScaleRequest,
     ScaleStatus,
     addressed,
     component_of,
 )
-from globalplanner.core.wishes import Wishes
-from globalplanner.identity import Identity
+from globalplanner.core.dynamo.wishes import Wishes
+from globalplanner.core.operators.proposals import Mode
 from globalplanner.metrics import Metrics
 from globalplanner.service import GlobalPlanner
 from globalplanner.standing import Health

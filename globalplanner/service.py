@@ -11,17 +11,17 @@ import time
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, replace
 
-from globalplanner.core.arbitrate import arbitrate
-from globalplanner.core.ledger import Ledger
-from globalplanner.core.limits import check_floors
-from globalplanner.core.offered import OfferedLoad
+from globalplanner.core.arbiter.arbitrate import arbitrate
+from globalplanner.core.arbiter.plan import differs
+from globalplanner.core.arbiter.snapshot import Decision, Memory, Rules, Snapshot
+from globalplanner.core.budget.ledger import Ledger
+from globalplanner.core.budget.limits import check_floors
+from globalplanner.core.load.offered import OfferedLoad
+from globalplanner.core.operators.proposals import held_at, remembered
+from globalplanner.core.operators.proposed import Proposal
 from globalplanner.core.overview import Moment, Overview
-from globalplanner.core.plan import differs
-from globalplanner.core.proposals import held_at, remembered
-from globalplanner.core.proposed import Proposal
 from globalplanner.core.report import check_report
-from globalplanner.core.snapshot import Decision, Memory, Rules, Snapshot
-from globalplanner.decided import Decided
+from globalplanner.decisions.decided import Decided
 from globalplanner.gates import OpenGate
 from globalplanner.metrics import Metrics
 from globalplanner.ports import Gate

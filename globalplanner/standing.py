@@ -3,9 +3,9 @@
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
-from globalplanner.core.account import Account
-from globalplanner.core.ledger import Ledger
-from globalplanner.core.proposed import Proposal
+from globalplanner.core.budget.account import Account
+from globalplanner.core.budget.ledger import Ledger
+from globalplanner.core.operators.proposed import Proposal
 from weir.domain.ids import PoolId
 from weir.domain.overrides import Overrides
 from weir.domain.planning import PoolState, RoutingPlan

@@ -13,9 +13,9 @@ from collections.abc import Callable, Mapping
 from concurrent.futures import ThreadPoolExecutor
 from typing import Protocol
 
-from globalplanner.core.effective import gpu_classes
-from globalplanner.core.snapshot import Rules, Snapshot
-from globalplanner.core.study import WhatIfAnswer, study
+from globalplanner.core.arbiter.snapshot import Rules, Snapshot
+from globalplanner.core.operators.effective import gpu_classes
+from globalplanner.core.study.study import WhatIfAnswer, study
 from weir.domain.errors import UnavailableError
 from weir.domain.fleet import Fleet
 

@@ -5,8 +5,8 @@ from typing import Any, NoReturn
 
 import grpc
 
+from globalplanner.access.identity import Identity
 from globalplanner.adapters.offers import Door
-from globalplanner.identity import Identity
 from weir.domain.errors import UnavailableError, UnknownError, WeirError
 
 __all__ = ["Callers", "Context", "refuse", "refuse_for", "unimplemented"]

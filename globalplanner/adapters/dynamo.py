@@ -8,12 +8,12 @@ import json
 
 from aiohttp import web
 
+from globalplanner.access.entrance import Entrance, is_loopback
+from globalplanner.access.identity import Identity, OpenDoor
 from globalplanner.adapters.offers import Door, Store
 from globalplanner.adapters.scale_messages import decode_scale_request, encode_scale_reply
 from globalplanner.config import GlobalPlannerConfig
-from globalplanner.core.scale_request import ScaleReply, ScaleStatus
-from globalplanner.entrance import Entrance, is_loopback
-from globalplanner.identity import Identity, OpenDoor
+from globalplanner.core.dynamo.scale_request import ScaleReply, ScaleStatus
 from globalplanner.scale_requests import ScaleRequests
 from weir.domain.errors import UnavailableError
 from weir.runtime.address import split_address

@@ -3,8 +3,8 @@
 from collections.abc import Mapping, Sequence
 from typing import Protocol
 
-from globalplanner.core.ledger import Ledger
-from globalplanner.identity import Identity
+from globalplanner.access.identity import Identity
+from globalplanner.core.budget.ledger import Ledger
 from globalplanner.standing import Health, Standing
 from weir.domain.decision import Explanation
 from weir.domain.fleet import Fleet

@@ -4,12 +4,12 @@ from collections.abc import Callable, Container, Sequence
 
 import grpc
 
+from globalplanner.access.refusals import Refusals
 from globalplanner.adapters.callers import Callers, Context, refuse
 from globalplanner.adapters.offers import Planner
-from globalplanner.core.ledger import Ledger
+from globalplanner.core.budget.ledger import Ledger
 from globalplanner.core.report import check_document, check_report, known_classes_only
 from globalplanner.metrics import Metrics
-from globalplanner.refusals import Refusals
 from weir import codec
 from weir.api.v1 import planner_pb2
 from weir.domain.errors import UnavailableError, UnknownPoolError

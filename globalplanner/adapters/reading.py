@@ -1,9 +1,9 @@
 """What everybody who is known may ask. Reading changes nothing."""
 
+from globalplanner.access.refusals import Refusals
 from globalplanner.adapters.callers import Callers, Context, unimplemented
 from globalplanner.adapters.offers import Explainer, Planner, Store, WhatIf
 from globalplanner.adapters.standing_messages import health_message, status_message
-from globalplanner.refusals import Refusals
 from weir.api.v1 import planner_pb2
 from weir.codec.decision import encode_decision
 from weir.codec.fields import finite

@@ -5,7 +5,7 @@ from typing import Annotated, Any, Literal
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
-from globalplanner.core.scale_request import ScaleReply, ScaleRequest, Target
+from globalplanner.core.dynamo.scale_request import ScaleReply, ScaleRequest, Target
 from weir.domain.fleet import Stage
 
 __all__ = ["decode_scale_request", "encode_scale_reply"]

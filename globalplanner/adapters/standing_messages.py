@@ -2,8 +2,8 @@
 
 from collections.abc import Iterator
 
+from globalplanner.access.refusals import Refusals
 from globalplanner.adapters.offers import Store
-from globalplanner.refusals import Refusals
 from globalplanner.standing import Change, Health, PoolStanding, Standing, Waiting
 from weir import codec
 from weir.api.v1 import planner_pb2

@@ -9,7 +9,7 @@ from dataclasses import replace
 
 import orjson
 
-from globalplanner.core.snapshot import Rules, Snapshot
+from globalplanner.core.arbiter.snapshot import Rules, Snapshot
 
 __all__ = ["digest_of"]
 

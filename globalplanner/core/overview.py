@@ -3,10 +3,10 @@
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
-from globalplanner.core.account import Account
-from globalplanner.core.ledger import Ledger
-from globalplanner.core.offered import OfferedLoad
-from globalplanner.core.snapshot import PoolView, Snapshot
+from globalplanner.core.arbiter.snapshot import PoolView, Snapshot
+from globalplanner.core.budget.account import Account
+from globalplanner.core.budget.ledger import Ledger
+from globalplanner.core.load.offered import OfferedLoad
 from globalplanner.core.unheard import with_unheard
 from weir.domain.fleet import Fleet
 from weir.domain.ids import PoolId

@@ -2,8 +2,8 @@
 
 from collections.abc import Mapping, Sequence
 
-from globalplanner.core.limits import Limit
-from globalplanner.core.snapshot import PoolView
+from globalplanner.core.arbiter.snapshot import PoolView
+from globalplanner.core.budget.limits import Limit
 from weir.domain.fleet import PoolSpec
 from weir.domain.ids import PoolId
 

@@ -10,8 +10,8 @@ import math
 from collections.abc import Iterator, Mapping
 from random import Random
 
-from globalplanner.core.limits import limits_of
-from globalplanner.core.snapshot import PoolView, Snapshot
+from globalplanner.core.arbiter.snapshot import PoolView, Snapshot
+from globalplanner.core.budget.limits import limits_of
 from weir.domain.fleet import (
     Budget,
     Fleet,

@@ -14,8 +14,8 @@ import sys
 import time
 from typing import Any
 
-from globalplanner.core.arbitrate import arbitrate
-from globalplanner.core.snapshot import Memory, Rules
+from globalplanner.core.arbiter.arbitrate import arbitrate
+from globalplanner.core.arbiter.snapshot import Memory, Rules
 from tests.benchmarks.arbitrated import Drift
 
 __all__ = ["main", "measure"]

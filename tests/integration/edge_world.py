@@ -9,10 +9,10 @@ from typing import Any
 
 import grpc
 
+from globalplanner.access.entrance import entrance_of
 from globalplanner.config import GlobalPlannerConfig
-from globalplanner.core.snapshot import Rules
+from globalplanner.core.arbiter.snapshot import Rules
 from globalplanner.edge import Edge, Offers, open_edge
-from globalplanner.entrance import entrance_of
 from globalplanner.metrics import Metrics
 from globalplanner.service import GlobalPlanner, Patience
 from tests.unit.globalplanner.fleets import CHAT, fleet, pool

@@ -9,10 +9,10 @@ from typing import Any
 import grpc
 import pytest
 
+from globalplanner.access.entrance import entrance_of
+from globalplanner.access.identity_file import IdentityFile
 from globalplanner.config import GlobalPlannerConfig
 from globalplanner.edge import Edge
-from globalplanner.entrance import entrance_of
-from globalplanner.identity_file import IdentityFile
 from tests.integration.edge_world import EdgeWorld, client, digest, report_of
 from tests.integration.pki import Pki
 from weir.api.v1 import planner_pb2

@@ -10,9 +10,9 @@ import numpy as np
 from scipy.optimize import Bounds, LinearConstraint, milp
 from scipy.sparse import coo_array
 
-from globalplanner.core.demand import Offer
-from globalplanner.core.layout import Layout
-from globalplanner.core.snapshot import PoolView, Rules, Snapshot
+from globalplanner.core.arbiter.demand import Offer
+from globalplanner.core.arbiter.layout import Layout
+from globalplanner.core.arbiter.snapshot import PoolView, Rules, Snapshot
 from weir.domain.fleet import Role
 from weir.domain.ids import PoolId
 

@@ -7,11 +7,11 @@ import pytest
 from hypothesis import assume, given, settings
 from hypothesis import strategies as st
 
-from globalplanner.core.arbitrate import arbitrate
-from globalplanner.core.layout import Layout
-from globalplanner.core.limits import limits_of
-from globalplanner.core.snapshot import Decision, Memory, PoolView, Rules, Snapshot
-from globalplanner.core.space import Space
+from globalplanner.core.arbiter.arbitrate import arbitrate
+from globalplanner.core.arbiter.layout import Layout
+from globalplanner.core.arbiter.snapshot import Decision, Memory, PoolView, Rules, Snapshot
+from globalplanner.core.arbiter.space import Space
+from globalplanner.core.budget.limits import limits_of
 from tests.benchmarks.arbitrated import Drift
 from tests.property.highs import best_value, value_of
 from tests.unit.globalplanner.fleets import fleet, load, pool, request_class

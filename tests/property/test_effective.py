@@ -3,8 +3,8 @@
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from globalplanner.core.effective import effective, left_out
-from globalplanner.core.limits import check_floors
+from globalplanner.core.budget.limits import check_floors
+from globalplanner.core.operators.effective import effective, left_out
 from tests.unit.globalplanner.fleets import CHAT, fleet, pool
 from weir.domain.fleet import NodeGroup
 from weir.domain.ids import ClassName, PoolId

@@ -5,7 +5,7 @@ from dataclasses import dataclass
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from globalplanner.core.ledger import Ledger
+from globalplanner.core.budget.ledger import Ledger
 from tests.unit.globalplanner.fleets import fleet, pool, report
 from weir.domain.fleet import NodeGroup
 from weir.domain.ids import PoolId

@@ -7,8 +7,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 import globalplanner.operations
-from globalplanner.core.effective import effective
-from globalplanner.core.limits import check_floors
+from globalplanner.core.budget.limits import check_floors
+from globalplanner.core.operators.effective import effective
 from globalplanner.operations import Operations
 from tests.unit.globalplanner.fleets import CHAT, fleet, pool, request_class
 from tests.unit.globalplanner.live import Live

@@ -5,8 +5,8 @@ from dataclasses import replace
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from globalplanner.core.program import Best, Program
-from globalplanner.core.snapshot import Rules, Snapshot
+from globalplanner.core.arbiter.snapshot import Rules, Snapshot
+from globalplanner.core.study.program import Best, Program
 from tests.property.highs import best_value, value_of
 from tests.unit.globalplanner.fleets import fleet, pool, request_class, snapshot, view
 from weir.domain.fleet import NodeGroup, PoolSpec, Role

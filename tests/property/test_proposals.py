@@ -3,9 +3,9 @@
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from globalplanner.core.limits import Limit
-from globalplanner.core.proposals import Gate, Mode
-from globalplanner.core.snapshot import Decision, Memory, Snapshot
+from globalplanner.core.arbiter.snapshot import Decision, Memory, Snapshot
+from globalplanner.core.budget.limits import Limit
+from globalplanner.core.operators.proposals import Gate, Mode
 from tests.unit.globalplanner.fleets import pool, snapshot, view
 from weir.domain.ids import ModelName, PoolId
 

@@ -8,7 +8,7 @@ from hypothesis import example, given
 from hypothesis import strategies as st
 
 from globalplanner.adapters.pools import read_report
-from globalplanner.core.ledger import Ledger
+from globalplanner.core.budget.ledger import Ledger
 from tests.unit.globalplanner.fleets import CHAT, LONG, fleet, pool, request_class
 from weir.api.v1 import planner_pb2
 from weir.domain.errors import StaleTermError, UnknownPoolError

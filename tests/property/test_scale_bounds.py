@@ -7,7 +7,7 @@ from collections.abc import Mapping
 from hypothesis import HealthCheck, assume, given, settings
 from hypothesis import strategies as st
 
-from globalplanner.core.scale_bounds import impossible, takes_too_much
+from globalplanner.core.dynamo.scale_bounds import impossible, takes_too_much
 from tests.unit.globalplanner.fleets import fleet, pool
 from weir.domain.dynamo import DynamoRules
 from weir.domain.fleet import Fleet

@@ -6,7 +6,7 @@ from zoneinfo import ZoneInfo
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from globalplanner.core.windows import holds
+from globalplanner.core.operators.windows import holds
 from weir.fleet.document import DAYS, WindowSpec
 from weir.fleet.schedule import window_of
 

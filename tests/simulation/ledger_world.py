@@ -14,8 +14,8 @@ from collections.abc import Callable
 from dataclasses import dataclass, field, replace
 from itertools import count
 
-from globalplanner.core.ledger import Ledger
-from globalplanner.core.limits import limits_of
+from globalplanner.core.budget.ledger import Ledger
+from globalplanner.core.budget.limits import limits_of
 from weir.domain.errors import StaleTermError, UnknownPoolError
 from weir.domain.fleet import Fleet
 from weir.domain.ids import PoolId

@@ -11,11 +11,11 @@ from typing import Any
 
 import pytest
 
-from globalplanner.core import ledger
-from globalplanner.core.account import Account
-from globalplanner.core.offered import OfferedLoad
+from globalplanner.core.budget import ledger
+from globalplanner.core.budget.account import Account
+from globalplanner.core.load.offered import OfferedLoad
+from globalplanner.core.operators.proposals import Gate
 from globalplanner.core.overview import Overview
-from globalplanner.core.proposals import Gate
 from globalplanner.leadership import Leadership, Lease
 from globalplanner.service import GlobalPlanner
 from poolplanner.core.pace import Pace

@@ -5,7 +5,7 @@ from collections.abc import Callable, Iterator
 
 import pytest
 
-from globalplanner.core.proposals import Mode
+from globalplanner.core.operators.proposals import Mode
 from globalplanner.service import GlobalPlanner
 from tests.simulation.fleet_world import Run, run
 from weir.domain.overrides import Overrides

@@ -6,8 +6,8 @@ from typing import Any
 
 import pytest
 
-from globalplanner.core import account, ledger
-from globalplanner.core.ledger import Ledger
+from globalplanner.core.budget import account, ledger
+from globalplanner.core.budget.ledger import Ledger
 from tests.simulation.ledger_world import VALID_S, World
 from tests.unit.globalplanner.fleets import fleet, pool
 from weir.domain.fleet import Fleet, NodeGroup

@@ -81,7 +81,7 @@ def _subject(text: str) -> tuple[tuple[str, ...], str]:
 
 def _read(args: argparse.Namespace, kinds: tuple[str, ...], name: str) -> "tuple[str, Explanation]":
     from globalplanner.adapters.jsonl import newest_first, place_of
-    from globalplanner.explain_log import LogExplainer
+    from globalplanner.decisions.explain_log import LogExplainer
     from weir.domain.ids import ClassName, PoolId
 
     log = LogExplainer(partial(newest_first, place_of(args.log)), time.time())

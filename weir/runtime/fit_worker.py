@@ -41,7 +41,7 @@ class FitWorker(Generic[KeyT]):
     """
 
     def __init__(
-        self, *, deadline_s: float = 60.0, function: Callable[[FitTask], Fit] = fit
+        self, *, deadline_s: float = 120.0, function: Callable[[FitTask], Fit] = fit
     ) -> None:
         self.late = 0
         self.failed = 0

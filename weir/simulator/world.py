@@ -10,7 +10,7 @@ from math import inf
 from random import Random
 from typing import TYPE_CHECKING
 
-from globalplanner.core.limits import check_floors
+from globalplanner.core.budget.limits import check_floors
 from weir.domain.errors import InfeasibleFloorsError, WeirError
 from weir.domain.fleet import Fleet
 from weir.simulator.call import Call, End

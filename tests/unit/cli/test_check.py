@@ -40,7 +40,8 @@ def test_every_error_is_a_line_on_stderr(
         f"weir check: {fleet_file}: line 4: spec.budget: is required",
         f"weir check: {fleet_file}: line 6: spec.budgt: unknown key (did you mean 'budget'?)",
         f"weir check: {fleet_file}: --set nothing=1: spec has no 'nothing' (known: models, "
-        "classes, budget, nodeGroups, profiles, pools, router, planner, dynamo, workload, simulation)",
+        "classes, budget, nodeGroups, profiles, pools, router, planner, dynamo, workload, "
+        "simulation)",
     ]
 
 

@@ -2,9 +2,9 @@
 
 from typing import Any
 
-from globalplanner.core.snapshot import Alternative as Weighed
-from globalplanner.core.snapshot import Decision, Memory
-from globalplanner.decided import Decided
+from globalplanner.core.arbiter.snapshot import Alternative as Weighed
+from globalplanner.core.arbiter.snapshot import Decision, Memory
+from globalplanner.decisions.decided import Decided
 from tests.unit.globalplanner.fleets import CHAT, pool, snapshot, view
 from weir.domain.decision import Alternative, DecisionRecord, Outcome, PoolChange
 from weir.domain.ids import PoolId

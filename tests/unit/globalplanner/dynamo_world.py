@@ -13,10 +13,10 @@ from itertools import count
 from random import Random
 from typing import Any
 
+from globalplanner.access.identity import Identity
 from globalplanner.adapters.scale_messages import decode_scale_request
-from globalplanner.core.scale_request import ScaleReply, ScaleStatus
-from globalplanner.core.snapshot import Rules
-from globalplanner.identity import Identity
+from globalplanner.core.arbiter.snapshot import Rules
+from globalplanner.core.dynamo.scale_request import ScaleReply, ScaleStatus
 from globalplanner.leadership import Leadership, Lease
 from globalplanner.metrics import Metrics
 from globalplanner.scale_requests import ScaleRequests, Taken

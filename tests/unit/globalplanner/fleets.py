@@ -3,8 +3,8 @@
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from globalplanner.core.limits import limits_of
-from globalplanner.core.snapshot import PoolView, Snapshot
+from globalplanner.core.arbiter.snapshot import PoolView, Snapshot
+from globalplanner.core.budget.limits import limits_of
 from weir.domain.fleet import (
     Budget,
     Fleet,

@@ -3,9 +3,9 @@
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from globalplanner.core.effective import effective
-from globalplanner.core.proposals import Gate, Mode
-from globalplanner.core.snapshot import Rules
+from globalplanner.core.arbiter.snapshot import Rules
+from globalplanner.core.operators.effective import effective
+from globalplanner.core.operators.proposals import Gate, Mode
 from globalplanner.metrics import Metrics
 from globalplanner.operations import Operations
 from globalplanner.service import GlobalPlanner, Patience

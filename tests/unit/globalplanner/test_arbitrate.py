@@ -5,8 +5,8 @@ from typing import Any
 
 import pytest
 
-from globalplanner.core.arbitrate import arbitrate
-from globalplanner.core.snapshot import Decision, Memory, PoolView, Rules
+from globalplanner.core.arbiter.arbitrate import arbitrate
+from globalplanner.core.arbiter.snapshot import Decision, Memory, PoolView, Rules
 from tests.unit.globalplanner.fleets import (
     CHAT,
     LONG,

@@ -4,7 +4,7 @@ import random
 
 import pytest
 
-from globalplanner.core.burst import BurstFilter
+from globalplanner.core.load.burst import BurstFilter
 
 
 def admitted(counts: list[float], *, quiet_rps: float = 0.5) -> list[float]:

@@ -5,10 +5,10 @@ from dataclasses import replace
 import orjson
 import pytest
 
+from globalplanner.core.arbiter.snapshot import Rules
 from globalplanner.core.digest import digest_of
-from globalplanner.core.snapshot import Rules
-from globalplanner.decided import record_of
-from globalplanner.history import History
+from globalplanner.decisions.decided import record_of
+from globalplanner.decisions.history import History
 from tests.unit.globalplanner.decisions import A, B, decided, decision, record
 from weir import codec
 from weir.domain.decision import Outcome

@@ -6,11 +6,11 @@ from collections.abc import Sequence
 
 import pytest
 
-from globalplanner.core.snapshot import Rules
-from globalplanner.decision_log import DecisionLog
-from globalplanner.history import History
+from globalplanner.core.arbiter.snapshot import Rules
+from globalplanner.decisions.decision_log import DecisionLog
+from globalplanner.decisions.history import History
+from globalplanner.decisions.outlet import Sink
 from globalplanner.metrics import Metrics
-from globalplanner.outlet import Sink
 from tests.unit.globalplanner.decisions import decided, record
 from weir.domain.decision import DecisionRecord
 from weir.domain.errors import UnavailableError

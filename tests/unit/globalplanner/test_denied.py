@@ -4,8 +4,8 @@ from typing import Any
 
 import pytest
 
-from globalplanner.core.denied import Denial, denials
-from globalplanner.core.ledger import Ledger
+from globalplanner.core.budget.denied import Denial, denials
+from globalplanner.core.budget.ledger import Ledger
 from globalplanner.metrics import Metrics, Write
 from globalplanner.standing import Standing
 from tests.unit.globalplanner.decisions import A, B

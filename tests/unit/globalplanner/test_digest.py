@@ -7,9 +7,9 @@ from typing import Any
 
 import pytest
 
+from globalplanner.core.arbiter.snapshot import Rules, Snapshot
+from globalplanner.core.budget.limits import limits_of
 from globalplanner.core.digest import digest_of
-from globalplanner.core.limits import limits_of
-from globalplanner.core.snapshot import Rules, Snapshot
 from tests.unit.globalplanner.fleets import CHAT, LONG, fleet, load, pool, request_class, view
 from weir.domain.fleet import NodeGroup
 

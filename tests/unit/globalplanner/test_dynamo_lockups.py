@@ -8,8 +8,8 @@ from pathlib import Path
 
 import pytest
 
-from globalplanner.core.proposals import Gate, Mode
-from globalplanner.core.scale_request import ScaleReply, ScaleStatus
+from globalplanner.core.dynamo.scale_request import ScaleReply, ScaleStatus
+from globalplanner.core.operators.proposals import Gate, Mode
 from globalplanner.scale_requests import Taken
 from tests.unit.globalplanner.dynamo_world import World, owned, sized
 from weir.domain.errors import FleetError, UnavailableError

@@ -5,10 +5,10 @@ from typing import Any
 
 import pytest
 
-from globalplanner.core.effect import predict
-from globalplanner.core.limits import limits_of
-from globalplanner.core.retarget import with_classes
-from globalplanner.core.snapshot import Rules, Snapshot
+from globalplanner.core.arbiter.snapshot import Rules, Snapshot
+from globalplanner.core.budget.limits import limits_of
+from globalplanner.core.study.effect import predict
+from globalplanner.core.study.retarget import with_classes
 from tests.unit.globalplanner.fleets import CHAT, LONG, fleet, pool, request_class, snapshot, view
 from weir.domain.fleet import Role
 from weir.domain.ids import ClassName

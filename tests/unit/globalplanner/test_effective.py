@@ -4,8 +4,8 @@ from dataclasses import replace
 
 import pytest
 
-from globalplanner.core.effective import check_always, effective, left_out
-from globalplanner.core.limits import check_floors
+from globalplanner.core.budget.limits import check_floors
+from globalplanner.core.operators.effective import check_always, effective, left_out
 from tests.unit.globalplanner.fleets import fleet, pool, request_class
 from weir.domain.errors import InfeasibleFloorsError
 from weir.domain.fleet import Budget, Fleet, NodeGroup

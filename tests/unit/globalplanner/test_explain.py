@@ -5,11 +5,11 @@ from typing import Any
 
 import pytest
 
-from globalplanner.core.ledger import Ledger
-from globalplanner.core.snapshot import Alternative, Decision, Lull, Memory, Rules, Snapshot
-from globalplanner.explain import Explainer
+from globalplanner.core.arbiter.snapshot import Alternative, Decision, Lull, Memory, Rules, Snapshot
+from globalplanner.core.budget.ledger import Ledger
+from globalplanner.decisions.explain import Explainer
+from globalplanner.decisions.history import History
 from globalplanner.gates import OpenGate
-from globalplanner.history import History
 from tests.unit.globalplanner.decisions import A, B, decision, record
 from tests.unit.globalplanner.fleets import (
     CHAT,

@@ -1,9 +1,9 @@
 """What a whole GlobalPlanner, that has decided itself, tells of its decisions."""
 
-from globalplanner.core.proposals import Mode
-from globalplanner.decided import Decided, record_of
-from globalplanner.explain import Explainer
-from globalplanner.history import History
+from globalplanner.core.operators.proposals import Mode
+from globalplanner.decisions.decided import Decided, record_of
+from globalplanner.decisions.explain import Explainer
+from globalplanner.decisions.history import History
 from tests.unit.globalplanner.fleets import CHAT, fleet, pool
 from tests.unit.globalplanner.live import Live
 from weir.domain.decision import Outcome

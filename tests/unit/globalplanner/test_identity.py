@@ -5,8 +5,8 @@ from pathlib import Path
 
 import pytest
 
-from globalplanner.identity import ANYBODY, OpenDoor
-from globalplanner.identity_file import IdentityFile, read_identities
+from globalplanner.access.identity import ANYBODY, OpenDoor
+from globalplanner.access.identity_file import IdentityFile, read_identities
 from weir.domain.errors import CredentialsError
 
 

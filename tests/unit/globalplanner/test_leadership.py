@@ -1,6 +1,6 @@
 """Who leads, on a store that fails as it likes. A step is a second."""
 
-from globalplanner.core.snapshot import Rules
+from globalplanner.core.arbiter.snapshot import Rules
 from globalplanner.leadership import Leadership, Lease
 from globalplanner.metrics import Metrics
 from globalplanner.service import GlobalPlanner, Patience

@@ -4,7 +4,7 @@ import dataclasses
 
 import pytest
 
-from globalplanner.core.ledger import Ledger
+from globalplanner.core.budget.ledger import Ledger
 from tests.unit.globalplanner.fleets import fleet, pool, report
 from weir.domain.errors import InfeasibleFloorsError, UnknownPoolError
 from weir.domain.fleet import NodeGroup, PoolSpec

@@ -2,7 +2,7 @@
 
 import pytest
 
-from globalplanner.core.offered import OfferedLoad
+from globalplanner.core.load.offered import OfferedLoad
 from tests.unit.globalplanner.fleets import CHAT, LONG
 from weir.domain.ids import ClassName, RouterId
 from weir.domain.planning import ClassLoad

@@ -5,8 +5,8 @@ from collections.abc import Awaitable, Callable
 
 import pytest
 
-from globalplanner.core.effect import Effect
-from globalplanner.core.proposals import Mode
+from globalplanner.core.operators.proposals import Mode
+from globalplanner.core.study.effect import Effect
 from globalplanner.operations import Operations
 from tests.unit.globalplanner.fleets import CHAT, fleet, pool, request_class
 from tests.unit.globalplanner.live import Live

@@ -4,8 +4,8 @@ from dataclasses import replace
 
 import pytest
 
-from globalplanner.core.program import Best, Program
-from globalplanner.core.snapshot import Rules, Snapshot
+from globalplanner.core.arbiter.snapshot import Rules, Snapshot
+from globalplanner.core.study.program import Best, Program
 from tests.unit.globalplanner.fleets import CHAT, LONG, fleet, pool, request_class, snapshot, view
 from weir.domain.fleet import Role
 from weir.domain.ids import PoolId

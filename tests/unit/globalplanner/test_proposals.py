@@ -5,8 +5,8 @@ from dataclasses import replace
 
 import pytest
 
-from globalplanner.core.proposals import Gate, Mode, remembered
-from globalplanner.core.snapshot import Decision, Lull, Memory, PoolView, Snapshot, Step
+from globalplanner.core.arbiter.snapshot import Decision, Lull, Memory, PoolView, Snapshot, Step
+from globalplanner.core.operators.proposals import Gate, Mode, remembered
 from tests.unit.globalplanner.fleets import fleet, pool, snapshot, view
 from weir.domain.decision import Outcome
 from weir.domain.errors import UnknownProposalError

@@ -4,7 +4,7 @@ import logging
 
 import pytest
 
-from globalplanner.refusals import Refusals
+from globalplanner.access.refusals import Refusals
 from weir.domain.ids import ClassName, PoolId
 
 A = PoolId("a")

@@ -5,7 +5,7 @@ from pathlib import Path
 
 import pytest
 
-from globalplanner.core.proposals import Mode
+from globalplanner.core.operators.proposals import Mode
 from globalplanner.reload import Reload
 from tests.unit.globalplanner.live import HandClock, Live
 from weir.domain.fleet import Role

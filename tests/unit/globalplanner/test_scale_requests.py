@@ -6,16 +6,16 @@ from typing import Any
 import pytest
 
 from globalplanner.adapters.scale_messages import decode_scale_request, encode_scale_reply
-from globalplanner.core.scale_bounds import impossible, takes_too_much
-from globalplanner.core.scale_reply import Stand, reply_to
-from globalplanner.core.scale_request import (
+from globalplanner.core.dynamo.scale_bounds import impossible, takes_too_much
+from globalplanner.core.dynamo.scale_reply import Stand, reply_to
+from globalplanner.core.dynamo.scale_request import (
     ScaleReply,
     ScaleRequest,
     ScaleStatus,
     Target,
     addressed,
 )
-from globalplanner.core.wishes import Wishes
+from globalplanner.core.dynamo.wishes import Wishes
 from tests.unit.globalplanner.fleets import fleet, pool
 from weir.domain.dynamo import DynamoDeployment, DynamoRules
 from weir.domain.fleet import Fleet, NodeGroup, PoolSpec, Role, Stage

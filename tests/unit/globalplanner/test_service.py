@@ -5,7 +5,7 @@ from typing import Any
 
 import pytest
 
-from globalplanner.core.snapshot import Rules
+from globalplanner.core.arbiter.snapshot import Rules
 from globalplanner.metrics import Metrics
 from globalplanner.service import GlobalPlanner, Patience
 from tests.unit.globalplanner.fleets import CHAT, fleet, pool, report

@@ -5,11 +5,11 @@ from typing import Any
 
 import numpy as np
 
-from globalplanner.core.arbitrate import arbitrate
-from globalplanner.core.layout import Layout
-from globalplanner.core.plan import differs
-from globalplanner.core.snapshot import Memory, PoolView, Rules
-from globalplanner.core.spread import Groups, spread
+from globalplanner.core.arbiter.arbitrate import arbitrate
+from globalplanner.core.arbiter.layout import Layout
+from globalplanner.core.arbiter.plan import differs
+from globalplanner.core.arbiter.snapshot import Memory, PoolView, Rules
+from globalplanner.core.arbiter.spread import Groups, spread
 from tests.unit.globalplanner.fleets import (
     CHAT,
     LONG,

@@ -4,8 +4,8 @@ from collections.abc import Mapping
 
 import pytest
 
-from globalplanner.core.snapshot import Rules, Snapshot
-from globalplanner.core.study import WhatIfAnswer, study
+from globalplanner.core.arbiter.snapshot import Rules, Snapshot
+from globalplanner.core.study.study import WhatIfAnswer, study
 from tests.unit.globalplanner.fleets import CHAT, LONG, fleet, pool, request_class, snapshot, view
 from weir.domain.fleet import NodeGroup, Role
 

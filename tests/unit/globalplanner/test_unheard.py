@@ -1,6 +1,6 @@
 """What a new leader assumes of pools that it has not heard of yet."""
 
-from globalplanner.core.limits import limits_of
+from globalplanner.core.budget.limits import limits_of
 from globalplanner.core.unheard import with_unheard
 from tests.unit.globalplanner.fleets import fleet, pool, view
 

@@ -8,8 +8,8 @@ from dataclasses import dataclass, field
 import pytest
 
 from globalplanner import what_if
-from globalplanner.core.snapshot import Rules, Snapshot
-from globalplanner.core.study import WhatIfAnswer
+from globalplanner.core.arbiter.snapshot import Rules, Snapshot
+from globalplanner.core.study.study import WhatIfAnswer
 from globalplanner.what_if import WhatIf
 from tests.unit.globalplanner.fleets import CHAT, fleet, pool, snapshot, view
 from weir.domain.errors import UnavailableError

@@ -5,7 +5,7 @@ from zoneinfo import ZoneInfo
 
 import pytest
 
-from globalplanner.core.windows import holds, window_at
+from globalplanner.core.operators.windows import holds, window_at
 from weir.domain.schedule import BudgetWindow
 from weir.fleet.document import WindowSpec
 from weir.fleet.schedule import window_of

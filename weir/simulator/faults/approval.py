@@ -1,6 +1,6 @@
 """Decisions wait for a person, who approves some, rejects some and lets others lie."""
 
-from globalplanner.core.proposals import Gate, Mode
+from globalplanner.core.operators.proposals import Gate, Mode
 from weir.simulator.faults.port import Heal, Stage
 
 __all__ = ["Approval"]

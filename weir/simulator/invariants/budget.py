@@ -15,7 +15,7 @@ from dataclasses import dataclass, replace
 from math import inf
 from typing import TYPE_CHECKING
 
-from globalplanner.core.limits import limits_of
+from globalplanner.core.budget.limits import limits_of
 from weir.domain.fleet import Fleet, PoolSpec
 from weir.domain.ids import PoolId
 from weir.domain.planning import Grant

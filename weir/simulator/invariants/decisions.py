@@ -15,11 +15,11 @@ from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from globalplanner.core.account import Account
-from globalplanner.core.ledger import Ledger
-from globalplanner.core.limits import Limit
-from globalplanner.core.proposals import Mode
-from globalplanner.core.proposed import Proposal
+from globalplanner.core.budget.account import Account
+from globalplanner.core.budget.ledger import Ledger
+from globalplanner.core.budget.limits import Limit
+from globalplanner.core.operators.proposals import Mode
+from globalplanner.core.operators.proposed import Proposal
 from globalplanner.service import GlobalPlanner
 from globalplanner.standing import Change
 from weir.domain.ids import PoolId

@@ -2,7 +2,7 @@
 
 from collections.abc import Mapping
 
-from globalplanner.core.limits import limits_of
+from globalplanner.core.budget.limits import limits_of
 from weir.domain.fleet import Fleet
 from weir.domain.ids import PoolId
 

@@ -13,7 +13,7 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy.optimize import linprog
 
-from globalplanner.core.limits import limits_of
+from globalplanner.core.budget.limits import limits_of
 from weir.domain.fleet import Fleet, PoolSpec, Role
 from weir.domain.ids import PoolId
 from weir.domain.profile import EngineProfile

@@ -2,8 +2,8 @@
 
 from collections.abc import Callable, Sequence
 
-from globalplanner.core.effective import check_always, effective
-from globalplanner.core.proposals import Gate, Mode
+from globalplanner.core.operators.effective import check_always, effective
+from globalplanner.core.operators.proposals import Gate, Mode
 from globalplanner.leadership import Leadership, Lease
 from globalplanner.metrics import Metrics
 from globalplanner.parts import patience_of, rules_of

@@ -9,7 +9,7 @@ from dataclasses import replace
 from random import Random
 from typing import TYPE_CHECKING, Any
 
-from globalplanner.core.effective import check_always, effective
+from globalplanner.core.operators.effective import check_always, effective
 from globalplanner.service import GlobalPlanner
 from weir.domain.errors import InfeasibleFloorsError
 from weir.domain.fleet import Fleet

@@ -1,0 +1,40 @@
+"""When replicas that could go do go: once that has been so for the dwell time."""
+
+from collections.abc import Mapping, Sequence
+
+from globalplanner.core.arbiter.lowest import Lowest
+from globalplanner.core.arbiter.snapshot import Lull
+from globalplanner.core.arbiter.space import Space
+from weir.domain.ids import PoolId
+
+__all__ = ["settle_lulls"]
+
+
+def settle_lulls(
+    space: Space,
+    replicas: Sequence[int],
+    lowest: Lowest,
+    lulls: Mapping[PoolId, Lull],
+    may_leave: Mapping[int, int],
+    now_s: float,
+) -> tuple[list[int], dict[PoolId, Lull]]:
+    """Take away what has not been needed for the dwell time; the lulls that go on.
+
+    No more leave than may: the lull of the others goes on.
+    """
+    settled, going_on, low = list(replicas), {}, lowest.replicas
+    for pool, (id, count, least) in enumerate(zip(space.layout.ids, replicas, low, strict=True)):
+        if least >= count:
+            continue
+        lull = lulls.get(id) or Lull(since_s=now_s, replicas=least)
+        lull = Lull(since_s=lull.since_s, replicas=max(lull.replicas, least))
+        if lull.replicas >= count:
+            lull = Lull(since_s=now_s, replicas=least)
+        waits = now_s - lull.since_s < space.rules.scale_down_dwell_s
+        if waits or not lowest.may_go(pool):
+            going_on[id] = lull
+            continue
+        settled[pool] = max(lull.replicas, count - may_leave.get(pool, count))
+        if settled[pool] > lull.replicas:
+            going_on[id] = lull
+    return settled, going_on
