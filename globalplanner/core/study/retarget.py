@@ -5,14 +5,15 @@ from dataclasses import replace
 from functools import cache, partial
 
 from globalplanner.core.arbiter.snapshot import PoolView, Rules, Snapshot
-from weir.domain.fleet import PoolSpec, RequestClass, Role, Slo
+from weir.domain.fleet import RequestClass, Role, Slo
 from weir.domain.planning import ClassLoad
 from weir.domain.profile import EngineProfile
 from weir.sizing.capacity import replica_capacity_rps
+from weir.sizing.queueing import Queue
 
 __all__ = ["with_classes"]
 
-_Kind = tuple[EngineProfile, Role, int]
+_Kind = tuple[EngineProfile, Role, int, int]
 
 
 def with_classes(snapshot: Snapshot, classes: Iterable[RequestClass], rules: Rules) -> Snapshot:
@@ -44,7 +45,7 @@ def _within(
     rates = dict(view.capacity_rps)
     for now, then, load in changed:
         if min(load.isl_tokens, load.osl_tokens) > 0.0:
-            kind = _kind(view.spec)
+            kind = _kind(view)
             was, would_be = (capacity_rps(kind, slo, load) for slo in (now.slo, then.slo))
             rate_rps = _scaled(rates.pop(now.name, None), was, would_be)
             if rate_rps is not None:
@@ -59,13 +60,14 @@ def _scaled(reported: float | None, was: float | None, would_be: float | None) -
     return reported * would_be / was
 
 
-def _kind(spec: PoolSpec) -> _Kind:
-    """Pools of one kind serve the same."""
-    return spec.profile, spec.role, spec.context_limit_tokens
+def _kind(view: PoolView) -> _Kind:
+    """Pools of one kind serve the same: also as many replicas share what waits."""
+    spec = view.spec
+    return spec.profile, spec.role, spec.context_limit_tokens, max(1, view.replicas)
 
 
 def _capacity_rps(utilization: float, kind: _Kind, slo: Slo, load: ClassLoad) -> float | None:
-    profile, role, context_limit_tokens = kind
+    profile, role, context_limit_tokens, replicas = kind
     return replica_capacity_rps(
         profile,
         role,
@@ -74,4 +76,5 @@ def _capacity_rps(utilization: float, kind: _Kind, slo: Slo, load: ClassLoad) ->
         load.osl_tokens,
         utilization=utilization,
         context_limit_tokens=context_limit_tokens,
+        queue=Queue(replicas=float(replicas)),
     )
