@@ -268,7 +268,8 @@ class _Search:
     def _barred(self, pool: Pool) -> bool:
         """Whether others need all that the pool can prefill."""
         terms = self._terms
-        return pool.id in terms.barred or (terms.yields and pool.crowded)
+        crowded = terms.yields and not terms.late and pool.crowded
+        return pool.id in terms.barred or crowded
 
     def _too_late(self, pool: Pool, worker: Worker, left_s: float) -> bool:
         """Whether the prompt would take longer than this; wanted if it is for what is queued."""

@@ -80,8 +80,8 @@ class Terms:
 
     It goes only where its first token is predicted by `due_s`, unless all is idle: waiting would
     gain nothing. Its prompt goes to no pool in `barred`. Who `yields` goes only behind less than a
-    batch, in a pool where less than a batch is queued for each worker. Who is `late` also leaves
-    some of the sequences that an engine can run.
+    batch; in time, only where less than a batch is queued for each of the pool's workers; `late`,
+    leaving some of the sequences that an engine can run.
     """
 
     due_s: float = inf
