@@ -9,6 +9,7 @@ import asyncio
 import logging
 import math
 from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
+from contextlib import suppress
 from dataclasses import replace
 
 from globalplanner.core.operators.effective import check_always, effective, gpu_classes
@@ -17,7 +18,12 @@ from globalplanner.core.study.differences import budget_differences, differences
 from globalplanner.core.study.effect import Effect, predict
 from globalplanner.core.study.supposed import supposed
 from globalplanner.service import GlobalPlanner
-from weir.domain.errors import UnavailableError, UnknownClassError, UnknownPoolError
+from weir.domain.errors import (
+    InfeasibleFloorsError,
+    UnavailableError,
+    UnknownClassError,
+    UnknownPoolError,
+)
 from weir.domain.fleet import Fleet
 from weir.domain.ids import ClassName, PoolId
 from weir.domain.overrides import ClassTargets, Overrides
@@ -212,7 +218,8 @@ class Operations:
             try:
                 await planner.stored(_STORED_S)
             except UnavailableError:
-                planner.revise(self._effective(before), before)
+                with suppress(InfeasibleFloorsError):  # the document has changed meanwhile
+                    planner.revise(self._effective(before), before)
                 raise UnavailableError(
                     f"the change could not be stored within {_STORED_S:g} s and was taken back; "
                     "look with `weir status` before you try again"

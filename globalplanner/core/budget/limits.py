@@ -25,10 +25,13 @@ class Limit:
         return self.used(gpus_by_pool) <= self.gpus
 
 
-def limits_of(fleet: Fleet, leaving: Iterable[PoolSpec] = ()) -> tuple[Limit, ...]:
+def limits_of(
+    fleet: Fleet, leaving: Iterable[PoolSpec] = (), *, foreign: bool = True
+) -> tuple[Limit, ...]:
     """All limits of a fleet, the budget first. Limits that can never bind are left out.
 
-    `leaving`: pools that the fleet has no more but that hold GPUs still.
+    `leaving`: pools that the fleet has no more but that hold GPUs still. `foreign`: whether GPUs
+    that others hold are missing.
     """
     all_pools = (*fleet.pools, *leaving)
     limits = [Limit(name="budget", gpus=fleet.budget.gpus, pools=_ids(all_pools))]
@@ -36,21 +39,25 @@ def limits_of(fleet: Fleet, leaving: Iterable[PoolSpec] = ()) -> tuple[Limit, ..
         pools = _ids(pool for pool in all_pools if pool.gpu_class == gpu_class)
         limits.append(Limit(name=f"GPU class {gpu_class}", gpus=gpus, pools=pools))
     for group in fleet.node_groups:
-        if group.implied and group.foreign_gpus == 0:
+        held = group.foreign_gpus if foreign else 0
+        if group.implied and held == 0:
             continue  # the budget by another name: where both bind, neither would have a price
         pools = _ids(pool for pool in all_pools if pool.node_group == group.name)
-        gpus = max(0, group.gpus - group.foreign_gpus)
+        gpus = max(0, group.gpus - held)
         limits.append(Limit(name=f"node group {group.name}", gpus=gpus, pools=pools))
     return tuple(limit for limit in limits if limit.pools)
 
 
 def check_floors(fleet: Fleet) -> None:
-    """Raises `InfeasibleFloorsError` if what is set aside does not fit every limit."""
+    """Raises `InfeasibleFloorsError` if what is set aside does not fit every limit.
+
+    GPUs that others hold for now make no document wrong: floors wait until they are given back.
+    """
     floors = {
         pool.id: max(pool.min_replicas, pool.aside_replicas) * pool.gpus_per_replica
         for pool in fleet.pools
     }
-    for limit in limits_of(fleet):
+    for limit in limits_of(fleet, foreign=False):
         if not limit.holds(floors):
             raise InfeasibleFloorsError(
                 needed_gpus=limit.used(floors), budget_gpus=limit.gpus, limit=limit.name

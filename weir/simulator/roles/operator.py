@@ -5,6 +5,7 @@ does: one that is not stored in time is taken back, and may count all the same.
 """
 
 from collections.abc import Callable, Sequence
+from contextlib import suppress
 from dataclasses import replace
 from random import Random
 from typing import TYPE_CHECKING, Any
@@ -109,7 +110,8 @@ class Operator:
             world.events.after(_POLL_S, lambda _: self._wait(role, planner, before, until_s))
         else:
             self.busy = False
-            planner.revise(effective(planner.document, before, world.now_s), before)
+            with suppress(InfeasibleFloorsError):  # the document has changed meanwhile
+                planner.revise(effective(planner.document, before, world.now_s), before)
 
     def _may_count(self, *overrides: Overrides) -> None:
         self._possible = _distinct(overrides)
