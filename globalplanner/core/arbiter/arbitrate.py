@@ -50,7 +50,11 @@ __all__ = ["arbitrate"]
 
 _EFFORT = {"guarantee": 100, "grow": 200, "exchange": 100, "shrink": 100}
 """Programs that a decision weighs; somewhat more, as a round is always ended."""
-_IN_LARGE = {"guarantee": 60, "grow": 120, "exchange": 60, "shrink": 80}
+_IN_LARGE = {"guarantee": 40, "grow": 60, "exchange": 45, "shrink": 45}
+_MUCH = 20
+"""A large fleet that has weighed so many for growth leaves what takes turns to the next decision,"""
+_PUT_OFF = 4
+"""but not more often in a row."""
 _HUGE = 64
 """In one of more pools only half of the components are looked at for what could go."""
 _ROUNDS = 2
@@ -78,6 +82,7 @@ class _Deciding:
         times = _AFRESH if kept.fresh else 1
         effort = _IN_LARGE if self._large else _EFFORT
         self._effort = {name: Effort(times * programs) for name, programs in effort.items()}
+        self._put_off = False
         self._lowest = Lowest(self._space, kept.number, kept.low, kept.tried)
         self._routing = Routing(self._space, kept.groups, self._lowest)
 
@@ -91,6 +96,7 @@ class _Deciding:
         exchange = Exchange(stand, self._givers, self._effort["exchange"])
         exchange.owe()
         grow(stand, space.high, self._effort["grow"], self._givers.estimates)
+        self._put_off = self._large and self._grew_much()
         if self._turn(0):
             exchange.improve()
         if not self._large:
@@ -127,6 +133,11 @@ class _Deciding:
             prices=prices_of(stand, self._givers.estimates.gain),
         )
 
+    def _grew_much(self) -> bool:
+        """Growth cannot wait; what else could change can, for a few decisions."""
+        spent = sum(_IN_LARGE[name] - self._effort[name].left for name in ("guarantee", "grow"))
+        return spent > _MUCH and self._kept.put_off < _PUT_OFF
+
     @property
     def _large(self) -> bool:
         """Whether some of the work takes turns with the next decisions."""
@@ -134,7 +145,7 @@ class _Deciding:
 
     def _turn(self, number: int) -> bool:
         """Whether it is the turn of one of two kinds of work."""
-        return not self._large or self._kept.number % 2 == number
+        return not self._large or (self._kept.turn % 2 == number and not self._put_off)
 
     @property
     def _rounds(self) -> int:
@@ -146,7 +157,7 @@ class _Deciding:
         if not self._large:
             return [*range(len(members))]
         step = 2 if len(self._space.views) > _HUGE else 1
-        first = self._kept.number // 2 % step
+        first = self._kept.turn // 2 % step
         return [
             c
             for c in range(first, len(members), step)
@@ -270,6 +281,8 @@ class _Deciding:
             estimates=self._givers.estimates,
             rates=routed.rate_rps,
             number=number,
+            turn=before.turn + (not self._put_off),
+            put_off=before.put_off + 1 if self._put_off else 0,
             fresh=False,
         )
 

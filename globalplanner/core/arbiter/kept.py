@@ -30,6 +30,10 @@ class Kept:
     estimates: Estimates
     rates: Floats | None = None
     number: int = 0
+    turn: int = 0
+    """Counts what takes turns in large fleets."""
+    put_off: int = 0
+    """How often in a row the turn was left to the next decision."""
     fresh: bool = True
 
 
