@@ -251,12 +251,18 @@ def test_value_is_close_to_the_best_there_is(snapshot: Snapshot) -> None:
 @given(snapshots())
 def test_nothing_moves_by_choice_that_does_not_repay_itself(snapshot: Snapshot) -> None:
     """What pools give up, as far as it served somebody, is gained elsewhere and more."""
-    views = [dataclasses.replace(v, held="") for v in snapshot.pools]
+    views = [
+        dataclasses.replace(v, held="", replicas=max(v.replicas, v.spec.guarantee_replicas))
+        for v in snapshot.pools
+    ]
     snapshot = dataclasses.replace(snapshot, pools=tuple(views))
     space = Space(Layout.of(snapshot, None), snapshot, RULES)
     now = space.allocation(space.now)
-    assume(min(space.free(space.now)) >= 0)
-    assume(all(now[v.spec.id] >= v.spec.guarantee_replicas for v in views))
+    limits = [  # as large as what is there, if that is more
+        dataclasses.replace(limit, gpus=limit.gpus - min(0, free))
+        for limit, free in zip(snapshot.limits, space.free(space.now), strict=True)
+    ]
+    snapshot = dataclasses.replace(snapshot, limits=tuple(limits))
     decided = arbitrate(snapshot, RULES, Memory()).replicas
     left = {id: min(n, decided[id]) for id, n in now.items()}
     before, kept = value_of(snapshot, RULES, now), value_of(snapshot, RULES, left)

@@ -52,7 +52,7 @@ _EFFORT = {"guarantee": 100, "grow": 200, "exchange": 100, "shrink": 100}
 """Programs that a decision weighs; somewhat more, as a round is always ended."""
 _IN_LARGE = {"guarantee": 40, "grow": 60, "exchange": 45, "shrink": 45}
 _MUCH = 20
-"""A large fleet that has weighed so many for growth leaves what takes turns to the next decision,"""
+"""A large fleet that has weighed so many for growth leaves the rest to the next decision,"""
 _PUT_OFF = 4
 """but not more often in a row."""
 _HUGE = 64
