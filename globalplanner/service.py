@@ -334,7 +334,7 @@ class GlobalPlanner:
     def newest_sequence(self, pool_id: PoolId) -> int:
         """That of the newest report taken in of the pool, 0 if there is none."""
         account = self._ledger.accounts.get(pool_id) if self._ledger is not None else None
-        return account.sequence if account is not None else 0
+        return max(0, account.sequence) if account is not None else 0
 
     def on_traffic(self, sample: TrafficSample) -> None:
         """Take in one router's sample."""

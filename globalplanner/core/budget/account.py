@@ -10,6 +10,9 @@ from weir.domain.record import OpenGrant, PoolLine
 
 __all__ = ["Account"]
 
+_NONE_YET = -1
+"""Below every sequence number."""
+
 
 @dataclass(slots=True, kw_only=True)
 class Account:
@@ -31,7 +34,7 @@ class Account:
     explained: Mapping[PoolId, str] | None = None
     report: PoolReport | None = None
     reported_at_s: float = 0.0
-    sequence: int = 0
+    sequence: int = _NONE_YET
     unknown: int = 0
     inherited: int = 0
     found: int = 0
@@ -134,7 +137,7 @@ class Account:
             node_group=self.spec.node_group,
             charged_replicas=self.seen,
             unknown_replicas=self.unknown,
-            sequence=self.sequence,
+            sequence=max(0, self.sequence),
             open=tuple(
                 OpenGrant(term=g.term, epoch=g.epoch, replicas=g.replicas) for g in self.open_grants
             ),
@@ -144,7 +147,7 @@ class Account:
         """Begin with what an earlier leader has left."""
         self.unknown = line.unknown_replicas
         self.inherited = line.charged_replicas
-        self.sequence = line.sequence
+        self.sequence = line.sequence or _NONE_YET
         self.open_grants = [
             Grant(
                 pool_id=line.pool_id,

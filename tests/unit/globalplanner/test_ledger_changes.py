@@ -226,3 +226,9 @@ def test_gpus_that_others_hold_are_not_to_be_had() -> None:
     one = Pools(Ledger(whole, term=1, valid_s=15.0))
     one.settle(a=4)
     assert one.report(A) == 3
+
+
+def test_a_first_report_counts_whatever_its_number_is() -> None:
+    one = pools(pool("a"))
+    one.ledger.report(report(A, 0, ready=3), 0.0)
+    assert charged(one.ledger) == {"a": 3}
