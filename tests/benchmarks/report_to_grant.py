@@ -177,7 +177,7 @@ spec:
         return codec.encode_traffic(sample).SerializeToString()
 
 
-def measure_report_to_grant(pools: int = 256, *, seconds: float = 30.0) -> dict[str, float]:
+def measure_report_to_grant(pools: int = 256, *, seconds: float = 70.0) -> dict[str, float]:
     """p99 in milliseconds of grants and of answers, and the planner's CPU seconds per second."""
     return asyncio.run(_measure(_Fleet(pools, seed=1), seconds))
 
