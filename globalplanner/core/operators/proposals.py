@@ -181,8 +181,12 @@ class Gate:
 
 
 def _waits(change: ProposedChange, view: PoolView, snapshot: Snapshot) -> bool:
-    """Whether the approved change must not happen now."""
-    return bool(view.held) or (change.more < 0 and snapshot.loads is None)
+    """Whether the approved change must not happen now.
+
+    Nothing is taken while demand is unknown, nor from a pool of which nobody knows what is queued.
+    """
+    unknown = snapshot.loads is None or (view.backlog_replica_s is None and view.wish is None)
+    return bool(view.held) or (change.more < 0 and unknown)
 
 
 def remembered(memory: Memory, decision: Decision, before: _Replicas, aims: _Replicas) -> Memory:

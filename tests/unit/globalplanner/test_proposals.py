@@ -36,6 +36,7 @@ class World:
         self.ceilings: Counts = {}
         self.frozen: set[PoolId] = set()
         self.loads: dict[str, float] | None = {}
+        self.backlog_s: float | None = 0.0
         self.gate = Gate(Mode.APPROVE)
 
     def seen(self) -> Snapshot:
@@ -45,6 +46,7 @@ class World:
                 self.before[id],
                 ceiling=self.ceilings.get(id),
                 held="frozen" if id in self.frozen else "",
+                backlog_replica_s=self.backlog_s,
             )
             for id, spec in self.specs.items()
         ]
@@ -289,3 +291,14 @@ def test_a_decision_that_did_not_happen_is_not_remembered_as_if_it_had() -> None
     stopped = remembered(old, made, {A: 2, B: 1}, {A: 2, B: 1})
     assert stopped == Memory(lulls={A: lull, B: lull}, steps={B: (step,)})
     assert remembered(old, made, {A: 2, B: 1}, {A: 3, B: 1}) == new
+
+
+def test_what_was_approved_is_not_taken_while_nobody_knows_what_is_queued_there() -> None:
+    # Seed 50076: approved before the pool's planner lost its routers, taken after.
+    world = World({A: 5})
+    world.decide(a=2)
+    world.gate.approve(world.ids[0])
+    world.backlog_s = None
+    assert world.decide(a=2) == {A: 5}
+    world.backlog_s = 0.0
+    assert world.decide(a=2) == {A: 2}
