@@ -26,7 +26,7 @@ class GlobalPlannerConfig(StrictModel):
     """Listen beyond loopback although that is open to everybody, or tokens can be read."""
 
     nats: str
-    """URL of the NATS server."""
+    """URLs of NATS nodes, separated by commas."""
 
     control: Address = "127.0.0.1:0"
     """Where /livez, /readyz and /metrics are served."""

@@ -1,16 +1,11 @@
 """What the GlobalPlanner needs of the world. All calls end within a deadline of their own."""
 
-from collections.abc import Mapping, Sequence
 from typing import Protocol
 
-from globalplanner.core.arbiter.snapshot import Decision, Snapshot
-from globalplanner.core.operators.proposed import Proposal
-from weir.domain.decision import Outcome
-from weir.domain.ids import PoolId
 from weir.domain.planning import RoutingPlan
 from weir.domain.record import LedgerRecord
 
-__all__ = ["Gate", "PlanStore", "RecordStore", "Signal"]
+__all__ = ["PlanStore", "RecordStore", "Signal"]
 
 
 class RecordStore(Protocol):
@@ -51,34 +46,4 @@ class Signal(Protocol):
 
     async def wait(self, timeout_s: float) -> None:
         """Until it is set, or was since the last wait, for `timeout_s` wall seconds at most."""
-        ...
-
-
-class Gate(Protocol):
-    """What decisions have to pass."""
-
-    @property
-    def mode(self) -> str:
-        """ "act", "approve" or "advise"."""
-        ...
-
-    @property
-    def outcome(self) -> Outcome:
-        """What became of the decision that came last."""
-        ...
-
-    @property
-    def plans(self) -> bool:
-        """Whether routers may be told another plan."""
-        ...
-
-    @property
-    def waiting(self) -> Sequence[Proposal]:
-        """What waits for an operator."""
-        ...
-
-    def through(
-        self, before: Mapping[PoolId, int], decision: Decision, snapshot: Snapshot
-    ) -> Mapping[PoolId, int]:
-        """The replicas to aim for, of the pools in `decision.replicas`; `before` is aimed for."""
         ...

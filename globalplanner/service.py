@@ -17,14 +17,12 @@ from globalplanner.core.arbiter.snapshot import Decision, Memory, Rules, Snapsho
 from globalplanner.core.budget.ledger import Ledger
 from globalplanner.core.budget.limits import check_floors
 from globalplanner.core.load.offered import OfferedLoad
-from globalplanner.core.operators.proposals import held_at, remembered
+from globalplanner.core.operators.proposals import Gate, held_at, remembered
 from globalplanner.core.operators.proposed import Proposal
 from globalplanner.core.overview import Moment, Overview
 from globalplanner.core.report import check_report
 from globalplanner.decisions.decided import Decided
-from globalplanner.gates import OpenGate
 from globalplanner.metrics import Metrics
-from globalplanner.ports import Gate
 from globalplanner.standing import Change, Health, Standing, Waiting, pool_standings
 from globalplanner.tally import Tally
 from weir.domain.errors import (
@@ -93,7 +91,7 @@ class GlobalPlanner:
         self.overrides = Overrides()
         """What operators have changed."""
         self.rules = rules
-        self.gate: Gate = gate or OpenGate()
+        self.gate = gate or Gate()
         self.wishes = wishes
         self.on_decision: list[Callable[[Decided], None]] = []
         """Told of every decision that changes something, or would."""

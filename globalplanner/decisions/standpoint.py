@@ -4,7 +4,7 @@ from typing import Protocol
 
 from globalplanner.core.arbiter.snapshot import Decision, Rules, Snapshot
 from globalplanner.core.budget.ledger import Ledger
-from globalplanner.ports import Gate
+from globalplanner.core.operators.proposals import Gate
 from weir.domain.overrides import Overrides
 from weir.domain.planning import RoutingPlan
 

@@ -7,9 +7,9 @@ import pytest
 
 from globalplanner.core.arbiter.snapshot import Alternative, Decision, Lull, Memory, Rules, Snapshot
 from globalplanner.core.budget.ledger import Ledger
+from globalplanner.core.operators.proposals import Gate, Mode
 from globalplanner.decisions.explain import Explainer
 from globalplanner.decisions.history import History
-from globalplanner.gates import OpenGate
 from tests.unit.globalplanner.decisions import A, B, decision, record
 from tests.unit.globalplanner.fleets import (
     CHAT,
@@ -35,10 +35,6 @@ from weir.domain.planning import RoutingPlan
 FLEET = fleet([pool("a", gpus_per_replica=2), pool("b")], gpus=6)
 
 
-class Asking(OpenGate):
-    mode = "approve"
-
-
 @dataclass
 class Stand:
     """What a GlobalPlanner knows at wall second 100: two pools, of which both have reported."""
@@ -49,7 +45,7 @@ class Stand:
     overrides: Overrides = field(default_factory=Overrides)
     rules: Rules = field(default_factory=Rules)
     plan: RoutingPlan | None = None
-    gate: OpenGate = field(default_factory=OpenGate)
+    gate: Gate = field(default_factory=Gate)
 
     def moment(self) -> Snapshot | None:
         return self.snapshot if self.ledger is not None else None
@@ -184,7 +180,7 @@ def test_an_idle_pool_says_when_it_will_shrink() -> None:
 
 def test_a_decision_that_waits_for_approval_is_what_the_pool_waits_for() -> None:
     made = decision(replicas={A: 2, B: 1}, prices={})
-    text = told(stand(latest=made, gate=Asking()), "a")
+    text = told(stand(latest=made, gate=Gate(Mode.APPROVE)), "a")
     assert "waits for   approval: 1 -> 2 is decided" in text
 
 
