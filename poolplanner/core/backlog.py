@@ -34,11 +34,18 @@ def backlog_replica_s(
 
 
 def _queued_prefill_s(table: CapacityTable, observation: Observation) -> float | None:
-    counts = [observation.queued_tokens]
+    counts = [_queued_tokens(observation)]
     if observation.engines is not None:
         counts.append(observation.engines.waiting_tokens)
     known = [tokens for tokens in counts if tokens is not None]
     return prefill_backlog_s(table.profile, max(known)) if known else None
+
+
+def _queued_tokens(observation: Observation) -> int | None:
+    """As the routers count them. What is hopeless waits for slack, not for replicas."""
+    if observation.queued_tokens is None:
+        return None
+    return max(0, observation.queued_tokens - observation.hopeless_queued_tokens)
 
 
 def _queued_decode_s(
@@ -76,7 +83,8 @@ def _queued_decode_s(
 def _held_sequences(observation: Observation, shapes: Mapping[ClassName, ClassShape]) -> float:
     """Sequences whose prompts the routers count as queued for this pool."""
     share = sum(shape.share for shape in shapes.values())
-    if not observation.queued_tokens or share <= 0.0:
+    queued_tokens = _queued_tokens(observation)
+    if not queued_tokens or share <= 0.0:
         return 0.0
     isl_tokens = sum(shape.share * shape.isl_tokens for shape in shapes.values()) / share
-    return observation.queued_tokens / max(1.0, isl_tokens)
+    return queued_tokens / max(1.0, isl_tokens)

@@ -23,8 +23,7 @@ __all__ = ["CapacityTable", "Traffic"]
 
 _SIZES = (1, 2, 3, 4, 6, 8, 12, 16, 24, 32, 48, 64, 96, 128, 192, 256, 512, 1024)
 """Sizes of pools at which rates are worked out; between them they are interpolated."""
-_SPREAD = 1.5
-"""Squared coefficient of variation of the lengths within a class, as in most public traces."""
+_SPREAD_STEP = 0.25
 _ELSE_REL_STD = 0.05
 """What else than the engines' pace head room is for, such as loads that replicas do not share."""
 _GRID = math.log(1.05)
@@ -133,12 +132,12 @@ class CapacityTable:
 
     def _mix(self, served: Mapping[ClassName, ClassShape]) -> None:
         """Take over what all that wait in one line have in common, rounded."""
-        mean, square = _moments(served)
+        mean, isl_spread, osl_spread = _moments(served)
         queue = Queue(
             burstiness=self._traffic.burstiness,
             isl_tokens=math.exp(_GRID * _step(mean)),
-            isl_spread=max(0.0, 0.25 * round(4.0 * ((1.0 + _SPREAD) * square - 1.0))),
-            osl_spread=_SPREAD,
+            isl_spread=_stepped(isl_spread, self._queue.isl_spread),
+            osl_spread=_stepped(osl_spread, self._queue.osl_spread),
         )
         if queue != self._queue:
             self._queue = queue
@@ -200,14 +199,23 @@ def _planned(utilization: float, rel_std: float) -> float:
     return _FINE * round((1.0 - (1.0 - utilization) * min(1.0, unsure)) / _FINE)
 
 
-def _moments(shapes: Mapping[ClassName, ClassShape]) -> tuple[float, float]:
-    """Mean prompt of all classes, and the mean square of the classes' means over its square."""
+def _moments(shapes: Mapping[ClassName, ClassShape]) -> tuple[float, float, float]:
+    """Mean prompt of all classes and the spread of all prompts; that of outputs in a class."""
     total = sum(shape.share for shape in shapes.values())
-    if total <= 0.0:
-        return 1.0, 1.0
-    mean = sum(shape.share * shape.isl_tokens for shape in shapes.values()) / total
-    square = sum(shape.share * shape.isl_tokens**2 for shape in shapes.values()) / total
-    return max(1.0, mean), square / max(1.0, mean * mean)
+    mean = square = osl_spread = 0.0
+    for shape in shapes.values():
+        share = shape.share / total if total > 0.0 else 1.0 / len(shapes)
+        mean += share * shape.isl_tokens
+        square += share * (1.0 + shape.isl_spread) * shape.isl_tokens**2
+        osl_spread += share * shape.osl_spread
+    return max(1.0, mean), max(0.0, square / max(1.0, mean * mean) - 1.0), osl_spread
+
+
+def _stepped(spread: float, known: float) -> float:
+    """In steps, and what is known for as long as that is near enough: it is not to tremble."""
+    if abs(spread - known) <= 0.75 * _SPREAD_STEP:
+        return known
+    return _SPREAD_STEP * round(spread / _SPREAD_STEP)
 
 
 def _step(tokens: float) -> int:

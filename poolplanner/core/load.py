@@ -8,7 +8,7 @@ GlobalPlanner has every class's exact offered load; this is its view of the pool
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 
-from poolplanner.core.observation import ClassTotals
+from poolplanner.core.observation import ClassTotals, Moments
 from weir.domain.fleet import RequestClass, TokenRange
 from weir.domain.ids import ClassName
 from weir.domain.planning import ClassLoad
@@ -19,15 +19,29 @@ __all__ = ["ClassShape", "class_loads", "class_shapes"]
 HIGH_QUANTILE = 0.9
 _PRIOR_REQUESTS = 10.0
 """The prior lengths weigh as much as this many requests."""
+_SPREAD_PRIOR = 1.5
+"""Squared coefficient of variation of lengths within a class, as in most public traces."""
+_PRIOR_SPREAD_REQUESTS = 50.0
+"""Squares take more requests to be known than means do."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ClassShape:
-    """Mean lengths of a class and its share (0..1) of the fleet's requests."""
+    """Lengths of a class and its share (0..1) of the fleet's requests.
+
+    Means, and their squared coefficients of variation as spreads. Prompts that even an idle
+    engine would answer too late are not among these: they are `hopeless_share` (0..1) of the
+    class's requests, `hopeless_isl_tokens` in the mean. No replica gets them to be in time; they
+    are work for whenever there is time.
+    """
 
     isl_tokens: float
     osl_tokens: float
     share: float
+    isl_spread: float = _SPREAD_PRIOR
+    osl_spread: float = _SPREAD_PRIOR
+    hopeless_share: float = 0.0
+    hopeless_isl_tokens: float = 0.0
 
 
 def class_shapes(
@@ -47,12 +61,18 @@ def class_shapes(
     shapes: dict[ClassName, ClassShape] = {}
     for c in listed:
         count = counts[c.name]
+        hopeful = count.arrivals - count.hopeless_arrivals
+        hopeless_tokens = count.hopeless_isl_tokens
         isl_prior = _within(c.isl_tokens, isl_prior_tokens)
         osl_prior = _within(c.osl_tokens, osl_prior_tokens)
         shapes[c.name] = ClassShape(
-            isl_tokens=_drawn(isl_prior, count.isl_tokens, count.arrivals),
+            isl_tokens=_drawn(isl_prior, count.isl_tokens - hopeless_tokens, hopeful),
             osl_tokens=_drawn(osl_prior, count.osl_tokens, count.completed),
             share=count.arrivals / arrivals if arrivals else 1.0 / len(listed),
+            isl_spread=_spread(count.prompts),
+            osl_spread=_spread(count.outputs),
+            hopeless_share=count.hopeless_arrivals / count.arrivals if count.arrivals else 0.0,
+            hopeless_isl_tokens=hopeless_tokens / max(1, count.hopeless_arrivals),
         )
     return shapes
 
@@ -82,6 +102,16 @@ def class_loads(
 
 def _drawn(prior: float, total: float, count: float) -> float:
     return (prior * _PRIOR_REQUESTS + total) / (_PRIOR_REQUESTS + count)
+
+
+def _spread(lengths: Moments) -> float:
+    """The prior as long as little or nothing is told."""
+    measured, count = lengths.spread, lengths.count
+    if measured is None:
+        return _SPREAD_PRIOR
+    return (_SPREAD_PRIOR * _PRIOR_SPREAD_REQUESTS + measured * count) / (
+        _PRIOR_SPREAD_REQUESTS + count
+    )
 
 
 def _within(tokens: TokenRange, prior: float) -> float:

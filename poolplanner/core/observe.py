@@ -145,6 +145,7 @@ class Telemetry:
             rate_rps=sum(router.rate_rps or 0.0 for router in self._routers.values()),
             in_flight=_all(pool.in_flight for pool in live),
             queued_tokens=_all(pool.queued_tokens for pool in live),
+            hopeless_queued_tokens=sum(pool.hopeless_queued_tokens or 0 for pool in live),
             ttft_s=self._windows.quantile("first_token_s", self.percentile, now_s),
             itl_s=self._windows.quantile("itl_s", self.percentile, now_s),
         )

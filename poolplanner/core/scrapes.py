@@ -153,21 +153,27 @@ def _classes(
     total = sum(middle * count for middle, count in middles)
     if counted <= 0.0 or total <= 0.0:
         return ()
-    by_class: dict[ClassName, tuple[float, float]] = {}
+    scale = pool.isl_tokens / total
+    by_class: dict[ClassName, tuple[float, float, float]] = {}
     for middle, count in middles:
         name = class_of(middle, osl_tokens)
         if name is not None:
-            before = by_class.get(name, (0.0, 0.0))
-            by_class[name] = (before[0] + count, before[1] + middle * count)
+            requests, tokens, squares = by_class.get(name, (0.0, 0.0, 0.0))
+            by_class[name] = (
+                requests + count,
+                tokens + middle * count,
+                squares + middle * middle * count,
+            )
     return tuple(
         ClassTraffic(
             name=name,
             arrivals=round(count),
-            isl_tokens=round(tokens * pool.isl_tokens / total),
+            isl_tokens=round(tokens * scale),
+            isl_tokens_sq=round(squares * scale * scale),
             completed=round(pool.completed * count / counted),
             osl_tokens=round(pool.osl_tokens * count / counted),
         )
-        for name, (count, tokens) in by_class.items()
+        for name, (count, tokens, squares) in by_class.items()
     )
 
 

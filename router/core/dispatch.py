@@ -25,7 +25,7 @@ from router.core.request import (
     Wait,
     WaitReason,
 )
-from router.core.traffic import ClassLog, Traffic
+from router.core.traffic import ClassLog, Held, Traffic
 from router.core.waiting import Place, Waiting
 from weir.domain.fleet import Fleet, RequestClass
 from weir.domain.ids import ClassName, PoolId, RouterId, WorkerId
@@ -297,16 +297,21 @@ class Dispatch:
 
     def sample(self, window_s: float) -> TrafficSample:
         """Close the window that has lasted `window_s` and return what it saw."""
-        return self.traffic.close_window(self._router_id, window_s, self._held_tokens())
+        return self.traffic.close_window(self._router_id, window_s, self._held())
 
-    def _held_tokens(self) -> dict[PoolId, int]:
+    def _held(self) -> dict[PoolId, Held]:
         """Prompt tokens waiting here, by the pools that should have taken them."""
-        held: dict[PoolId, float] = {}
-        for model, class_name, stage, tokens in self.waiting.held():
+        tokens: dict[PoolId, float] = {}
+        hopeless: dict[PoolId, float] = {}
+        for model, class_name, stage, held in self.waiting.held():
             weights = self.pools.shares(class_name, model, stage).weights
             if not weights:
                 pools = model.of(stage)
                 weights = {pool.id: 1.0 / len(pools) for pool in pools}
             for pool_id, weight in weights.items():
-                held[pool_id] = held.get(pool_id, 0.0) + weight * tokens
-        return {pool_id: round(tokens) for pool_id, tokens in held.items()}
+                tokens[pool_id] = tokens.get(pool_id, 0.0) + weight * held.tokens
+                hopeless[pool_id] = hopeless.get(pool_id, 0.0) + weight * held.hopeless_tokens
+        return {
+            pool_id: Held(tokens=round(total), hopeless_tokens=round(hopeless[pool_id]))
+            for pool_id, total in tokens.items()
+        }

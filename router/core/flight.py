@@ -47,6 +47,7 @@ class Flight:
         "_reserved",
         "arrived_s",
         "finished",
+        "hopeless",
         "profile",
         "route",
         "sized",
@@ -65,7 +66,9 @@ class Flight:
         self._prefilled: Leg | None = None
         self._first_token_s: float | None = None
         self._log = books.traffic.classes[sized.request_class.name]
-        self._log.arrived(sized.isl_tokens)
+        self.hopeless = sized.model.idle_first_s(sized.isl_tokens) > sized.ttft_s
+        """Whether it would be late even if it were alone, as engines are when it arrives."""
+        self._log.arrived(sized.isl_tokens, hopeless=self.hopeless)
         self._log.queued += 1
 
     @property

@@ -81,6 +81,15 @@ class Line:
         """Raises `IndexError` if there is nobody."""
         return (self.hopeful or self.late)[0]
 
+    def hopeless_tokens(self) -> int:
+        """Of the prompts that are still to be prefilled and were hopeless when they came."""
+        return sum(
+            place.flight.sized.isl_tokens
+            for places in (self.hopeful, self.late)
+            for place in places
+            if place.flight.hopeless and place.prefilled is None
+        )
+
     def join(self, place: Place) -> None:
         insort(self.hopeful, place, key=by_order)
         self.isl_tokens += place.flight.sized.isl_tokens

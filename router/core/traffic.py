@@ -13,11 +13,22 @@ from weir.domain.histogram import LogHistogram
 from weir.domain.ids import ClassName, PoolId, RouterId
 from weir.domain.telemetry import ClassTraffic, PoolTraffic, TrafficSample
 
-__all__ = ["BucketHistogram", "ClassLog", "PoolLog", "Traffic"]
+__all__ = ["BucketHistogram", "ClassLog", "Held", "PoolLog", "Traffic"]
 
 _TTFT_EDGES_S = (0.01, 0.02, 0.04, 0.06, 0.08, 0.1, 0.25, 0.5, 0.75, 1, 2.5, 5, 7.5, 10, 20, 40, 80)
 _ITL_EDGES_S = (0.005, 0.01, 0.025, 0.05, 0.075, 0.1, 0.15, 0.2, 0.3, 0.4, 0.5, 0.75, 1, 2.5)
 _DURATION_EDGES_S = (0.1, 0.3, 0.5, 0.8, 1, 1.5, 2, 2.5, 5, 10, 20, 40, 60, 120)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Held:
+    """Prompt tokens that wait at the router; `hopeless_tokens` of them cannot be in time."""
+
+    tokens: int = 0
+    hopeless_tokens: int = 0
+
+
+_NOTHING = Held()
 
 
 class BucketHistogram:
@@ -40,6 +51,10 @@ class _ClassWindow:
     arrivals: int = 0
     isl_tokens: int = 0
     osl_tokens: int = 0
+    hopeless: int = 0
+    hopeless_tokens: int = 0
+    isl_tokens_sq: int = 0
+    osl_tokens_sq: int = 0
     outcomes: dict[Outcome, int] = field(default_factory=lambda: dict.fromkeys(Outcome, 0))
     ttft_s: LogHistogram = field(default_factory=LogHistogram)
     itl_s: LogHistogram = field(default_factory=LogHistogram)
@@ -58,9 +73,16 @@ class ClassLog:
         self.itl_s = BucketHistogram(_ITL_EDGES_S)
         self.duration_s = BucketHistogram(_DURATION_EDGES_S)
 
-    def arrived(self, isl_tokens: int) -> None:
-        self._window.arrivals += 1
-        self._window.isl_tokens += isl_tokens
+    def arrived(self, isl_tokens: int, *, hopeless: bool = False) -> None:
+        """`hopeless`: not even an idle engine would give its first token in time."""
+        window = self._window
+        window.arrivals += 1
+        window.isl_tokens += isl_tokens
+        if hopeless:
+            window.hopeless += 1
+            window.hopeless_tokens += isl_tokens
+        else:
+            window.isl_tokens_sq += isl_tokens * isl_tokens
         self.arrivals += 1
         self.open += 1
 
@@ -78,6 +100,7 @@ class ClassLog:
         self.open -= 1
         if outcome is Outcome.COMPLETED:
             window.osl_tokens += osl_tokens
+            window.osl_tokens_sq += osl_tokens * osl_tokens
             self.duration_s.add(duration_s)
         if itl_s is not None:
             window.itl_s.add(itl_s)
@@ -97,6 +120,10 @@ class ClassLog:
             queued=self.queued,
             ttft_s=window.ttft_s,
             itl_s=window.itl_s,
+            hopeless_arrivals=window.hopeless,
+            hopeless_isl_tokens=window.hopeless_tokens,
+            isl_tokens_sq=window.isl_tokens_sq,
+            osl_tokens_sq=window.osl_tokens_sq,
         )
 
 
@@ -140,7 +167,7 @@ class PoolLog:
         self._window.failed += 1
         self.failed += 1
 
-    def close_window(self, pool_id: PoolId, held_tokens: int) -> PoolTraffic:
+    def close_window(self, pool_id: PoolId, held: Held) -> PoolTraffic:
         window, self._window = self._window, _PoolWindow()
         return PoolTraffic(
             pool_id=pool_id,
@@ -150,7 +177,8 @@ class PoolLog:
             osl_tokens=window.osl_tokens,
             failed=window.failed,
             in_flight=self.in_flight,
-            queued_tokens=self.queued_tokens + held_tokens,
+            queued_tokens=self.queued_tokens + held.tokens,
+            hopeless_queued_tokens=held.hopeless_tokens,
             first_token_s=window.first_token_s,
             itl_s=window.itl_s,
         )
@@ -167,11 +195,11 @@ class Traffic:
         self._sequence = 0
 
     def close_window(
-        self, router_id: RouterId, window_s: float, held_tokens: Mapping[PoolId, int]
+        self, router_id: RouterId, window_s: float, held: Mapping[PoolId, Held]
     ) -> TrafficSample:
         """The sample of the window that ends now; all classes and pools, idle ones too.
 
-        `held_tokens`: prompt tokens that wait at the router for want of this pool.
+        `held`: what waits at the router for want of a pool.
         """
         self._sequence += 1
         return TrafficSample(
@@ -180,7 +208,7 @@ class Traffic:
             window_s=window_s,
             classes=tuple(log.close_window(name) for name, log in self.classes.items()),
             pools=tuple(
-                log.close_window(pool_id, held_tokens.get(pool_id, 0))
+                log.close_window(pool_id, held.get(pool_id, _NOTHING))
                 for pool_id, log in self.pools.items()
             ),
         )

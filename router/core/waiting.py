@@ -16,6 +16,7 @@ from router.core.flight import Flight
 from router.core.line import Line, Order, Place, by_worth
 from router.core.pools import ModelPools
 from router.core.request import Leg, Route, Wait, WaitReason
+from router.core.traffic import Held
 from router.core.worth import Worth
 from weir.domain.fleet import Stage
 from weir.domain.ids import ClassName, ModelName, PoolId, WorkerId
@@ -161,11 +162,12 @@ class Waiting:
             line.worth = self._worth.of(line.any().flight)
             line.renew()
 
-    def held(self) -> Iterator[tuple[ModelPools, ClassName, Stage, int]]:
+    def held(self) -> Iterator[tuple[ModelPools, ClassName, Stage, Held]]:
         """Prompt tokens that wait: of which model and class, for which stage."""
         for line in self._lines.values():
             flight = line.any().flight
-            yield flight.sized.model, flight.request_class.name, line.stage, line.isl_tokens
+            held = Held(tokens=line.isl_tokens, hopeless_tokens=line.hopeless_tokens())
+            yield flight.sized.model, flight.request_class.name, line.stage, held
 
 
 def _key(flight: Flight) -> _Key:

@@ -1,5 +1,7 @@
 """What routers and engines publish."""
 
+from google.protobuf.message import Message
+
 from weir.api.v1 import telemetry_pb2
 from weir.codec.fields import finite, text
 from weir.domain.histogram import LogHistogram
@@ -30,6 +32,12 @@ _CLASS_COUNTS = (
     "cancelled",
     "queued",
 )
+_CLASS_COUNTS_IF_KNOWN = (
+    "hopeless_arrivals",
+    "hopeless_isl_tokens",
+    "isl_tokens_sq",
+    "osl_tokens_sq",
+)
 _POOL_COUNTS = (
     "arrivals",
     "isl_tokens",
@@ -39,6 +47,7 @@ _POOL_COUNTS = (
     "in_flight",
     "queued_tokens",
 )
+_POOL_COUNTS_IF_KNOWN = ("hopeless_queued_tokens",)
 _PASS_COUNTS = ("sequence", "running", "waiting")
 _PASS_COUNTS_IF_KNOWN = (
     "iterations",
@@ -58,6 +67,14 @@ def _counts(message: object, names: tuple[str, ...]) -> dict[str, int]:
     return {name: int(finite(name, getattr(message, name))) for name in names}
 
 
+def _if_known(sample: object, names: tuple[str, ...]) -> dict[str, int | None]:
+    return {name: getattr(sample, name) for name in names}
+
+
+def _told(message: Message, names: tuple[str, ...]) -> dict[str, int]:
+    return _counts(message, tuple(name for name in names if message.HasField(name)))
+
+
 def encode_traffic(sample: TrafficSample) -> telemetry_pb2.TrafficSample:
     return telemetry_pb2.TrafficSample(
         router_id=sample.router_id,
@@ -69,6 +86,7 @@ def encode_traffic(sample: TrafficSample) -> telemetry_pb2.TrafficSample:
                 ttft_s=_encode_histogram(traffic.ttft_s),
                 itl_s=_encode_histogram(traffic.itl_s),
                 **_counts(traffic, _CLASS_COUNTS),
+                **_if_known(traffic, _CLASS_COUNTS_IF_KNOWN),
             )
             for traffic in sample.classes
         ],
@@ -78,6 +96,7 @@ def encode_traffic(sample: TrafficSample) -> telemetry_pb2.TrafficSample:
                 first_token_s=_encode_histogram(traffic.first_token_s),
                 itl_s=_encode_histogram(traffic.itl_s),
                 **_counts(traffic, _POOL_COUNTS),
+                **_if_known(traffic, _POOL_COUNTS_IF_KNOWN),
             )
             for traffic in sample.pools
         ],
@@ -95,6 +114,7 @@ def decode_traffic(message: telemetry_pb2.TrafficSample) -> TrafficSample:
                 ttft_s=_decode_histogram(traffic.ttft_s),
                 itl_s=_decode_histogram(traffic.itl_s),
                 **_counts(traffic, _CLASS_COUNTS),
+                **_told(traffic, _CLASS_COUNTS_IF_KNOWN),
             )
             for traffic in message.classes
         ),
@@ -104,6 +124,7 @@ def decode_traffic(message: telemetry_pb2.TrafficSample) -> TrafficSample:
                 first_token_s=_decode_histogram(traffic.first_token_s),
                 itl_s=_decode_histogram(traffic.itl_s),
                 **_counts(traffic, _POOL_COUNTS),
+                **_told(traffic, _POOL_COUNTS_IF_KNOWN),
             )
             for traffic in message.pools
         ),
@@ -118,12 +139,11 @@ def encode_forward_pass(sample: ForwardPassSample) -> telemetry_pb2.ForwardPassS
         busy_s=sample.busy_s,
         accept_length=sample.accept_length,
         **_counts(sample, _PASS_COUNTS),
-        **{name: getattr(sample, name) for name in _PASS_COUNTS_IF_KNOWN},
+        **_if_known(sample, _PASS_COUNTS_IF_KNOWN),
     )
 
 
 def decode_forward_pass(message: telemetry_pb2.ForwardPassSample) -> ForwardPassSample:
-    known = tuple(name for name in _PASS_COUNTS_IF_KNOWN if message.HasField(name))
     return ForwardPassSample(
         pool_id=PoolId(text("pool_id", message.pool_id)),
         worker_id=WorkerId(text("worker_id", message.worker_id)),
@@ -133,5 +153,5 @@ def decode_forward_pass(message: telemetry_pb2.ForwardPassSample) -> ForwardPass
         if message.HasField("accept_length")
         else None,
         **_counts(message, _PASS_COUNTS),
-        **_counts(message, known),
+        **_told(message, _PASS_COUNTS_IF_KNOWN),
     )

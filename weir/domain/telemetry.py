@@ -18,6 +18,10 @@ class ClassTraffic:
     `arrivals` counts every request classified, also those queued, shed or abandoned;
     `isl_tokens` sums their (estimated) prompts, `osl_tokens` the output of `completed`;
     `queued` wait at the router when the window ends. Latencies are of streamed responses.
+
+    None is unknown: `hopeless_arrivals` of the arrivals, with `hopeless_isl_tokens`, are so long
+    that not even an idle engine would give the first token in time. `isl_tokens_sq` sums the
+    squares of the other prompts, `osl_tokens_sq` those of the outputs of `completed`.
     """
 
     name: ClassName
@@ -31,6 +35,10 @@ class ClassTraffic:
     queued: int = 0
     ttft_s: LogHistogram = field(default_factory=LogHistogram)
     itl_s: LogHistogram = field(default_factory=LogHistogram)
+    hopeless_arrivals: int | None = None
+    hopeless_isl_tokens: int | None = None
+    isl_tokens_sq: int | None = None
+    osl_tokens_sq: int | None = None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -40,6 +48,7 @@ class PoolTraffic:
     `in_flight` and `queued_tokens` are the state at the end of the window; the latter counts
     prompt tokens sent whose first token is not back, and those that wait at the router for
     room in this pool; None where the source cannot tell, which no router's message says.
+    `hopeless_queued_tokens` of them wait at the router with prompts that are hopeless.
     `first_token_s` is the time from sending the leg to its first byte of output;
     `osl_tokens` the output of legs completed; `cached_tokens` what of `isl_tokens` prefix caches
     held, which no router's message says either.
@@ -54,6 +63,7 @@ class PoolTraffic:
     in_flight: int | None = 0
     queued_tokens: int | None = 0
     cached_tokens: int | None = None
+    hopeless_queued_tokens: int | None = None
     first_token_s: LogHistogram = field(default_factory=LogHistogram)
     itl_s: LogHistogram = field(default_factory=LogHistogram)
 

@@ -151,3 +151,27 @@ def test_engines_that_are_slower_serve_less_and_head_room_shrinks_with_doubt() -
     assert backlog_replica_s(
         table, Observation(age_s=1.0, queued_tokens=6000), SHAPES, ready=1
     ) == pytest.approx(1.0)
+
+
+def test_prompts_that_spread_more_lower_the_rate() -> None:
+    def rate_rps(spread: float) -> float:
+        table = CapacityTable(pool_spec(Role.PREFILL), BY_NAME, 0.8)
+        shapes = {SMALL: replace(PROMPTS[SMALL], isl_spread=spread)}
+        return table.capacity_rps(shapes, Traffic(rate_rps=2.0))[SMALL]
+
+    assert rate_rps(3.0) < rate_rps(1.5) < rate_rps(0.0)
+    assert rate_rps(1.5) == _prefill_rps(2.0)
+
+
+def test_a_spread_that_trembles_changes_nothing() -> None:
+    table = CapacityTable(pool_spec(Role.PREFILL), BY_NAME, 0.8)
+    rates = {
+        table.capacity_rps({SMALL: replace(PROMPTS[SMALL], isl_spread=spread)})[SMALL]
+        for spread in (1.12, 1.13, 1.12, 1.13, 1.18)
+    }
+    assert len(rates) == 1
+
+
+def test_prompts_that_cannot_be_in_time_wait_for_slack_and_ask_for_no_replica() -> None:
+    queued = Observation(age_s=1.0, queued_tokens=50_000, hopeless_queued_tokens=40_000)
+    assert _backlog(Role.PREFILL, queued) == pytest.approx(1.0)

@@ -4,6 +4,7 @@ from poolplanner.core.load import ClassShape, class_loads, class_shapes
 from poolplanner.core.observation import ClassTotals
 from weir.domain.fleet import RequestClass, Slo, TokenRange
 from weir.domain.ids import ClassName
+from weir.domain.telemetry import ClassTraffic
 from weir.forecast.trend import Forecast
 
 SMALL, LONG = ClassName("small"), ClassName("long")
@@ -54,3 +55,49 @@ def test_classes_without_requests_share_the_pools_load_evenly() -> None:
     shapes = {name: ClassShape(isl_tokens=1, osl_tokens=1, share=0.0) for name in (SMALL, LONG)}
     loads = class_loads(Forecast(mean=8.0, std=0.0), shapes, [SMALL, LONG])
     assert [load.rate_rps for load in loads] == [4.0, 4.0]
+
+
+def _told(*prompts: int, hopeless: int = 0) -> ClassTraffic:
+    """Prompts of one window, and the length of one that cannot be in time, if any."""
+    return ClassTraffic(
+        name=SMALL,
+        arrivals=len(prompts) + bool(hopeless),
+        isl_tokens=sum(prompts) + hopeless,
+        hopeless_arrivals=int(bool(hopeless)),
+        hopeless_isl_tokens=hopeless,
+        isl_tokens_sq=sum(prompt * prompt for prompt in prompts),
+    )
+
+
+def test_spread_is_learned_from_squares() -> None:
+    totals = ClassTotals()
+    # 100 and 300 in turn: variance 100 squared over the mean 200 squared.
+    totals.add(_told(*[100, 300] * 1000))
+    assert totals.prompts.spread == pytest.approx(0.25)
+    shape = _shapes({SMALL: totals})[SMALL]
+    assert shape.isl_spread == pytest.approx((0.25 * 2000 + 1.5 * 50) / 2050)
+    assert shape.osl_spread == 1.5, "no output has been told of"
+
+
+def test_what_is_told_without_squares_leaves_the_prior() -> None:
+    totals = ClassTotals()
+    totals.add(ClassTraffic(name=SMALL, arrivals=900, isl_tokens=900 * 100))
+    assert _shapes({SMALL: totals})[SMALL].isl_spread == 1.5
+    totals.add(_told(*[100] * 50))
+    assert _shapes({SMALL: totals})[SMALL].isl_spread == pytest.approx(0.75)
+
+
+def test_windows_that_leave_the_memory_leave_no_trace() -> None:
+    totals = ClassTotals()
+    totals.add(_told(100, 300, hopeless=90_000))
+    totals.add(_told(100, 300, hopeless=90_000), sign=-1)
+    assert totals == ClassTotals()
+
+
+def test_hopeless_prompts_are_told_apart() -> None:
+    totals = ClassTotals()
+    totals.add(_told(*[200] * 99, hopeless=90_000))
+    shape = _shapes({SMALL: totals})[SMALL]
+    assert shape.isl_tokens == pytest.approx((99 * 200 + 10 * 511) / 109)
+    assert (shape.hopeless_share, shape.hopeless_isl_tokens) == (0.01, 90_000)
+    assert totals.prompts.spread == 0.0

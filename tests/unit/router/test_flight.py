@@ -1,11 +1,14 @@
 """One request's accounting, and what the planners are told of it."""
 
+from dataclasses import replace
+
 import pytest
 
 from router.core.flight import Flight
 from router.core.request import Outcome, RetryReason, Route
 from router.service import RouterService
 from tests.unit.router.builders import members, pool, request, request_class, service
+from weir.codec import decode_traffic, encode_traffic
 from weir.domain.errors import RequestError
 from weir.domain.fleet import Role
 from weir.domain.telemetry import ClassTraffic, PoolTraffic
@@ -171,3 +174,32 @@ def test_every_class_and_pool_is_in_every_sample() -> None:
     assert [c.name for c in sample.classes] == ["a", "b"]
     assert [p.pool_id for p in sample.pools] == ["p", "d"]
     assert (sample.window_s, sample.sequence, sample.router_id) == (1.5, 1, "r")
+
+
+def test_prompts_too_long_for_an_idle_engine_are_counted_apart() -> None:
+    # 1 ms a token: 500 tokens take half of the target, 1,500 more than all of it.
+    router = service(DISAGG, *READY, classes=(request_class(ttft_s=1.0),))
+    for isl in (500, 300, 1500):
+        router.open(request(isl), 0.0)
+    traffic, _ = _sampled(router)
+    assert (traffic.arrivals, traffic.isl_tokens) == (3, 2300)
+    assert (traffic.hopeless_arrivals, traffic.hopeless_isl_tokens) == (1, 1500)
+    assert traffic.isl_tokens_sq == 500**2 + 300**2
+
+
+def test_outputs_are_squared_one_by_one() -> None:
+    router = service(DISAGG, *READY)
+    for tokens in (30, 50):
+        flight, _ = _fly(router, isl=100, max_tokens=50)
+        flight.first_token(0.1)
+        flight.finish(Outcome.COMPLETED, 0.5, output_tokens=tokens)
+    assert _sampled(router)[0].osl_tokens_sq == 30**2 + 50**2
+
+
+def test_what_is_told_of_lengths_survives_the_wire_and_old_routers_tell_nothing() -> None:
+    router = service(DISAGG, *READY)
+    _fly(router, isl=100, max_tokens=50)
+    sample = router.sample(1.0)
+    assert decode_traffic(encode_traffic(sample)) == sample
+    old = replace(sample, classes=(ClassTraffic(name=sample.classes[0].name),))
+    assert decode_traffic(encode_traffic(old)).classes[0].isl_tokens_sq is None

@@ -91,3 +91,15 @@ def test_what_an_idle_fleet_cannot_serve_in_time_is_served_at_once(isl: int) -> 
     router = Router(SLOW, DECODE, classes=(request_class(ttft_s=1.0),))
     router.arrive("long", isl, 0.0)
     assert router.sent == ["long slow"]
+
+
+def test_of_what_waits_the_hopeless_part_is_told() -> None:
+    # 3 s of prompts are at the engine; one of 2 s is late now, 2.6 s would never be in time.
+    classes = (request_class("all", ttft_s=2.5),)
+    router = Router(SLOW, DECODE, classes=classes)
+    for number, isl in enumerate((1000, 1000, 1000, 2000, 2600)):
+        router.arrive(f"{number}", isl, 0.0)
+    router.dispatch.admit(1.0)
+    (told,) = (p for p in router.dispatch.sample(1.0).pools if p.pool_id == "slow")
+    assert told.hopeless_queued_tokens == 2600
+    assert told.queued_tokens == 7600

@@ -20,7 +20,7 @@ class LogHistogram(_message.Message):
     def __init__(self, counts: _Optional[_Mapping[int, int]] = ...) -> None: ...
 
 class ClassTraffic(_message.Message):
-    __slots__ = ("class_name", "arrivals", "isl_tokens", "completed", "osl_tokens", "failed", "shed", "cancelled", "queued", "ttft_s", "itl_s")
+    __slots__ = ("class_name", "arrivals", "isl_tokens", "completed", "osl_tokens", "failed", "shed", "cancelled", "queued", "ttft_s", "itl_s", "hopeless_arrivals", "hopeless_isl_tokens", "isl_tokens_sq", "osl_tokens_sq")
     CLASS_NAME_FIELD_NUMBER: _ClassVar[int]
     ARRIVALS_FIELD_NUMBER: _ClassVar[int]
     ISL_TOKENS_FIELD_NUMBER: _ClassVar[int]
@@ -32,6 +32,10 @@ class ClassTraffic(_message.Message):
     QUEUED_FIELD_NUMBER: _ClassVar[int]
     TTFT_S_FIELD_NUMBER: _ClassVar[int]
     ITL_S_FIELD_NUMBER: _ClassVar[int]
+    HOPELESS_ARRIVALS_FIELD_NUMBER: _ClassVar[int]
+    HOPELESS_ISL_TOKENS_FIELD_NUMBER: _ClassVar[int]
+    ISL_TOKENS_SQ_FIELD_NUMBER: _ClassVar[int]
+    OSL_TOKENS_SQ_FIELD_NUMBER: _ClassVar[int]
     class_name: str
     arrivals: int
     isl_tokens: int
@@ -43,10 +47,14 @@ class ClassTraffic(_message.Message):
     queued: int
     ttft_s: LogHistogram
     itl_s: LogHistogram
-    def __init__(self, class_name: _Optional[str] = ..., arrivals: _Optional[int] = ..., isl_tokens: _Optional[int] = ..., completed: _Optional[int] = ..., osl_tokens: _Optional[int] = ..., failed: _Optional[int] = ..., shed: _Optional[int] = ..., cancelled: _Optional[int] = ..., queued: _Optional[int] = ..., ttft_s: _Optional[_Union[LogHistogram, _Mapping]] = ..., itl_s: _Optional[_Union[LogHistogram, _Mapping]] = ...) -> None: ...
+    hopeless_arrivals: int
+    hopeless_isl_tokens: int
+    isl_tokens_sq: int
+    osl_tokens_sq: int
+    def __init__(self, class_name: _Optional[str] = ..., arrivals: _Optional[int] = ..., isl_tokens: _Optional[int] = ..., completed: _Optional[int] = ..., osl_tokens: _Optional[int] = ..., failed: _Optional[int] = ..., shed: _Optional[int] = ..., cancelled: _Optional[int] = ..., queued: _Optional[int] = ..., ttft_s: _Optional[_Union[LogHistogram, _Mapping]] = ..., itl_s: _Optional[_Union[LogHistogram, _Mapping]] = ..., hopeless_arrivals: _Optional[int] = ..., hopeless_isl_tokens: _Optional[int] = ..., isl_tokens_sq: _Optional[int] = ..., osl_tokens_sq: _Optional[int] = ...) -> None: ...
 
 class PoolTraffic(_message.Message):
-    __slots__ = ("pool_id", "arrivals", "isl_tokens", "completed", "osl_tokens", "failed", "in_flight", "queued_tokens", "first_token_s", "itl_s")
+    __slots__ = ("pool_id", "arrivals", "isl_tokens", "completed", "osl_tokens", "failed", "in_flight", "queued_tokens", "first_token_s", "itl_s", "hopeless_queued_tokens")
     POOL_ID_FIELD_NUMBER: _ClassVar[int]
     ARRIVALS_FIELD_NUMBER: _ClassVar[int]
     ISL_TOKENS_FIELD_NUMBER: _ClassVar[int]
@@ -57,6 +65,7 @@ class PoolTraffic(_message.Message):
     QUEUED_TOKENS_FIELD_NUMBER: _ClassVar[int]
     FIRST_TOKEN_S_FIELD_NUMBER: _ClassVar[int]
     ITL_S_FIELD_NUMBER: _ClassVar[int]
+    HOPELESS_QUEUED_TOKENS_FIELD_NUMBER: _ClassVar[int]
     pool_id: str
     arrivals: int
     isl_tokens: int
@@ -67,7 +76,8 @@ class PoolTraffic(_message.Message):
     queued_tokens: int
     first_token_s: LogHistogram
     itl_s: LogHistogram
-    def __init__(self, pool_id: _Optional[str] = ..., arrivals: _Optional[int] = ..., isl_tokens: _Optional[int] = ..., completed: _Optional[int] = ..., osl_tokens: _Optional[int] = ..., failed: _Optional[int] = ..., in_flight: _Optional[int] = ..., queued_tokens: _Optional[int] = ..., first_token_s: _Optional[_Union[LogHistogram, _Mapping]] = ..., itl_s: _Optional[_Union[LogHistogram, _Mapping]] = ...) -> None: ...
+    hopeless_queued_tokens: int
+    def __init__(self, pool_id: _Optional[str] = ..., arrivals: _Optional[int] = ..., isl_tokens: _Optional[int] = ..., completed: _Optional[int] = ..., osl_tokens: _Optional[int] = ..., failed: _Optional[int] = ..., in_flight: _Optional[int] = ..., queued_tokens: _Optional[int] = ..., first_token_s: _Optional[_Union[LogHistogram, _Mapping]] = ..., itl_s: _Optional[_Union[LogHistogram, _Mapping]] = ..., hopeless_queued_tokens: _Optional[int] = ...) -> None: ...
 
 class TrafficSample(_message.Message):
     __slots__ = ("router_id", "sequence", "window_s", "classes", "pools")
