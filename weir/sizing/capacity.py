@@ -11,7 +11,7 @@ replicas. Whoever waits is also joined by those that come after: they share its 
 """
 
 import math
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from functools import partial
 
 from weir.domain.fleet import Role, Slo
@@ -25,6 +25,9 @@ __all__ = ["prefill_backlog_s", "replica_capacity_rps"]
 _FULL = 1.0 - 1e-9
 _LEAST_SHARE_OF_UTILIZATION = 0.5
 """A target hardly met even by an idle replica is not chased by leaving replicas idle."""
+
+_BETTER = 1.00005
+"""Of many numbers of sequences that carry as much one is enough."""
 
 
 def replica_capacity_rps(
@@ -97,14 +100,7 @@ def _prefill_rps(case: Case) -> float | None:
         if service_s > allowed_s:
             continue
         line = Line(case, service_s, service_s / batch, full_s, allowed_s)
-        share = greatest_share(
-            line.late,
-            least=_LEAST_SHARE_OF_UTILIZATION * case.utilization,
-            most=case.utilization,
-            beyond=case.beyond,
-        )
-        rate_rps = share * batch / service_s
-        best = rate_rps if best is None else max(best, rate_rps)
+        best = _better(case, best, batch / service_s, line.late)
     return best
 
 
@@ -118,13 +114,7 @@ def _decode_rps(case: Case) -> float | None:
         full_rps = places.rate_rps(batch)
         if best is not None and full_rps * case.utilization <= best:
             break
-        share = greatest_share(
-            partial(places.late, batch, spare_s),
-            least=_LEAST_SHARE_OF_UTILIZATION * case.utilization,
-            most=case.utilization,
-            beyond=case.beyond,
-        )
-        best = max(best or 0.0, share * full_rps)
+        best = _better(case, best, full_rps, partial(places.late, batch, spare_s))
     return best
 
 
@@ -147,16 +137,26 @@ def _agg_rps(case: Case) -> float | None:
 
         def late(share: float, batch: int = batch, load: float = load, line: Line = line) -> float:
             spare_s = max(0.0, line.allowed_s - prefill_s)
-            return line.late(min(share * load, _FULL)) + places.late(batch, spare_s, share)
+            without_place = places.late(batch, spare_s, share)
+            if without_place > case.beyond:
+                return without_place
+            return without_place + line.late(min(share * load, _FULL))
 
-        share = greatest_share(
-            late,
-            least=_LEAST_SHARE_OF_UTILIZATION * case.utilization,
-            most=case.utilization,
-            beyond=case.beyond,
-        )
-        best = max(best or 0.0, share * full_rps)
+        best = _better(case, best, full_rps, late)
     return best
+
+
+def _better(
+    case: Case, best: float | None, full_rps: float, late: Callable[[float], float]
+) -> float:
+    """The rate that is carried in time of this full rate, or `best` unless that is less."""
+    least, most = _LEAST_SHARE_OF_UTILIZATION * case.utilization, case.utilization
+    if best is not None:
+        enough = best * _BETTER / full_rps
+        if enough >= most or (enough > least and late(enough) > case.beyond):
+            return best
+    share = greatest_share(late, least=least, most=most, beyond=case.beyond)
+    return max(best or 0.0, share * full_rps)
 
 
 def _batches(most: int) -> Iterator[int]:

@@ -84,10 +84,10 @@ def greatest_share(
 
     `late` must not fall; `least` if there is none.
     """
-    if late(most) <= beyond:
-        return most
     if late(least) > beyond:
         return least
+    if late(most) <= beyond:
+        return most
     low, high = least, most
     for _ in range(_STEPS):
         middle = 0.5 * (low + high)

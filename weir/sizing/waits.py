@@ -35,11 +35,11 @@ class Line:
         held_s = mean_held_s(
             queue, service_s=ratio * self.service_s, spread=queue.isl_spread, load=load
         )
-        longest_s = max(0.5 * self.allowed_s, self.own_s)
-        return sum(
-            share * late_share(held, held_s, self._spare_s(min(size * self.own_s, longest_s), load))
-            for size, share in sizes(queue.isl_spread)
-        )
+        late, longest_s = 0.0, max(0.5 * self.allowed_s, self.own_s)
+        for size, share in sizes(queue.isl_spread):
+            own_s = min(size * self.own_s, longest_s)
+            late += share * late_share(held, held_s, self._spare_s(own_s, load))
+        return late
 
     def _spare_s(self, own_s: float, load: float) -> float:
         """The longest wait that leaves time for the own prompt and those that join it."""
