@@ -13,7 +13,7 @@ from dataclasses import dataclass, field, replace
 
 from poolplanner.core.engine_fit import PRIOR_REL_STD
 from poolplanner.core.load import ClassShape
-from weir.domain.fleet import PoolSpec, RequestClass
+from weir.domain.fleet import PoolSpec, RequestClass, Role
 from weir.domain.ids import ClassName
 from weir.domain.profile import EngineProfile
 from weir.sizing.capacity import replica_capacity_rps
@@ -91,11 +91,14 @@ class CapacityTable:
         self._see(traffic)
         served = {name: shapes[name] for name in self.full_rps(shapes)}
         self._mix(served)
-        size = float(max(1, traffic.replicas))
+        size, planned = float(max(1, traffic.replicas)), 1.0
         if traffic.rate_rps is not None:
             size = self._size_for(served, traffic.rate_rps)
+            busy = traffic.rate_rps * self._busy_s(served)
+            if busy > size:
+                size, planned = busy, self._needed(served, traffic.rate_rps, busy) / busy
         rates = {name: self._at(size, name, shape) for name, shape in served.items()}
-        return {name: rate for name, rate in rates.items() if rate is not None}
+        return {name: planned * rate for name, rate in rates.items() if rate is not None}
 
     def full_rps(self, shapes: Mapping[ClassName, ClassShape]) -> dict[ClassName, float]:
         """Requests/s by class of a replica that always has enough to do."""
@@ -145,14 +148,9 @@ class CapacityTable:
 
     def _size_for(self, served: Mapping[ClassName, ClassShape], rate_rps: float) -> float:
         """The size at which the pool carries its load; the least of all that are large enough."""
-        total = sum(shape.share for shape in served.values())
 
         def short(size: float) -> bool:
-            needed = 0.0
-            for name, shape in served.items():
-                share = shape.share / total if total > 0.0 else 1.0 / len(served)
-                needed += rate_rps * share / (self._at(size, name, shape) or math.inf)
-            return needed > size
+            return self._needed(served, rate_rps, size) > size
 
         most = next((size for size in _SIZES if not short(size)), _SIZES[-1])
         low, high = float(_SIZES[max(0, _SIZES.index(most) - 1)]), float(most)
@@ -160,6 +158,31 @@ class CapacityTable:
             middle = 0.5 * (low + high)
             low, high = (middle, high) if short(middle) else (low, middle)
         return high
+
+    def _needed(
+        self, served: Mapping[ClassName, ClassShape], rate_rps: float, size: float
+    ) -> float:
+        """Replicas that carry the load, each as it would in a pool of this size."""
+        return rate_rps * sum(
+            share / (self._at(size, name, served[name]) or math.inf)
+            for name, share in _shares(served).items()
+        )
+
+    def _busy_s(self, served: Mapping[ClassName, ClassShape]) -> float:
+        """Seconds of a replica that a request keeps busy, what is hopeless included.
+
+        No head room is kept for that, but where there are fewer replicas it is never done.
+        """
+        full_rps, fresh = self.full_rps(served), 1.0 - self._traffic.cached_share
+        busy_s = 0.0
+        for name, share in _shares(served).items():
+            shape, hopeless_s = served[name], 0.0
+            if shape.hopeless_share > 0.0 and self.spec.role is not Role.DECODE:
+                prompt_tokens = math.ceil(fresh * shape.hopeless_isl_tokens)
+                hopeless_s = self.profile.idle_prefill_s(prompt_tokens)
+            hopeful_s = (1.0 - shape.hopeless_share) / full_rps[name]
+            busy_s += share * (hopeful_s + shape.hopeless_share * hopeless_s)
+        return busy_s
 
     def _at(self, size: float, name: ClassName, shape: ClassShape) -> float | None:
         """The rate at a size of the pool, interpolated."""
@@ -199,12 +222,19 @@ def _planned(utilization: float, rel_std: float) -> float:
     return _FINE * round((1.0 - (1.0 - utilization) * min(1.0, unsure)) / _FINE)
 
 
+def _shares(shapes: Mapping[ClassName, ClassShape]) -> dict[ClassName, float]:
+    """Of requests, by class; they sum to 1."""
+    total = sum(shape.share for shape in shapes.values())
+    if total <= 0.0:
+        return dict.fromkeys(shapes, 1.0 / max(1, len(shapes)))
+    return {name: shape.share / total for name, shape in shapes.items()}
+
+
 def _moments(shapes: Mapping[ClassName, ClassShape]) -> tuple[float, float, float]:
     """Mean prompt of all classes and the spread of all prompts; that of outputs in a class."""
-    total = sum(shape.share for shape in shapes.values())
     mean = square = osl_spread = 0.0
-    for shape in shapes.values():
-        share = shape.share / total if total > 0.0 else 1.0 / len(shapes)
+    for name, share in _shares(shapes).items():
+        shape = shapes[name]
         mean += share * shape.isl_tokens
         square += share * (1.0 + shape.isl_spread) * shape.isl_tokens**2
         osl_spread += share * shape.osl_spread

@@ -175,3 +175,17 @@ def test_a_spread_that_trembles_changes_nothing() -> None:
 def test_prompts_that_cannot_be_in_time_wait_for_slack_and_ask_for_no_replica() -> None:
     queued = Observation(age_s=1.0, queued_tokens=50_000, hopeless_queued_tokens=40_000)
     assert _backlog(Role.PREFILL, queued) == pytest.approx(1.0)
+
+
+def _with_hopeless(share: float) -> float:
+    """The rate at 4 requests/s if so many of them have 60,000 tokens: 6 s, TTFT is 5 s."""
+    table = CapacityTable(pool_spec(Role.PREFILL), BY_NAME, 0.8)
+    shape = replace(PROMPTS[SMALL], hopeless_share=share, hopeless_isl_tokens=60_000)
+    return table.capacity_rps({SMALL: shape}, Traffic(rate_rps=4.0))[SMALL]
+
+
+def test_hopeless_work_takes_head_room_and_replicas_only_once_that_is_used_up() -> None:
+    # 1 % of 6 s is 0.06 s a request beside 0.8 s: within a fifth of head room and the waits'.
+    assert _with_hopeless(0.01) == _with_hopeless(0.0)
+    # A third: 2/3 of 0.8 s and 2 s; all replicas are busy at 4 * 2.53 of them.
+    assert _with_hopeless(1 / 3) == pytest.approx(1.0 / (0.8 * 2 / 3 + 2.0), rel=0.03)
