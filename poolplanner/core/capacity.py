@@ -28,6 +28,8 @@ _ELSE_REL_STD = 0.05
 """What else than the engines' pace head room is for, such as loads that replicas do not share."""
 _GRID = math.log(1.05)
 _FINE, _COARSE = 0.02, math.log(1.25)
+_NEAR = 0.75
+"""Steps by which a value may be off before it is rounded anew."""
 _BISECTIONS = 12
 _MOST_ENTRIES = 4096
 
@@ -64,6 +66,7 @@ class CapacityTable:
     _planned: float = field(init=False)
     _traffic: Traffic = field(default_factory=Traffic)
     _queue: Queue = field(default_factory=Queue)
+    _place: int = 0
     _known: dict[_Key, float | None] = field(default_factory=dict)
 
     def __post_init__(self) -> None:
@@ -78,7 +81,7 @@ class CapacityTable:
 
     def measured(self, profile: EngineProfile, rel_std: float) -> None:
         """From now on engines are like this, and that is known to within `rel_std`."""
-        planned = _planned(self.utilization, rel_std)
+        planned = _stepped(_planned(self.utilization, rel_std), self._planned, _FINE)
         if profile != self.profile or planned != self._planned:
             self.profile, self._planned = profile, planned
             self._known.clear()
@@ -124,10 +127,11 @@ class CapacityTable:
 
     def _see(self, traffic: Traffic) -> None:
         """Take over what rates depend on besides lengths, rounded."""
+        known, cached_share = self._traffic, min(0.95, max(0.0, traffic.cached_share))
         rounded = Traffic(
-            burstiness=math.exp(_COARSE * round(math.log(max(1e-3, traffic.burstiness)) / _COARSE)),
-            cached_share=_FINE * round(min(0.95, max(0.0, traffic.cached_share)) / _FINE),
-            accept_length=max(1.0, _FINE * round(traffic.accept_length / _FINE)),
+            burstiness=_geared(traffic.burstiness, known.burstiness, _COARSE),
+            cached_share=_stepped(cached_share, known.cached_share, _FINE),
+            accept_length=_stepped(max(1.0, traffic.accept_length), known.accept_length, _FINE),
         )
         if rounded != self._traffic:
             self._traffic = rounded
@@ -138,25 +142,43 @@ class CapacityTable:
         mean, isl_spread, osl_spread = _moments(served)
         queue = Queue(
             burstiness=self._traffic.burstiness,
-            isl_tokens=math.exp(_GRID * _step(mean)),
-            isl_spread=_stepped(isl_spread, self._queue.isl_spread),
-            osl_spread=_stepped(osl_spread, self._queue.osl_spread),
+            isl_tokens=_geared(mean, self._queue.isl_tokens or 1.0, _GRID),
+            isl_spread=_stepped(isl_spread, self._queue.isl_spread, _SPREAD_STEP),
+            osl_spread=_stepped(osl_spread, self._queue.osl_spread, _SPREAD_STEP),
         )
         if queue != self._queue:
             self._queue = queue
             self._known.clear()
 
     def _size_for(self, served: Mapping[ClassName, ClassShape], rate_rps: float) -> float:
-        """The size at which the pool carries its load; the least of all that are large enough."""
+        """The size at which the pool carries its load; the least of all that are large enough.
 
-        def short(size: float) -> bool:
-            return self._needed(served, rate_rps, size) > size
+        Looked for from where it was the last time: loads move slowly.
+        """
 
-        most = next((size for size in _SIZES if not short(size)), _SIZES[-1])
-        low, high = float(_SIZES[max(0, _SIZES.index(most) - 1)]), float(most)
+        def short(place: int) -> bool:
+            return self._needed(served, rate_rps, _SIZES[place]) > _SIZES[place]
+
+        while self._place < len(_SIZES) - 1 and short(self._place):
+            self._place += 1
+        while self._place > 0 and not short(self._place - 1):
+            self._place -= 1
+        return self._between(served, rate_rps)
+
+    def _between(self, served: Mapping[ClassName, ClassShape], rate_rps: float) -> float:
+        """The size within those about `_place`."""
+        low, high = float(_SIZES[max(0, self._place - 1)]), float(_SIZES[self._place])
+        first, length = low, max(1.0, high - low)
+        rates = [
+            (share, self._at(low, name, served[name]) or 0.0, high_rps)
+            for name, share in _shares(served).items()
+            if (high_rps := self._at(high, name, served[name]))
+        ]
         for _ in range(_BISECTIONS):
             middle = 0.5 * (low + high)
-            low, high = (middle, high) if short(middle) else (low, middle)
+            part = (middle - first) / length
+            needed = sum(share / (less + (more - less) * part) for share, less, more in rates)
+            low, high = (middle, high) if rate_rps * needed > middle else (low, middle)
         return high
 
     def _needed(
@@ -219,7 +241,7 @@ class CapacityTable:
 def _planned(utilization: float, rel_std: float) -> float:
     """The share of a replica's time to plan with, where less or more is known of the engines."""
     unsure = math.hypot(_ELSE_REL_STD, rel_std) / math.hypot(_ELSE_REL_STD, PRIOR_REL_STD)
-    return _FINE * round((1.0 - (1.0 - utilization) * min(1.0, unsure)) / _FINE)
+    return 1.0 - (1.0 - utilization) * min(1.0, unsure)
 
 
 def _shares(shapes: Mapping[ClassName, ClassShape]) -> dict[ClassName, float]:
@@ -241,11 +263,17 @@ def _moments(shapes: Mapping[ClassName, ClassShape]) -> tuple[float, float, floa
     return max(1.0, mean), max(0.0, square / max(1.0, mean * mean) - 1.0), osl_spread
 
 
-def _stepped(spread: float, known: float) -> float:
+def _stepped(value: float, known: float, step: float) -> float:
     """In steps, and what is known for as long as that is near enough: it is not to tremble."""
-    if abs(spread - known) <= 0.75 * _SPREAD_STEP:
+    return known if abs(value - known) <= _NEAR * step else step * round(value / step)
+
+
+def _geared(value: float, known: float, log_step: float) -> float:
+    """The same in steps of a factor."""
+    log = math.log(max(1e-3, value))
+    if abs(log - math.log(known)) <= _NEAR * log_step:
         return known
-    return _SPREAD_STEP * round(spread / _SPREAD_STEP)
+    return math.exp(log_step * round(log / log_step))
 
 
 def _step(tokens: float) -> int:

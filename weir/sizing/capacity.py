@@ -100,7 +100,8 @@ def _prefill_rps(case: Case) -> float | None:
         if service_s > allowed_s:
             continue
         line = Line(case, service_s, service_s / batch, full_s, allowed_s)
-        best = _better(case, best, batch / service_s, line.late)
+        late = _of(line.mean_s, allowed_s) if case.of_mean else line.late
+        best = _better(case, best, batch / service_s, late)
     return best
 
 
@@ -114,7 +115,10 @@ def _decode_rps(case: Case) -> float | None:
         full_rps = places.rate_rps(batch)
         if best is not None and full_rps * case.utilization <= best:
             break
-        best = _better(case, best, full_rps, partial(places.late, batch, spare_s))
+        late = partial(places.late, batch, spare_s)
+        if case.of_mean:
+            late = _of(partial(places.mean_s, batch), spare_s)
+        best = _better(case, best, full_rps, late)
     return best
 
 
@@ -142,7 +146,10 @@ def _agg_rps(case: Case) -> float | None:
                 return without_place
             return without_place + line.late(min(share * load, _FULL))
 
-        best = _better(case, best, full_rps, late)
+        def mean_s(share: float, batch: int = batch, load: float = load, line: Line = line) -> float:
+            return places.mean_s(batch, share) + line.mean_s(min(share * load, _FULL))
+
+        best = _better(case, best, full_rps, _of(mean_s, allowed_s) if case.of_mean else late)
     return best
 
 
@@ -159,13 +166,23 @@ def _better(
     return max(best or 0.0, share * full_rps)
 
 
+def _of(mean_s: Callable[[float], float], allowed_s: float) -> Callable[[float], float]:
+    """How much of what is allowed the mean takes: more than 1 is too much."""
+
+    def taken(share: float) -> float:
+        seconds = mean_s(share)
+        return seconds / allowed_s if seconds > 0.0 and allowed_s > 0.0 else seconds * math.inf if seconds > 0.0 else 0.0
+
+    return taken
+
+
 def _batches(most: int) -> Iterator[int]:
-    """1, 2, 4, ... and `most`."""
-    batch = 1
-    while batch < most:
-        yield batch
-        batch *= 2
+    """`most`, and the powers of 2 below it from the greatest on."""
     yield most
+    batch = 1 << (most - 1).bit_length() - 1 if most > 1 else 0
+    while batch:
+        yield batch
+        batch //= 2
 
 
 def _agg_itl_s(case: Case, batch: int, decode_s: float, prompt_s: float) -> float | None:
