@@ -32,6 +32,8 @@ _NEAR = 0.75
 """Steps by which a value may be off before it is rounded anew."""
 _BISECTIONS = 12
 _MOST_ENTRIES = 4096
+_A_ROUND = 4
+"""Rates that are worked out anew in a round, 0.1 to 0.8 ms each."""
 
 _Key = tuple[ClassName, int, int, int | None]
 
@@ -57,6 +59,10 @@ class CapacityTable:
 
     Rounding also keeps the numbers, and what is decided from them, from trembling. `profile` is
     what engines do; the document's until something better is known (`measured`).
+
+    Other engines and other targets count at once. What the load looks like moves slowly: then
+    `_A_ROUND` rates are worked out anew each time that capacities are asked for, and until then
+    the others are what they were.
     """
 
     spec: PoolSpec
@@ -68,6 +74,8 @@ class CapacityTable:
     _queue: Queue = field(default_factory=Queue)
     _place: int = 0
     _known: dict[_Key, float | None] = field(default_factory=dict)
+    _before: dict[tuple[ClassName, int | None], float | None] = field(default_factory=dict)
+    _left: int = 0
 
     def __post_init__(self) -> None:
         self.profile = self.spec.profile
@@ -77,23 +85,24 @@ class CapacityTable:
         """What classes are to meet from now on."""
         if classes != self.classes:
             self.classes = classes
-            self._known.clear()
+            self._forget()
 
     def measured(self, profile: EngineProfile, rel_std: float) -> None:
         """From now on engines are like this, and that is known to within `rel_std`."""
         planned = _stepped(_planned(self.utilization, rel_std), self._planned, _FINE)
         if profile != self.profile or planned != self._planned:
             self.profile, self._planned = profile, planned
-            self._known.clear()
+            self._forget()
 
     def capacity_rps(
         self, shapes: Mapping[ClassName, ClassShape], traffic: Traffic | None = None
     ) -> dict[ClassName, float]:
         """Requests/s by class at planned utilization; without the classes it cannot serve."""
         traffic = traffic or Traffic()
+        self._left = _A_ROUND
         self._see(traffic)
         served = {name: shapes[name] for name in self.full_rps(shapes)}
-        self._mix(served)
+        self._mix(served, traffic.burstiness)
         size, planned = float(max(1, traffic.replicas)), 1.0
         if traffic.rate_rps is not None:
             size = self._size_for(served, traffic.rate_rps)
@@ -125,11 +134,14 @@ class CapacityTable:
             occupied += share / max(1.0, in_system)
         return request_s, 1.0 / occupied
 
+    def _forget(self) -> None:
+        self._known.clear()
+        self._before.clear()
+
     def _see(self, traffic: Traffic) -> None:
-        """Take over what rates depend on besides lengths, rounded."""
+        """Take over what a replica's work depends on besides lengths, rounded."""
         known, cached_share = self._traffic, min(0.95, max(0.0, traffic.cached_share))
         rounded = Traffic(
-            burstiness=_geared(traffic.burstiness, known.burstiness, _COARSE),
             cached_share=_stepped(cached_share, known.cached_share, _FINE),
             accept_length=_stepped(max(1.0, traffic.accept_length), known.accept_length, _FINE),
         )
@@ -137,18 +149,21 @@ class CapacityTable:
             self._traffic = rounded
             self._known.clear()
 
-    def _mix(self, served: Mapping[ClassName, ClassShape]) -> None:
-        """Take over what all that wait in one line have in common, rounded."""
+    def _mix(self, served: Mapping[ClassName, ClassShape], burstiness: float) -> None:
+        """Take over what all that wait in one line have in common, rounded.
+
+        What a replica does that always has enough to do is the same.
+        """
         mean, isl_spread, osl_spread = _moments(served)
         queue = Queue(
-            burstiness=self._traffic.burstiness,
+            burstiness=_geared(burstiness, self._queue.burstiness, _COARSE),
             isl_tokens=_geared(mean, self._queue.isl_tokens or 1.0, _GRID),
             isl_spread=_stepped(isl_spread, self._queue.isl_spread, _SPREAD_STEP),
             osl_spread=_stepped(osl_spread, self._queue.osl_spread, _SPREAD_STEP),
         )
         if queue != self._queue:
             self._queue = queue
-            self._known.clear()
+            self._known = {key: rate for key, rate in self._known.items() if key[-1] is None}
 
     def _size_for(self, served: Mapping[ClassName, ClassShape], rate_rps: float) -> float:
         """The size at which the pool carries its load; the least of all that are large enough.
@@ -219,23 +234,28 @@ class CapacityTable:
     def _rate_rps(self, size: int | None, name: ClassName, shape: ClassShape) -> float | None:
         """None of `size`: all of a replica's time, however long requests wait."""
         key = (name, _step(shape.isl_tokens), _step(shape.osl_tokens), size)
-        if key not in self._known:
-            if len(self._known) >= _MOST_ENTRIES:
-                self._known.clear()
-            slo, queue = self.classes[name].slo, replace(self._queue, replicas=float(size or 1))
-            self._known[key] = replica_capacity_rps(
-                self.profile,
-                self.spec.role,
-                slo if size is not None else replace(slo, ttft_s=math.inf),
-                math.exp(key[1] * _GRID),
-                math.exp(key[2] * _GRID),
-                utilization=self._planned if size is not None else 1.0,
-                context_limit_tokens=self.spec.context_limit_tokens,
-                queue=queue,
-                cached_share=self._traffic.cached_share,
-                accept_length=self._traffic.accept_length,
-            )
-        return self._known[key]
+        if key in self._known:
+            return self._known[key]
+        if self._left <= 0 and (name, size) in self._before:
+            return self._before[name, size]
+        self._left -= 1
+        if len(self._known) >= _MOST_ENTRIES:
+            self._known.clear()
+        slo, queue = self.classes[name].slo, replace(self._queue, replicas=float(size or 1))
+        rate_rps = replica_capacity_rps(
+            self.profile,
+            self.spec.role,
+            slo if size is not None else replace(slo, ttft_s=math.inf),
+            math.exp(key[1] * _GRID),
+            math.exp(key[2] * _GRID),
+            utilization=self._planned if size is not None else 1.0,
+            context_limit_tokens=self.spec.context_limit_tokens,
+            queue=queue,
+            cached_share=self._traffic.cached_share,
+            accept_length=self._traffic.accept_length,
+        )
+        self._known[key] = self._before[name, size] = rate_rps
+        return rate_rps
 
 
 def _planned(utilization: float, rel_std: float) -> float:

@@ -9,6 +9,7 @@ from poolplanner.core.load import ClassShape
 from poolplanner.core.observation import EngineLoad, Observation
 from tests.unit.poolplanner.pools import CLASSES, SMALL, pool_spec
 from weir.domain.fleet import Role
+from weir.domain.ids import ClassName
 
 BY_NAME = {c.name: c for c in CLASSES}
 SHAPES = {SMALL: ClassShape(isl_tokens=1000, osl_tokens=100, share=1.0)}
@@ -189,3 +190,39 @@ def test_hopeless_work_takes_head_room_and_replicas_only_once_that_is_used_up() 
     assert _with_hopeless(0.01) == _with_hopeless(0.0)
     # A third: 2/3 of 0.8 s and 2 s; all replicas are busy at 4 * 2.53 of them.
     assert _with_hopeless(1 / 3) == pytest.approx(1.0 / (0.8 * 2 / 3 + 2.0), rel=0.03)
+
+
+MANY = {ClassName(f"c{i}"): replace(CLASSES[0], name=ClassName(f"c{i}")) for i in range(6)}
+ALIKE = {name: ClassShape(isl_tokens=3000, osl_tokens=100, share=1 / 6) for name in MANY}
+EVEN, BURSTS = Traffic(rate_rps=4.0), Traffic(rate_rps=4.0, burstiness=8.0)
+
+
+def test_what_arrives_otherwise_is_worked_out_in_several_rounds_and_then_exactly() -> None:
+    table = CapacityTable(pool_spec(Role.PREFILL), MANY, 0.8)
+    even = table.capacity_rps(ALIKE, EVEN)
+    rounds = [table.capacity_rps(ALIKE, BURSTS) for _ in range(8)]
+    bursts = CapacityTable(pool_spec(Role.PREFILL), MANY, 0.8).capacity_rps(ALIKE, BURSTS)
+    first, *_, last = MANY
+    assert bursts[first] < even[first]
+    # Four rates a round: the first round leaves the last classes as they were.
+    assert rounds[0][last] == pytest.approx(even[last], rel=0.01)
+    assert rounds[-1] == pytest.approx(bursts, rel=0.01)
+
+
+def test_other_targets_count_at_once() -> None:
+    table = CapacityTable(pool_spec(Role.PREFILL), MANY, 0.8)
+    table.capacity_rps(ALIKE, EVEN)
+    tight = {name: replace(c, slo=replace(c.slo, ttft_s=1.0)) for name, c in MANY.items()}
+    table.follow(tight)
+    fresh = CapacityTable(pool_spec(Role.PREFILL), tight, 0.8)
+    assert table.capacity_rps(ALIKE, EVEN) == pytest.approx(fresh.capacity_rps(ALIKE, EVEN))
+
+
+def test_what_hovers_between_two_steps_does_not_move_capacity() -> None:
+    table = CapacityTable(pool_spec(Role.PREFILL), BY_NAME, 0.8)
+    # Steps of burstiness are a factor of 1.25; 1.12 is half way between two of them.
+    rates = [
+        table.capacity_rps(SHAPES, Traffic(rate_rps=40.0, burstiness=burstiness))[SMALL]
+        for burstiness in (1.11, 1.13, 1.10, 1.14)
+    ]
+    assert len(set(rates)) == 1
