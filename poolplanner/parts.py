@@ -1,15 +1,17 @@
 """The parts of one pool planner as the Fleet document wants them."""
 
+from collections.abc import Iterable
+
 from poolplanner.core.observe import Telemetry
 from poolplanner.core.pace import Pace
 from poolplanner.core.report import Reporter
 from poolplanner.core.windows import Stages
 from poolplanner.service import Schedule
-from weir.domain.fleet import Fleet, PoolSpec, Role, Stage
+from weir.domain.fleet import Fleet, PoolSpec, RequestClass, Role, Stage, Statistic
 from weir.fleet import LoadedFleet, PlannerSettings
 from weir.fleet.settings import PrometheusTelemetry
 
-__all__ = ["pace_of", "reporter_of", "schedule_of", "stages_of"]
+__all__ = ["pace_of", "percentile_of", "reporter_of", "schedule_of", "stages_of"]
 
 _STALE_WALL_S = 3.0
 """Engines and routers report once a wall second; at high speeds that is many model seconds."""
@@ -32,11 +34,19 @@ def reporter_of(spec: PoolSpec, loaded: LoadedFleet, *, speed: float) -> Reporte
         telemetry=Telemetry(
             pool_id=spec.id,
             stale_s=max(loaded.planner.telemetry_stale_s, stale_wall_s * speed),
-            percentile=max(c.slo.percentile for c in classes),
+            percentile=percentile_of(classes),
             stages=stages,
         ),
         utilization=loaded.planner.utilization,
         osl_prior_tokens=loaded.router.osl_prior_tokens,
+    )
+
+
+def percentile_of(classes: Iterable[RequestClass]) -> float | None:
+    """The highest that targets are for; None where all of them are for means."""
+    return max(
+        (c.slo.percentile for c in classes if c.slo.statistic is Statistic.PERCENTILE),
+        default=None,
     )
 
 

@@ -89,8 +89,8 @@ class EngineLoad:
 class Observation:
     """The pool at one moment; None is unknown.
 
-    `rate_rps` is the offered load of the last seconds. `ttft_s` and `itl_s` (at `percentile`)
-    are over the shortest window that holds enough requests to tell. `in_flight` and
+    `rate_rps` is the offered load of the last seconds. `ttft_s` and `itl_s` (at a percentile,
+    or in the mean) are over the shortest window that holds enough requests to tell. `in_flight` and
     `queued_tokens` are the routers' newest counts; `hopeless_queued_tokens` of the latter wait at
     the routers with prompts that cannot be in time. `age_s` is that of the newest sample.
 

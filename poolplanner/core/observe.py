@@ -51,13 +51,13 @@ class _Router:
 class Telemetry:
     """Takes samples in and answers what is known at `now_s` (model seconds, never backwards).
 
-    `window_s`: what rates look back on; `memory_s`: what lengths do. Without `stages` the legs
-    that were sent are all the load there is.
+    `percentile` is that of latencies, None their mean. `window_s`: what rates look back on;
+    `memory_s`: what lengths do. Without `stages` the legs that were sent are all the load there is.
     """
 
     pool_id: PoolId
     stale_s: float
-    percentile: float = 0.95
+    percentile: float | None = 0.95
     window_s: float = 10.0
     memory_s: float = 300.0
     stages: Stages | None = None
@@ -146,8 +146,8 @@ class Telemetry:
             in_flight=_all(pool.in_flight for pool in live),
             queued_tokens=_all(pool.queued_tokens for pool in live),
             hopeless_queued_tokens=sum(pool.hopeless_queued_tokens or 0 for pool in live),
-            ttft_s=self._windows.quantile("first_token_s", self.percentile, now_s),
-            itl_s=self._windows.quantile("itl_s", self.percentile, now_s),
+            ttft_s=self._windows.latency_s("first_token_s", self.percentile, now_s),
+            itl_s=self._windows.latency_s("itl_s", self.percentile, now_s),
         )
         return self._with_engines(seen, now_s, ready)
 

@@ -15,6 +15,7 @@ __all__ = ["Record", "Stages", "Windows"]
 _LONG_WINDOW_S = 60.0
 """Where the shortest window holds too few requests for a percentile, and for shares."""
 _MOST_FOR_A_QUANTILE = 100
+_ENOUGH_FOR_A_MEAN = 20
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -104,15 +105,20 @@ class Windows:
             return own / peers
         return 1.0 / len(self.stages.peers) if self.stages is not None else 1.0
 
-    def quantile(self, name: str, q: float, now_s: float) -> float | None:
-        """Of a histogram of the pool, over the window, or longer where that holds too few."""
-        enough = min(_MOST_FOR_A_QUANTILE, math.ceil(1.0 / max(1e-9, 1.0 - q) - 1e-9))
+    def latency_s(self, name: str, q: float | None, now_s: float) -> float | None:
+        """Quantile `q`, or the mean (None), of a histogram of the pool.
+
+        Over the window, or longer where that holds too few.
+        """
+        enough = _ENOUGH_FOR_A_MEAN
+        if q is not None:
+            enough = min(_MOST_FOR_A_QUANTILE, math.ceil(1.0 / max(1e-9, 1.0 - q) - 1e-9))
         merged = LogHistogram()
         for record in self._since(now_s, max(self.window_s, _LONG_WINDOW_S)):
             if now_s - record.at_s > self.window_s and merged.total >= enough:
                 break
             merged.merge(getattr(record.pool, name))
-        return merged.quantile(q)
+        return merged.mean() if q is None else merged.quantile(q)
 
     def hit_rate(self) -> float | None:
         """Of the prompts in the memory, as far as sources of traffic tell."""

@@ -5,7 +5,7 @@ from random import Random
 
 import pytest
 
-from weir.domain.fleet import Role, Slo
+from weir.domain.fleet import Role, Slo, Statistic
 from weir.domain.profile import EngineProfile, PolynomialTiming
 from weir.engine.request import Request
 from weir.engine.run import EngineRun
@@ -67,6 +67,21 @@ class _Pool:
 
 def _late(role: Role, rate_rps: float, slo: Slo, *, replicas: int) -> float:
     """Share of requests whose first token is late, of those whose own prompt is not half of it."""
+    counted = [
+        ttft_s
+        for ttft_s, alone_s in _first_tokens_s(role, rate_rps, replicas=replicas)
+        if 2 * alone_s < slo.ttft_s
+    ]
+    return sum(ttft_s > slo.ttft_s for ttft_s in counted) / len(counted)
+
+
+def _mean_s(role: Role, rate_rps: float, *, replicas: int) -> float:
+    found = _first_tokens_s(role, rate_rps, replicas=replicas)
+    return sum(ttft_s for ttft_s, _ in found) / len(found)
+
+
+def _first_tokens_s(role: Role, rate_rps: float, *, replicas: int) -> list[tuple[float, float]]:
+    """Each request's TTFT, and how long its prompt takes if it is alone."""
     rng, now_s = Random(3), 0.0
     sigma = math.sqrt(math.log1p(SPREAD))
     decodes = role is Role.DECODE
@@ -78,10 +93,7 @@ def _late(role: Role, rate_rps: float, slo: Slo, *, replicas: int) -> float:
         pool.run_to(now_s)
         pool.offer(Request(number, isl, osl if decodes else 1, prefilled=decodes), now_s)
     pool.run_to(1e9)
-    counted = [
-        ttft_s for ttft_s, alone_s in pool.ttft_s[_REQUESTS // 10 :] if 2 * alone_s < slo.ttft_s
-    ]
-    return sum(ttft_s > slo.ttft_s for ttft_s in counted) / len(counted)
+    return pool.ttft_s[_REQUESTS // 10 :]
 
 
 def _capacity_rps(role: Role, slo: Slo, replicas: int) -> float:
@@ -109,3 +121,11 @@ def test_at_the_planned_rate_sequences_find_a_place_in_time(replicas: int) -> No
     rate_rps = replicas * _capacity_rps(Role.DECODE, slo, replicas)
     assert _late(Role.DECODE, rate_rps, slo, replicas=replicas) <= 0.03
     assert _late(Role.DECODE, 1.15 * rate_rps, slo, replicas=replicas) > 0.1
+
+
+@pytest.mark.parametrize("replicas", [1, 2, 4, 8])
+def test_at_the_planned_rate_the_mean_prompt_is_in_time(replicas: int) -> None:
+    slo = Slo(ttft_s=0.6, itl_s=0.05, statistic=Statistic.MEAN)
+    rate_rps = replicas * _capacity_rps(Role.PREFILL, slo, replicas)
+    assert _mean_s(Role.PREFILL, rate_rps, replicas=replicas) <= 0.6
+    assert _mean_s(Role.PREFILL, 1.15 * rate_rps, replicas=replicas) > 0.6

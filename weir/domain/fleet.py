@@ -19,6 +19,7 @@ __all__ = [
     "Role",
     "Slo",
     "Stage",
+    "Statistic",
     "TokenRange",
 ]
 
@@ -62,13 +63,24 @@ class TokenRange:
         return self.low <= tokens and (self.high is None or tokens < self.high)
 
 
+class Statistic(StrEnum):
+    """Of all requests' latencies, which one targets are for."""
+
+    PERCENTILE = "percentile"
+    MEAN = "mean"
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Slo:
-    """Latency targets; `percentile` (0..1) of requests should meet them."""
+    """Latency targets. `percentile` (0..1) of requests should meet them, or the mean of all.
+
+    Whether a single request is in time is told by the targets in both cases.
+    """
 
     ttft_s: float
     itl_s: float
     percentile: float = 0.95
+    statistic: Statistic = Statistic.PERCENTILE
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -3,7 +3,7 @@
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import replace
 
-from weir.domain.fleet import Fleet, PoolSpec, RequestClass, Role
+from weir.domain.fleet import Fleet, PoolSpec, RequestClass, Role, Statistic
 from weir.domain.ids import ModelName
 from weir.domain.profile import EngineProfile
 from weir.fleet.coverage import coverage_findings
@@ -39,6 +39,9 @@ def class_findings(fleet: Fleet, tree: Tree) -> Iterator[Finding]:
     }
     for index, item in enumerate(fleet.classes):
         path: Path = ("spec", "classes", index) if declared else ("spec", "classes")
+        if item.slo.statistic is Statistic.MEAN and tree.get((*path, "percentile")) is not None:
+            message = "with statistic: mean the percentile means nothing"
+            yield at(tree, (*path, "percentile"), message, level=Level.WARNING)
         problems = {name: _cannot(item, found) for name, found in everything.items()}
         served = any(problem is None for problem in problems.values())
         for name, problem in problems.items():

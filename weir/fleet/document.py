@@ -8,7 +8,7 @@ from typing import Annotated, Any, Literal, get_args
 
 from pydantic import Discriminator, Field, Tag
 
-from weir.domain.fleet import Role
+from weir.domain.fleet import Role, Statistic
 from weir.fleet.settings import (
     Count,
     Length,
@@ -106,7 +106,10 @@ class ClassSpec(StrictModel):
     itl_ms: Milliseconds
     """Target for the mean gap between output tokens."""
 
-    percentile: Annotated[float, Field(strict=True, gt=0.0, le=100.0)] = 95.0
+    statistic: Statistic = Statistic.PERCENTILE
+    """What the targets are for: `percentile` of the requests, or the mean of all."""
+
+    percentile: Annotated[float, Field(strict=True, ge=50.0, le=99.9)] = 95.0
     """Percent of requests that should meet their targets."""
 
     weight: Positive = 1.0

@@ -82,7 +82,10 @@ def request_class_of(item: ClassSpec) -> RequestClass:
         isl_tokens=_token_range(item.isl),
         osl_tokens=_token_range(item.osl),
         slo=Slo(
-            ttft_s=item.ttft_ms / 1e3, itl_s=item.itl_ms / 1e3, percentile=item.percentile / 100.0
+            ttft_s=item.ttft_ms / 1e3,
+            itl_s=item.itl_ms / 1e3,
+            percentile=item.percentile / 100.0,
+            statistic=item.statistic,
         ),
         weight=item.weight,
         priority=item.priority,

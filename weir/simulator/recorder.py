@@ -14,7 +14,7 @@ from weir.domain.fleet import Fleet, RequestClass
 from weir.domain.ids import PoolId
 from weir.simulator.call import Call, End
 
-__all__ = ["SPAN_S", "Recorder", "quantile_s"]
+__all__ = ["SPAN_S", "Recorder", "mean_s", "quantile_s"]
 
 SPAN_S = 60.0
 """Length of one entry of the timeline."""
@@ -35,6 +35,15 @@ def quantile_s(histogram: Counts, q: float) -> float | None:
         return None
     bucket = int(np.searchsorted(histogram.cumsum(), q * total))
     return float(_SMALLEST_S * _GROWTH**bucket)
+
+
+def mean_s(histogram: Counts) -> float | None:
+    """Of all values, each taken to be in the middle of its bucket; None of nothing."""
+    total = int(histogram.sum())
+    if not total:
+        return None
+    middles = _SMALLEST_S * _GROWTH ** np.arange(len(histogram)) * (1.0 + 1.0 / _GROWTH) / 2.0
+    return float(histogram @ middles) / total
 
 
 class Tally:

@@ -8,7 +8,7 @@ from numpy.typing import NDArray
 from weir.domain.fleet import PoolSpec, RequestClass
 from weir.simulator.call import End
 from weir.simulator.journal import Step
-from weir.simulator.recorder import SPAN_S, Recorder, Tally, quantile_s
+from weir.simulator.recorder import SPAN_S, Recorder, Tally, mean_s, quantile_s
 from weir.simulator.run import Outcome
 from weir.simulator.summary import SimulatedClass, SimulatedPool, SimulationSummary
 from weir.summary import SpanSummary
@@ -21,9 +21,11 @@ Histogram = NDArray[np.int64]
 
 
 class _Latencies(TypedDict):
+    ttft_mean_s: float | None
     ttft_p50_s: float | None
     ttft_p95_s: float | None
     ttft_p99_s: float | None
+    itl_mean_s: float | None
     itl_p50_s: float | None
     itl_p95_s: float | None
     itl_p99_s: float | None
@@ -133,9 +135,11 @@ def _class(tally: Tally, item: RequestClass, index: int) -> SimulatedClass:
 
 def _latencies(ttft: Histogram, itl: Histogram) -> _Latencies:
     return _Latencies(
+        ttft_mean_s=mean_s(ttft),
         ttft_p50_s=quantile_s(ttft, 0.50),
         ttft_p95_s=quantile_s(ttft, 0.95),
         ttft_p99_s=quantile_s(ttft, 0.99),
+        itl_mean_s=mean_s(itl),
         itl_p50_s=quantile_s(itl, 0.50),
         itl_p95_s=quantile_s(itl, 0.95),
         itl_p99_s=quantile_s(itl, 0.99),

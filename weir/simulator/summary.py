@@ -22,9 +22,11 @@ class SimulatedPool(PoolSummary):
     """One pool; latencies and attainment are those of the requests that it had a leg of."""
 
     attainment: Share | None
+    ttft_mean_s: NonNegative | None
     ttft_p50_s: NonNegative | None
     ttft_p95_s: NonNegative | None
     ttft_p99_s: NonNegative | None
+    itl_mean_s: NonNegative | None
     itl_p50_s: NonNegative | None
     itl_p95_s: NonNegative | None
     itl_p99_s: NonNegative | None
@@ -48,10 +50,12 @@ class SimulatedClass(ClassSummary):
     abandoned: Tally
     """Left by their clients before the first token."""
     ttft_slo_s: NonNegative
+    ttft_mean_s: NonNegative | None
     ttft_p50_s: NonNegative | None
     ttft_p95_s: NonNegative | None
     ttft_p99_s: NonNegative | None
     itl_slo_s: NonNegative
+    itl_mean_s: NonNegative | None
     itl_p50_s: NonNegative | None
     itl_p95_s: NonNegative | None
     itl_p99_s: NonNegative | None
@@ -74,7 +78,9 @@ class SimulationSummary(RunSummary):
     """That of the class with the lowest."""
     weighted_goodput_bound_rps: NonNegative
     """What no allocation and no routing can bring it to."""
+    ttft_mean_s: NonNegative | None
     ttft_p95_s: NonNegative | None
+    itl_mean_s: NonNegative | None
     itl_p95_s: NonNegative | None
     replica_hours: NonNegative
     gpu_hours_bound: NonNegative

@@ -46,8 +46,8 @@ def _lines(summary: SimulationSummary) -> Iterator[str]:
 
 
 _CLASS_HEADER = (
-    "class", "requests", "attainment", "TTFT p50", "p95", "p99", "target", "ITL p50", "p95", "p99",
-    "target", "failed", "shed", "abandoned", "infeasible",
+    "class", "requests", "attainment", "TTFT mean", "p50", "p95", "p99", "target", "ITL mean",
+    "p50", "p95", "p99", "target", "failed", "shed", "abandoned", "infeasible",
 )  # fmt: skip
 
 _POOL_HEADER = (
@@ -94,10 +94,12 @@ def _class(name: str, item: SimulatedClass) -> tuple[str, ...]:
         name,
         count(item.requests),
         finer_percent(item.attainment),
+        ms(item.ttft_mean_s),
         ms(item.ttft_p50_s),
         ms(item.ttft_p95_s),
         ms(item.ttft_p99_s),
         ms(item.ttft_slo_s),
+        ms(item.itl_mean_s),
         ms(item.itl_p50_s),
         ms(item.itl_p95_s),
         ms(item.itl_p99_s),

@@ -146,7 +146,9 @@ def _agg_rps(case: Case) -> float | None:
                 return without_place
             return without_place + line.late(min(share * load, _FULL))
 
-        def mean_s(share: float, batch: int = batch, load: float = load, line: Line = line) -> float:
+        def mean_s(
+            share: float, batch: int = batch, load: float = load, line: Line = line
+        ) -> float:
             return places.mean_s(batch, share) + line.mean_s(min(share * load, _FULL))
 
         best = _better(case, best, full_rps, _of(mean_s, allowed_s) if case.of_mean else late)
@@ -170,8 +172,12 @@ def _of(mean_s: Callable[[float], float], allowed_s: float) -> Callable[[float],
     """How much of what is allowed the mean takes: more than 1 is too much."""
 
     def taken(share: float) -> float:
+        if allowed_s == math.inf:
+            return 0.0
         seconds = mean_s(share)
-        return seconds / allowed_s if seconds > 0.0 and allowed_s > 0.0 else seconds * math.inf if seconds > 0.0 else 0.0
+        if seconds <= 0.0:
+            return 0.0
+        return seconds / allowed_s if allowed_s > 0.0 else math.inf
 
     return taken
 

@@ -3,7 +3,7 @@
 from dataclasses import dataclass
 from functools import lru_cache
 
-from weir.domain.fleet import Slo
+from weir.domain.fleet import Slo, Statistic
 from weir.domain.profile import EngineProfile
 from weir.sizing.queueing import Queue
 
@@ -24,9 +24,14 @@ class Case:
     accept_length: float
 
     @property
+    def of_mean(self) -> bool:
+        """Whether it is the mean request that must be in time."""
+        return self.slo.statistic is Statistic.MEAN
+
+    @property
     def beyond(self) -> float:
-        """The share of requests that may miss a target."""
-        return max(1e-3, 1.0 - self.slo.percentile)
+        """The share of requests that may miss a target; of what is allowed that the mean takes."""
+        return 1.0 if self.of_mean else max(1e-3, 1.0 - self.slo.percentile)
 
     @property
     def sequence_kv_tokens(self) -> int:

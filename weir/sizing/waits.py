@@ -30,16 +30,27 @@ class Line:
     def late(self, load: float) -> float:
         """Share of requests whose prefill ends later than allowed at this load (0..1)."""
         queue = self.case.queue
-        ratio = 1.0 if queue.isl_tokens is None else queue.isl_tokens / self.case.isl_tokens
-        held = held_share((1.0 - load) * math.sqrt(queue.replicas))
-        held_s = mean_held_s(
-            queue, service_s=ratio * self.service_s, spread=queue.isl_spread, load=load
-        )
+        held, held_s = self._wait(load)
         late, longest_s = 0.0, max(0.5 * self.allowed_s, self.own_s)
         for size, share in sizes(queue.isl_spread):
             own_s = min(size * self.own_s, longest_s)
             late += share * late_share(held, held_s, self._spare_s(own_s, load))
         return late
+
+    def mean_s(self, load: float) -> float:
+        """Seconds from arrival to the end of the prefill, in the mean."""
+        held, held_s = self._wait(load)
+        joined_s = min(load * held_s, max(0.0, self.full_s - self.own_s))
+        return self.own_s + held * (held_s + joined_s)
+
+    def _wait(self, load: float) -> tuple[float, float]:
+        """Share of requests that wait, and how long these do in the mean."""
+        queue = self.case.queue
+        ratio = 1.0 if queue.isl_tokens is None else queue.isl_tokens / self.case.isl_tokens
+        held = held_share((1.0 - load) * math.sqrt(queue.replicas))
+        return held, mean_held_s(
+            queue, service_s=ratio * self.service_s, spread=queue.isl_spread, load=load
+        )
 
     def _spare_s(self, own_s: float, load: float) -> float:
         """The longest wait that leaves time for the own prompt and those that join it."""
@@ -73,12 +84,20 @@ class Places:
 
     def late(self, batch: int, allowed_s: float, share: float) -> float:
         """Share of requests that wait longer for one of `batch` places in each replica."""
-        queue, rate_rps = self._case.queue, self._rates[batch - 1]
-        held_s = mean_held_s(queue, service_s=1.0 / rate_rps, spread=queue.osl_spread, load=share)
         if allowed_s == math.inf:
             return 0.0
-        held = held_share(self._margin(batch, share))
-        return late_share(held, held_s, allowed_s)
+        return late_share(*self._wait(batch, share), allowed_s)
+
+    def mean_s(self, batch: int, share: float) -> float:
+        """Seconds that requests wait for a place, in the mean."""
+        held, held_s = self._wait(batch, share)
+        return held * held_s if held > 0.0 else 0.0
+
+    def _wait(self, batch: int, share: float) -> tuple[float, float]:
+        """Share of requests that wait, and how long these do in the mean."""
+        queue, rate_rps = self._case.queue, self._rates[batch - 1]
+        held_s = mean_held_s(queue, service_s=1.0 / rate_rps, spread=queue.osl_spread, load=share)
+        return held_share(self._margin(batch, share)), held_s
 
     def _margin(self, batch: int, share: float) -> float:
         """Free places over the standard deviation of those in use."""

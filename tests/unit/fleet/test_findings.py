@@ -62,7 +62,7 @@ spec:
         "line 6: spec.budgte: unknown key (did you mean 'budget'?)",
         "line 8: spec.classes.c.ttft_ms: must be greater than 0, not -1",
         "line 8: spec.classes.c.itl_ms: must be a finite number, not inf",
-        "line 8: spec.classes.c.percentile: must be at most 100, not 101",
+        "line 8: spec.classes.c.percentile: must be at most 99.9, not 101",
         "line 8: spec.classes.c.isl: holds nothing: max (10, excluded) must be above min (20)",
         "line 10: spec.pools.p.role: must be 'prefill', 'decode' or 'agg', not 'prefil'",
         "line 10: spec.pools.p.max_replicas: must be a whole number, not 2.5",
@@ -258,6 +258,14 @@ def test_the_default_class_is_named_when_it_cannot_be_served(tmp_path: Path) -> 
 
 def test_a_minimal_document_has_no_findings(tmp_path: Path) -> None:
     assert _warnings(tmp_path, text=MINIMAL) == []
+
+
+def test_a_percentile_beside_the_mean_is_named(tmp_path: Path) -> None:
+    item = "name: c, ttft_ms: 5000, itl_ms: 100, statistic: mean"
+    text = MINIMAL + f"  classes: [{{{item}, percentile: 99}}]\n"
+    (warning,) = _warnings(tmp_path, text=text)
+    assert "spec.classes.c.percentile: with statistic: mean" in warning
+    assert _warnings(tmp_path, text=MINIMAL + f"  classes: [{{{item}}}]\n") == []
 
 
 def test_a_list_whose_only_item_is_wrong_is_not_called_empty(tmp_path: Path) -> None:

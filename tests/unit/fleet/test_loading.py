@@ -6,7 +6,7 @@ import pytest
 
 from tests.unit.fleet.documents import MINIMAL, problems_of
 from weir.domain.errors import FleetError
-from weir.domain.fleet import Role, TokenRange
+from weir.domain.fleet import Role, Statistic, TokenRange
 from weir.fleet import load
 from weir.fleet.feasible import idle_ttft_s
 
@@ -50,6 +50,12 @@ def test_milliseconds_and_percent_become_seconds_and_shares(tmp_path: Path) -> N
     assert only.slo.percentile == 0.99
     assert only.isl_tokens == TokenRange(low=10, high=20)
     assert only.osl_tokens == TokenRange(low=0, high=None)
+
+
+def test_targets_may_be_for_means(tmp_path: Path) -> None:
+    classes = "  classes: [{name: c, ttft_ms: 250, itl_ms: 40, statistic: mean}]\n"
+    (only,) = _load(tmp_path, MINIMAL + classes).fleet.classes
+    assert only.slo.statistic is Statistic.MEAN
 
 
 def test_floor_defaults_to_min_and_guarantee_to_floor(tmp_path: Path) -> None:

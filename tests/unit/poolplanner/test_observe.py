@@ -176,6 +176,13 @@ def test_percentiles_are_over_the_last_seconds() -> None:
     assert telemetry.observe(19.0).ttft_s == pytest.approx(0.5, rel=0.05)
 
 
+def test_where_targets_are_for_means_latencies_are_means() -> None:
+    telemetry = Telemetry(pool_id=POOL, stale_s=5.0, percentile=None)
+    for i, first_token_s in enumerate([0.2] * 9 + [2.0]):
+        telemetry.on_traffic(_sample(i, 1, first_token_s=first_token_s), float(i))
+    assert telemetry.observe(9.0).ttft_s == pytest.approx(0.38, rel=0.03)
+
+
 def test_class_totals_forget_what_is_beyond_the_memory() -> None:
     telemetry = _telemetry()
     telemetry.on_traffic(_sample(0, 3), 0.0)

@@ -5,9 +5,10 @@ from pathlib import Path
 
 import pytest
 
-from poolplanner.parts import pace_of, reporter_of, stages_of
+from poolplanner.parts import pace_of, percentile_of, reporter_of, stages_of
 from tests.unit.globalplanner.fleets import pool
-from weir.domain.ids import PoolId
+from weir.domain.fleet import RequestClass, Slo, Statistic, TokenRange
+from weir.domain.ids import ClassName, PoolId
 from weir.domain.planning import Grant
 from weir.fleet import load
 
@@ -51,6 +52,20 @@ def test_requests_enter_where_prompts_are_read_and_peers_do_the_same_stage(
     fleet = load(tmp_path / "fleet.yaml").fleet
     stages = stages_of(fleet.pool(PoolId(name)), fleet)
     assert (stages.enter, stages.peers) == ({"first", "both"}, peers)
+
+
+def test_latencies_are_reported_at_the_highest_percentile_or_in_the_mean() -> None:
+    slo, kept = Slo(ttft_s=1.0, itl_s=0.1), []
+    mean = replace(slo, statistic=Statistic.MEAN)
+    for slos in ([slo, replace(slo, percentile=0.99), mean], [mean, mean]):
+        classes = [
+            RequestClass(
+                name=ClassName("a"), isl_tokens=TokenRange(), osl_tokens=TokenRange(), slo=each
+            )
+            for each in slos
+        ]
+        kept.append(percentile_of(classes))
+    assert kept == [0.99, None]
 
 
 def test_what_prometheus_tells_is_of_this_pool_and_as_old_as_its_scrapes(tmp_path: Path) -> None:
