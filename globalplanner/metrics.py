@@ -83,6 +83,15 @@ class Metrics:
             "Weighted requests/s within SLO that one more GPU under a limit would add.",
             "limit",
         )
+        self._watts = self._gauge("limit_watts", "Watts that a limit holds.", "limit")
+        self._watts_charged = self._gauge(
+            "limit_charged_watts", "Watts charged under a limit.", "limit"
+        )
+        self._watt_price = self._gauge(
+            "watt_price_rps",
+            "Weighted requests/s within SLO that one more watt under a limit would add.",
+            "limit",
+        )
         self._granted_gpus = self._gauge("granted_gpus", "GPUs of the newest grant.", "pool")
         self._pending = self._gauge(
             "pending_gpus", "GPUs decided on that are not granted yet.", "pool"
@@ -200,9 +209,14 @@ class Metrics:
         """
         accounts, limits = ledger.accounts, ledger.limits
         charged = {id: a.charged * a.spec.gpus_per_replica for id, a in accounts.items()}
-        self._set(self._limit, {limit.name: limit.gpus for limit in limits})
-        self._set(self._limit_charged, {limit.name: limit.used(charged) for limit in limits})
-        self._set(self._price, {limit.name: prices.get(limit.name, 0.0) for limit in limits})
+        for watts, most, used, price in (
+            (False, self._limit, self._limit_charged, self._price),
+            (True, self._watts, self._watts_charged, self._watt_price),
+        ):
+            those = [limit for limit in limits if bool(limit.watts) is watts]
+            self._set(most, {limit.name: limit.most for limit in those})
+            self._set(used, {limit.name: limit.used(charged) for limit in those})
+            self._set(price, {limit.name: prices.get(limit.name, 0.0) for limit in those})
         self._set(
             self._granted_gpus,
             {id: a.granted * a.spec.gpus_per_replica for id, a in accounts.items()},

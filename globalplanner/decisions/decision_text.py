@@ -3,6 +3,7 @@
 import re
 from collections.abc import Iterable, Mapping, Sequence
 
+from globalplanner.core.budget.limits import limits_watts
 from globalplanner.decisions import wording
 from globalplanner.decisions.history import LastChange
 from weir.domain.decision import Alternative, DecisionRecord, Outcome, PoolChange
@@ -91,9 +92,10 @@ def alternatives(weighed: Iterable[Alternative], about: str = "") -> list[str]:
 
 
 def prices(price_by_limit: Mapping[str, float]) -> list[str]:
-    """Where one more GPU would be of use."""
+    """Where one more GPU, or watt, would be of use."""
     return [
-        f"one more GPU under {limit} would add {wording.rps(price)}"
+        f"one more {'watt' if limits_watts(limit) else 'GPU'} under {limit} "
+        f"would add {wording.rps(price)}"
         for limit, price in sorted(price_by_limit.items())
         if price > 0.0
     ]

@@ -29,14 +29,15 @@ class Rival:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class LimitNow:
-    """A limit that counts the pool. `price`: what one more GPU under it, and no other, would add.
+    """A limit that counts the pool, in `unit`. `price`: what one more of it alone would add.
 
     `full`: it has no room for one more replica of the pool.
     """
 
     name: str
-    gpus: int
-    charged_gpus: int
+    unit: str
+    most: int
+    charged: int
     price: float
     full: bool
 
@@ -111,10 +112,11 @@ def _limits(ledger: Ledger, spec: PoolSpec, latest: Decision | None) -> list[Lim
     return [
         LimitNow(
             name=limit.name,
-            gpus=limit.gpus,
-            charged_gpus=limit.used(charged),
+            unit=limit.unit,
+            most=limit.most,
+            charged=limit.used(charged),
             price=latest.prices.get(limit.name, 0.0) if latest is not None else 0.0,
-            full=limit.used(charged) + spec.gpus_per_replica > limit.gpus,
+            full=not limit.holds(charged | {spec.id: charged[spec.id] + spec.gpus_per_replica}),
         )
         for limit in ledger.limits
         if spec.id in limit.pools

@@ -56,7 +56,7 @@ def _granted(account: Account) -> str:
 
 
 def _limit(limit: LimitNow) -> str:
-    text = f"{limit.name}: {limit.charged_gpus} of {limit.gpus} GPUs charged"
+    text = f"{limit.name}: {limit.charged} of {limit.most} {limit.unit} charged"
     if limit.price > 0.0:
         return f"{text}; one more would add {wording.rps(limit.price)}"
     return text
@@ -131,11 +131,13 @@ def _changes(pool: PoolNow) -> Iterator[str]:
 def _more(pool: PoolNow) -> Iterator[str]:
     spec = pool.account.spec
     full = [limit.name for limit in pool.limits if limit.full]
+    units = {"power" if limit.unit == "W" else limit.unit for limit in pool.limits if limit.full}
+    what = " and ".join(sorted(units))
     if pool.account.target >= spec.most_replicas:
         yield f"more replicas: a higher maximum than {spec.most_replicas}"
     elif pool.gain is not None and pool.gain > _NOTHING_RPS:
         if full:
-            yield f"more GPUs under {' and '.join(full)}, or less demand for those that hold them"
+            yield f"more {what} under {' and '.join(full)}, or less demand for those that hold them"
     else:
         share = wording.percent(pool.utilization)
         yield f"more replicas: more demand than these carry at {share}"

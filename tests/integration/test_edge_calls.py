@@ -211,7 +211,7 @@ async def test_what_cannot_be_meant_is_refused_by_its_field(
         (ValueError("gpus_by_class: no such class"), "INVALID_ARGUMENT"),
         (UnknownProposalError("p9"), "NOT_FOUND"),
         (UnknownPoolError("z"), "NOT_FOUND"),
-        (InfeasibleFloorsError(needed_gpus=9, budget_gpus=4), "FAILED_PRECONDITION"),
+        (InfeasibleFloorsError(needed=9, most=4), "FAILED_PRECONDITION"),
         (UnavailableError("the change could not be stored"), "UNAVAILABLE"),
     ],
 )

@@ -27,17 +27,18 @@ def best_value(snapshot: Snapshot, rules: Rules) -> float:
     for id in low:
         program.column(("replicas", id), low=low[id], high=high[id], integer=True)
     for limit in snapshot.limits:
-        gpus = {}
+        used = {}
         for view in snapshot.pools:
             if view.spec.id in limit.pools:
-                gpus["replicas", view.spec.id] = float(view.spec.gpus_per_replica)
+                each = view.spec.gpus_per_replica * limit.per_gpu(view.spec.id)
+                used["replicas", view.spec.id] = float(each)
                 # GPUs up to the floor are set aside also while they are idle.
                 aside = program.column(("aside", view.spec.id))
                 program.row(
                     {aside: -1.0, ("replicas", view.spec.id): -1.0}, -view.spec.aside_replicas
                 )
-                gpus[aside] = float(view.spec.gpus_per_replica)
-        program.row(gpus, limit.gpus)
+                used[aside] = float(each)
+        program.row(used, limit.most)
     return program.solve()
 
 

@@ -44,6 +44,7 @@ def pools(draw: st.DrawFn, *, most_gpus: int = 3, kind: str = "all") -> list[Poo
                 gpu_class=draw(st.sampled_from(["H100", "L4"])),
                 node_group=draw(st.sampled_from(["n1", "n2"])),
                 weight=draw(st.sampled_from([1.0, 2.0])),
+                power_w_per_gpu=draw(st.sampled_from([None, 300, 700])),
             )
         )
     return specs
@@ -54,12 +55,14 @@ def fleets(draw: st.DrawFn, **limits: int) -> Fleet:
     specs = draw(pools(**limits))
     floors = sum(spec.floor_replicas * spec.gpus_per_replica for spec in specs)
     spare = draw(st.integers(0, 8))
+    watts = sum(p.floor_replicas * p.gpus_per_replica * (p.power_w_per_gpu or 0) for p in specs)
     return fleet(
         specs,
         gpus=floors + spare,
         classes=[request_class(name, weight=draw(st.sampled_from([1.0, 3.0]))) for name in CLASSES],
         by_gpu_class={"H100": floors + draw(st.integers(0, 8))},
         node_groups=[NodeGroup(name="n1", gpu_class="H100", gpus=floors + draw(st.integers(0, 8)))],
+        power_w=draw(st.none() | st.integers(0, 4000).map(lambda spare_w: watts + spare_w)),
     )
 
 
@@ -259,7 +262,7 @@ def test_nothing_moves_by_choice_that_does_not_repay_itself(snapshot: Snapshot) 
     space = Space(Layout.of(snapshot, None), snapshot, RULES)
     now = space.allocation(space.now)
     limits = [  # as large as what is there, if that is more
-        dataclasses.replace(limit, gpus=limit.gpus - min(0, free))
+        dataclasses.replace(limit, most=limit.most - min(0, free))
         for limit, free in zip(snapshot.limits, space.free(space.now), strict=True)
     ]
     snapshot = dataclasses.replace(snapshot, limits=tuple(limits))
@@ -278,7 +281,11 @@ def test_a_larger_budget_never_serves_less(snapshot: Snapshot) -> None:
     snapshot = unheld_and_caught_up(snapshot)
     values = []
     for more in range(4):
-        limits = tuple(dataclasses.replace(b, gpus=b.gpus + more) for b in snapshot.limits)
+        limits = tuple(
+            dataclasses.replace(each, most=each.most + more)
+            for each in snapshot.limits
+            if not each.watts
+        )
         decision = arbitrate(dataclasses.replace(snapshot, limits=limits), RULES, Memory())
         values.append(value_of(snapshot, RULES, decision.replicas))
     assert all(b >= a - 1e-6 - 0.01 * a for a, b in pairwise(values))

@@ -13,13 +13,14 @@ from weir.domain.planning import PoolReport
 
 FLEET = fleet(
     [
-        pool("a", max_replicas=5),
-        pool("b", gpus_per_replica=2, gpu_class="H100", max_replicas=3),
-        pool("c", min_replicas=0, node_group="n1"),
+        pool("a", max_replicas=5, power_w_per_gpu=300),
+        pool("b", gpus_per_replica=2, gpu_class="H100", max_replicas=3, power_w_per_gpu=500),
+        pool("c", min_replicas=0, node_group="n1", power_w_per_gpu=700),
     ],
     gpus=8,
     by_gpu_class={"H100": 4},
-    node_groups=[NodeGroup(name="n1", gpu_class="gpu", gpus=3)],
+    node_groups=[NodeGroup(name="n1", gpu_class="gpu", gpus=3, power_w=1500)],
+    power_w=2600,
 )
 IDS = [spec.id for spec in FLEET.pools]
 

@@ -36,15 +36,18 @@ def moments(draw: st.DrawFn, *, guaranteed: bool = False) -> Snapshot:
                 max_replicas=floor + draw(st.integers(2, 5)),
                 gpu_class=draw(st.sampled_from(["H100", "L4"])),
                 node_group=draw(st.sampled_from(["n1", "n2"])),
+                power_w_per_gpu=draw(st.sampled_from([None, 300, 700])),
             )
         )
     aside = sum(spec.floor_replicas * spec.gpus_per_replica for spec in specs)
+    watts = sum(p.floor_replicas * p.gpus_per_replica * (p.power_w_per_gpu or 0) for p in specs)
     whole = fleet(
         specs,
         gpus=aside + draw(st.integers(0, 8)),
         classes=[request_class(name, weight=draw(st.sampled_from([1.0, 3.0]))) for name in CLASSES],
         by_gpu_class={"H100": aside + draw(st.integers(0, 6))},
         node_groups=[NodeGroup(name="n1", gpu_class="H100", gpus=aside + draw(st.integers(0, 6)))],
+        power_w=draw(st.none() | st.integers(0, 3000).map(lambda spare_w: watts + spare_w)),
     )
     views = [
         view(
@@ -63,7 +66,7 @@ def moments(draw: st.DrawFn, *, guaranteed: bool = False) -> Snapshot:
 
 
 def _best(now: Snapshot, *, whole: bool, more: int = 0) -> Best:
-    gpus = {limit.name: limit.gpus + more for limit in now.limits}
+    gpus = {limit.name: limit.most + more for limit in now.limits}
     best = Program(now, RULES).best(gpus, whole=whole)
     assert best is not None
     return best

@@ -26,8 +26,8 @@ steps = st.tuples(counts, st.integers(0, 60), st.integers(0, 4), st.booleans())
 
 def seen(before: dict[PoolId, int], gpus: int, now_s: float) -> Snapshot:
     limits = (
-        Limit(name="budget", gpus=gpus, pools=frozenset(POOLS)),
-        Limit(name="part", gpus=max(0, gpus - 10), pools=frozenset(POOLS[:2])),
+        Limit(name="budget", most=gpus, pools=frozenset(POOLS)),
+        Limit(name="part", most=max(0, gpus - 10), pools=frozenset(POOLS[:2])),
     )
     views = [view(SPECS[id], before[id]) for id in POOLS]
     return snapshot(views, {}, now_s=now_s, limits=limits)

@@ -75,7 +75,7 @@ def _account(found: Callable[[object], object]) -> Callable[[World], bool]:
 def _foreign(world: World) -> bool:
     ledgers = [planner.ledger for planner in planners(world) if planner.ledger is not None]
     return any(
-        limit.gpus < 12
+        limit.most < 12
         for ledger in ledgers
         for limit in ledger.limits
         if limit.name.startswith("node group")

@@ -68,9 +68,15 @@ def _report(fleet: Fleet) -> Iterator[str]:
     most = sum(pool.max_replicas * pool.gpus_per_replica for pool in fleet.pools)
     yield f"fleet {fleet.name} can be used"
     yield f"budget: {fleet.budget.gpus} GPUs; the pools' floors need {least}, their maxima {most}"
+    if fleet.budget.power_w is not None:
+        watts = [pool.gpus_per_replica * (pool.power_w_per_gpu or 0) for pool in fleet.pools]
+        least_w = sum(p.floor_replicas * w for p, w in zip(fleet.pools, watts, strict=True))
+        most_w = sum(p.max_replicas * w for p, w in zip(fleet.pools, watts, strict=True))
+        yield f"power: {fleet.budget.power_w} W; their floors need {least_w}, their maxima {most_w}"
     for window in fleet.budget.windows:
         limits = [] if window.gpus is None else [f"{window.gpus} GPUs"]
         limits += [f"{gpus} {name} GPUs" for name, gpus in sorted(window.by_gpu_class.items())]
+        limits += [] if window.power_w is None else [f"{window.power_w} W"]
         yield f"  {window.name}: {', '.join(limits) or 'the same'}"
     yield ""
     yield from _indented(

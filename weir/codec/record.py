@@ -63,6 +63,7 @@ def _encode_line(line: PoolLine) -> planner_pb2.LedgerRecord.Pool:
         charged_replicas=line.charged_replicas,
         unknown_replicas=line.unknown_replicas,
         sequence=line.sequence,
+        power_w_per_gpu=line.power_w_per_gpu,
         open=[
             planner_pb2.LedgerRecord.OpenGrant(
                 term=grant.term, epoch=grant.epoch, replicas=grant.replicas
@@ -81,6 +82,11 @@ def _decode_line(message: planner_pb2.LedgerRecord.Pool) -> PoolLine:
         charged_replicas=int(finite("pools.charged_replicas", message.charged_replicas)),
         unknown_replicas=int(finite("pools.unknown_replicas", message.unknown_replicas)),
         sequence=int(finite("pools.sequence", message.sequence)),
+        power_w_per_gpu=(
+            int(finite("pools.power_w_per_gpu", message.power_w_per_gpu))
+            if message.HasField("power_w_per_gpu")
+            else None
+        ),
         open=tuple(
             OpenGrant(
                 term=int(finite("open.term", grant.term)),

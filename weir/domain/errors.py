@@ -77,16 +77,19 @@ class PlannerError(WeirError):
 
 
 class InfeasibleFloorsError(PlannerError):
-    """The pools' floors need more GPUs than the budget, or another limit, holds.
+    """The pools' floors need more GPUs, or watts, than the budget or another limit holds.
 
     Only a configuration change resolves it: lower a floor or raise the limit.
     """
 
-    def __init__(self, *, needed_gpus: int, budget_gpus: int, limit: str = "budget") -> None:
-        super().__init__(f"floors need {needed_gpus} GPUs, {limit} holds {budget_gpus}")
-        self.needed_gpus = needed_gpus
-        self.budget_gpus = budget_gpus
+    def __init__(
+        self, *, needed: int, most: int, limit: str = "budget", unit: str = "GPUs"
+    ) -> None:
+        super().__init__(f"floors need {needed} {unit}, {limit} holds {most}")
+        self.needed = needed
+        self.most = most
         self.limit = limit
+        self.unit = unit
 
 
 class StaleTermError(PlannerError):

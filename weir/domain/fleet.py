@@ -105,7 +105,8 @@ class Model:
 class NodeGroup:
     """`foreign_gpus` of its `gpus` are held by others and are not to be had.
 
-    `implied`: the document names no groups, and this one stands for the whole budget.
+    `power_w`: watts that its pools' GPUs may draw together, None: any. `implied`: the document
+    names no groups, and this one stands for the whole budget.
     """
 
     name: str
@@ -113,18 +114,21 @@ class NodeGroup:
     gpus: int
     foreign_gpus: int = 0
     implied: bool = False
+    power_w: int | None = None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Budget:
     """GPUs that all pools together may hold; `by_gpu_class` limits single classes further.
 
-    In one of `windows` others count; of several at a time the first.
+    `power_w`: watts that they may draw together, None: any. In one of `windows` others count; of
+    several at a time the first.
     """
 
     gpus: int
     by_gpu_class: Mapping[str, int] = field(default_factory=dict)
     windows: tuple[BudgetWindow, ...] = ()
+    power_w: int | None = None
 
     @property
     def widest(self) -> "Budget":
@@ -152,6 +156,9 @@ class PoolSpec:
 
     `max_implied`: no maximum is given, `max_replicas` is what budget and node group hold.
     """
+    `power_w_per_gpu`: watts that one of its GPUs draws under load, None if nobody has said.
+
+    `thresholds`: what its own planner sizes it by; None: the GlobalPlanner does, by SLOs.
 
     id: PoolId
     role: Role
@@ -173,6 +180,12 @@ class PoolSpec:
     lend_replicas: int | None = None
     max_implied: bool = False
 
+    power_w_per_gpu: int | None = None
+    thresholds: Thresholds | None = None
+
+    @property
+    def target(self) -> Target:
+        return Target.SLA if self.thresholds is None else self.thresholds.target
     @property
     def most_replicas(self) -> int:
         """Never more than this: its maximum, or what it is guaranteed and may borrow."""

@@ -37,6 +37,7 @@ class PoolLine:
     charged_replicas: int
     unknown_replicas: int = 0
     sequence: int = 0
+    power_w_per_gpu: int | None = None
     open: tuple[OpenGrant, ...] = ()
 
 

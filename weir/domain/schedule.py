@@ -27,8 +27,9 @@ class TimeZone:
 class BudgetWindow:
     """From `from_s` on each of `days` to the next `to_s`: seconds after midnight in `zone`.
 
-    Monday is day 0. `to_s` at or before `from_s` is on the day after. `gpus` None: as without the
-    window; `by_gpu_class` replaces the limits of the classes that it names. `name` is for people.
+    Monday is day 0. `to_s` at or before `from_s` is on the day after. `gpus`, `power_w` None: as
+    without the window; `by_gpu_class` replaces the limits of the classes that it names. `name` is
+    for people.
     """
 
     name: str
@@ -37,6 +38,7 @@ class BudgetWindow:
     to_s: int
     zone: TimeZone
     gpus: int | None = None
+    power_w: int | None = None
     by_gpu_class: Mapping[str, int] = field(default_factory=dict)
 
     def __post_init__(self) -> None:

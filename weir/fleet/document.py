@@ -59,6 +59,7 @@ Finite = Annotated[float, Field(strict=True)]
 NonNegative = Annotated[float, Field(strict=True, ge=0.0, le=1e12)]
 Point = tuple[NonNegative, Annotated[float, Field(strict=True, gt=0.0, le=1e7)]]
 
+Watts = Annotated[int, Field(strict=True, ge=0, le=10**9)]
 
 class Metadata(StrictModel):
     name: DnsName
@@ -140,6 +141,9 @@ class WindowSpec(StrictModel):
 
 
 class BudgetSpec(StrictModel):
+    power_w: Watts | None = None
+    """Watts that all pools' GPUs together may draw in it; by default what they may otherwise."""
+
     gpus: Count
     """GPUs that all pools together may hold."""
 
@@ -148,6 +152,9 @@ class BudgetSpec(StrictModel):
 
     windows: Annotated[tuple[WindowSpec, ...], Field(max_length=100)] = ()
     """Times of the week with another budget; of several at a time the first counts."""
+    power_w: Watts | None = None
+    """Watts that all pools' GPUs together may draw, by their `power_w_per_gpu`; by default any."""
+
 
 
 class NodeGroupSpec(StrictModel):
@@ -165,6 +172,9 @@ class NodeGroupSpec(StrictModel):
 
 
 class PolynomialTimingSpec(StrictModel):
+    power_w: Watts | None = None
+    """Watts that the GPUs of its pools together may draw; by default any."""
+
     kind: Literal["polynomial"] = "polynomial"
     """Iteration times as polynomials, coefficients in ascending power."""
 
@@ -290,6 +300,9 @@ class PoolDocument(StrictModel):
 
     node_group: Annotated[PlainName | None, Field(alias="nodeGroup")] = None
     """Where replicas run; may be left out when there is only one node group."""
+    power_w_per_gpu: Annotated[int, Field(strict=True, ge=1, le=100_000)] | None = None
+    """Watts that one of its GPUs draws under load, such as its power cap; for `power_w` limits."""
+
 
     min_replicas: Replicas = 1
     """Replicas that always run."""

@@ -102,6 +102,7 @@ def _budget(item: BudgetSpec) -> Budget:
         by_gpu_class=dict(item.gpu_classes),
         windows=tuple(window_of(window) for window in item.windows),
     )
+        power_w=item.power_w,
 
 
 def _node_groups(spec: FleetSpec, budget: Budget) -> dict[str, NodeGroup]:
@@ -114,6 +115,7 @@ def _node_groups(spec: FleetSpec, budget: Budget) -> dict[str, NodeGroup]:
                 foreign_gpus=group.foreign_gpus,
             )
             for group in spec.node_groups
+                power_w=group.power_w,
         }
     limited = [spec.budget.gpu_classes, *(w.gpu_classes for w in spec.budget.windows)]
     named = (name for classes in limited for name in classes)
@@ -160,6 +162,8 @@ def _pool(
 
 
 def _deployment(item: DynamoDeploymentSpec, fleet_namespace: str) -> DynamoDeployment:
+        thresholds=thresholds_of(spec, pool, context_limit_tokens),
+        power_w_per_gpu=pool.power_w_per_gpu,
     k8s_namespace = item.k8s_namespace or fleet_namespace
     return DynamoDeployment(
         k8s_namespace=k8s_namespace,

@@ -25,6 +25,7 @@ def window_of(item: WindowSpec) -> BudgetWindow:
         to_s=_seconds(item.to),
         zone=zone_of(item.timezone),
         gpus=item.gpus,
+        power_w=item.power_w,
         by_gpu_class=dict(item.gpu_classes),
     )
 

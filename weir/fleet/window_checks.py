@@ -23,8 +23,8 @@ def window_findings(fleet: Fleet, tree: Tree) -> Iterator[Finding]:
         if minutes <= earlier:
             message = "never counts: earlier windows hold all of it, and the first one counts"
             yield at(tree, path, message, level=Level.WARNING)
-        elif window.gpus is None and not window.by_gpu_class:
-            message = "changes nothing: give it `gpus` or `gpuClasses`"
+        elif window.gpus is None and window.power_w is None and not window.by_gpu_class:
+            message = "changes nothing: give it `gpus`, `gpuClasses` or `power_w`"
             yield at(tree, path, message, level=Level.WARNING)
         earlier |= minutes
 

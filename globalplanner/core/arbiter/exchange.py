@@ -180,7 +180,7 @@ class Exchange:
         stand, space = self._stand, self._stand.space
         prices = stand.prices
         known = np.minimum(prices, self._givers.estimates.gain)
-        size = np.array(space.layout.gpus)
+        size = np.array(space.layout.size)
         members = space.goodput.components
         ranked = []
         for c in wanting(stand):

@@ -5,7 +5,6 @@ from dataclasses import dataclass, field
 from math import inf
 
 import numpy as np
-from numpy.typing import NDArray
 
 from globalplanner.core.arbiter.estimates import Estimates
 from globalplanner.core.arbiter.moves import gpus_of, pairs
@@ -26,7 +25,7 @@ class Giver:
 
     move: Move
     loss: float
-    gpus: int
+    gpus: float
 
     @property
     def price(self) -> float:
@@ -51,7 +50,7 @@ class Givers:
         """The least that a GPU given by choice could cost, prefill and decode together included."""
         space, able = stand.space, self._able(stand, None)
         loss = np.maximum(np.maximum(stand.losses, self.estimates.loss), 0.0)
-        size = np.array(space.layout.gpus)
+        size = np.array(space.layout.size)
         least = float(np.where(able, loss / size, inf).min(initial=inf))
         if not space.layout.decodes.any():
             return least
@@ -80,7 +79,7 @@ class Givers:
         space = stand.space
         able, price = self._able(stand, only), self._prices(stand)
         ranked = np.flatnonzero(able & (price < below)).tolist()
-        ranked.sort(key=lambda i: (price[i], -space.layout.gpus[i], i))
+        ranked.sort(key=lambda i: (price[i], -space.layout.size[i], i))
         moves: list[Move] = [((pool, -1),) for pool in _first(space, ranked, most)]
         if only is None:
             moves += self._together(stand, able, price, below)[:most]
@@ -97,7 +96,7 @@ class Givers:
         """Prefill and decode replicas that may cost less than `below`, the cheapest first."""
         found = []
         for move in _together(stand, able, price):
-            least = max(price[pool] * stand.space.layout.gpus[pool] for pool, _ in move)
+            least = max(price[pool] * stand.space.layout.size[pool] for pool, _ in move)
             each = -self.estimates.of(move, -least) / gpus_of(stand.space, move)
             if each < below:
                 found.append((each, move))
@@ -106,7 +105,7 @@ class Givers:
     def _prices(self, stand: Stand) -> Floats:
         """What a GPU of each pool may cost at least, by what is known."""
         loss = np.maximum(stand.losses, self.estimates.loss)
-        prices: Floats = np.maximum(loss, 0.0) / np.array(stand.space.layout.gpus)
+        prices: Floats = np.maximum(loss, 0.0) / np.array(stand.space.layout.size)
         return prices
 
     def _able(self, stand: Stand, only: Callable[[int], bool] | None) -> Flags:
@@ -122,9 +121,9 @@ class Givers:
         return able
 
 
-def _largest(size: NDArray[np.intp], decodes: Flags) -> tuple[int, int]:
+def _largest(size: Floats, decodes: Flags) -> tuple[float, float]:
     """The most GPUs that go with a decode replica, and with one of the others."""
-    return int(size[~decodes].max()), int(size[decodes].max())
+    return float(size[~decodes].max()), float(size[decodes].max())
 
 
 def _first(space: Space, ranked: Sequence[int], most: int) -> list[int]:

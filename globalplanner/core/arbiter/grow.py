@@ -37,7 +37,7 @@ class Scored:
 
     move: Move
     gain: float
-    gpus: int
+    gpus: float
 
     @property
     def score(self) -> float:
@@ -107,7 +107,7 @@ class _Growth:
         for pool in space.wishes:
             gain = stand.hope(pool) if open_pools[pool] else 0.0
             if gain > 0.0:
-                found.append(Scored(((pool, 1),), gain, space.layout.gpus[pool]))
+                found.append(Scored(((pool, 1),), gain, space.layout.size[pool]))
         return found
 
     def _in_order(self, fitting: list[Hope]) -> list[Hope]:
@@ -152,12 +152,10 @@ def _may_beat(those: Sequence[Hope], best: Scored | None) -> bool:
 def _open(stand: Stand, caps: Sequence[int]) -> Flags:
     """Pools that may have a replica more, and for which there is room."""
     space, layout = stand.space, stand.space.layout
-    replicas, gpus = np.array(stand.replicas), np.array(layout.gpus)
-    aside = np.array(space.aside)
-    needs = (np.maximum(replicas + 1, aside) - np.maximum(replicas, aside)) * gpus
-    free = np.maximum(np.array(stand.free), 0)
-    room = np.where(layout.member, free[:, None], np.iinfo(np.int64).max).min(axis=0, initial=2**62)
-    result: Flags = (replicas < np.array(caps)) & np.array(space.movable) & (needs <= room)
+    replicas, aside = np.array(stand.replicas), np.array(space.aside)
+    needs = layout.takes * (np.maximum(replicas + 1, aside) - np.maximum(replicas, aside))
+    room = (needs <= np.maximum(np.array(stand.free), 0)[:, None]).all(axis=0)
+    result: Flags = (replicas < np.array(caps)) & np.array(space.movable) & room
     return result
 
 

@@ -47,13 +47,30 @@ class Layout:
         self.worth = self._worth()
         """Of one request within SLO, shape (models, classes)."""
         self.limits = limits
-        self.limit_gpus = [limit.gpus for limit in limits]
+        self.limit_most = [limit.most for limit in limits]
+        self.budget_gpus = max((each.most for each in limits if not each.watts), default=0)
         self.limits_of = [
             tuple(k for k, limit in enumerate(limits) if id in limit.pools) for id in self.ids
         ]
-        self.member = np.array(
-            [[id in limit.pools for id in self.ids] for limit in limits], dtype=bool
+        self.takes = np.array(
+            [
+                [
+                    gpus * limit.per_gpu(id) if id in limit.pools else 0
+                    for id, gpus in zip(self.ids, self.gpus, strict=True)
+                ]
+                for limit in limits
+            ],
+            dtype=np.intp,
         ).reshape(len(limits), len(self.ids))
+        """What a replica of each pool takes of each limit: GPUs, or watts."""
+        self.takes_of = [
+            tuple((k, int(self.takes[k, i])) for k in those)
+            for i, those in enumerate(self.limits_of)
+        ]
+        self.size = self._sizes()
+        """What replicas are compared by: GPUs, or as many as their watts are worth."""
+        self.per_gpu = [max(limit.watts.values(), default=1) for limit in limits]
+        """What a GPU takes of each limit at the most, to compare what limits have to give."""
 
     @staticmethod
     def of(snapshot: Snapshot, before: "Layout | None") -> "Layout":
@@ -64,6 +81,17 @@ class Layout:
 
     def sorted(self, views: Sequence[PoolView]) -> list[PoolView]:
         return [views[i] for i in self._order]
+
+    def _sizes(self) -> list[float]:
+        """Of pools of equal use the one goes first that takes less of what is short.
+
+        That is watts where they are a larger share of the power than GPUs are of the budget.
+        """
+        power = [k for k, limit in enumerate(self.limits) if limit.watts and limit.most > 0]
+        return [
+            max([gpus, *(self.takes[k, i] / self.limit_most[k] * self.budget_gpus for k in power)])
+            for i, gpus in enumerate(self.gpus)
+        ]
 
     def _worth(self) -> Floats:
         """By class, and by the mean weight of each model's pools."""

@@ -135,7 +135,7 @@ class Lowest:
                     continue
                 open_ = [i for i in members[c].pools if self.replicas[i] < stand.replicas[i]]
                 gain = {i: point.bound(i, self.replicas[i] + 1) - space.cost[i] for i in open_}
-                best = max(open_, key=lambda i: (gain[i] / space.layout.gpus[i], -i), default=None)
+                best = max(open_, key=lambda i: (gain[i] / space.layout.size[i], -i), default=None)
                 if best is None or gain[best] <= space.negligible:
                     done.add(c)
                 else:
@@ -206,7 +206,7 @@ class Lowest:
             if -self.point.bound(pool, self.replicas[pool] - 1)
             <= space.negligible + space.cost[pool]
         ]
-        return sorted(found, key=lambda pool: (-space.layout.gpus[pool], pool))
+        return sorted(found, key=lambda pool: (-space.layout.size[pool], pool))
 
     def _known(self, component: int, pool: int) -> bool:
         """Whether it was seen lately that it could not, and demand has hardly fallen since."""

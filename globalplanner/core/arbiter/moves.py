@@ -27,15 +27,16 @@ class Hope:
 
     move: Move
     most: float
-    gpus: int
+    gpus: float
 
     @property
     def score(self) -> float:
         return self.most / self.gpus
 
 
-def gpus_of(space: Space, move: Move) -> int:
-    return sum(space.layout.gpus[pool] * abs(more) for pool, more in move)
+def gpus_of(space: Space, move: Move) -> float:
+    """GPUs that change, or as many as their watts are worth."""
+    return sum(space.layout.size[pool] * abs(more) for pool, more in move)
 
 
 def hopes(
@@ -46,7 +47,7 @@ def hopes(
     missing = stand.full[component] - stand.point.value[component]
     hope = {pool: min(stand.hope(pool), missing) for pool in open_pools}
     found = [
-        Hope(((pool, 1),), most, space.layout.gpus[pool])
+        Hope(((pool, 1),), most, space.layout.size[pool])
         for pool, most in hope.items()
         if most > space.negligible
     ]
@@ -82,7 +83,7 @@ def _ablest(space: Space, pools: list[int]) -> list[int]:
     if len(pools) <= _MOST_PARTNERS:
         return pools
     rate, usable = space.offer.demand.rate_rps, space.goodput.usable_rps
-    model, gpus = space.layout.model, space.layout.gpus
+    model, gpus = space.layout.model, space.layout.size
     able = {
         pool: float(np.minimum(usable[pool], rate[model[pool]]).sum()) / gpus[pool]
         for pool in pools

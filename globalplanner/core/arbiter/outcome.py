@@ -7,6 +7,7 @@ import numpy as np
 from globalplanner.core.arbiter.exchange import Refused
 from globalplanner.core.arbiter.snapshot import Alternative
 from globalplanner.core.arbiter.stand import Move, Stand
+from globalplanner.core.budget.limits import used_up
 from weir.sizing.basis import Floats
 
 __all__ = ["alternatives_of", "prices_of"]
@@ -29,20 +30,20 @@ def alternatives_of(stand: Stand, refused: Iterable[Refused]) -> tuple[Alternati
 
 
 def prices_of(stand: Stand, weighed: Floats) -> dict[str, float]:
-    """By limit what one more GPU would add, of the pools that only this limit holds back.
+    """By limit what one more GPU, or watt, would add, of the pools that only this holds back.
 
     `weighed`: what one more replica has been seen to gain, by pool. An estimate: from prices,
     which bound what GPUs add, and by size, as if a part of a replica had a part of its worth.
     """
     space, layout = stand.space, stand.space.layout
-    replicas, gpus = np.array(stand.replicas), np.array(layout.gpus)
-    aside = np.array(space.aside)
-    needs = (np.maximum(replicas + 1, aside) - np.maximum(replicas, aside)) * gpus
-    blocked = layout.member & (needs > np.maximum(np.array(stand.free), 0)[:, None])
-    gain = np.minimum(stand.prices, weighed) / gpus
+    replicas, aside = np.array(stand.replicas), np.array(space.aside)
+    needs = layout.takes * (np.maximum(replicas + 1, aside) - np.maximum(replicas, aside))
+    blocked = needs > np.maximum(np.array(stand.free), 0)[:, None]
+    gain = np.minimum(stand.prices, weighed)
     wants = (replicas < np.array(space.high)) & np.array(space.movable) & (gain > 0.0)
     alone = blocked & (blocked.sum(axis=0) == 1) & wants
-    worth = np.where(alone, gain, 0.0).max(axis=1, initial=0.0).tolist()
+    each = gain / np.maximum(layout.takes, 1)
+    worth = np.where(alone, each, 0.0).max(axis=1, initial=0.0).tolist()
     return {limit.name: each for limit, each in zip(layout.limits, worth, strict=True)}
 
 
@@ -58,5 +59,5 @@ def _why_not(stand: Stand, refused: Refused) -> str:
             f"more than {stand.space.rules.repay_s:.0f} s"
         )
     needs = stand.needs(refused.trade.takes)
-    names = [stand.space.layout.limits[k].name for k, gpus in needs.items() if gpus > stand.free[k]]
-    return f"the GPUs are used up ({', '.join(names)}), and no pool has any that are worth less"
+    full = [stand.space.layout.limits[k] for k, need in needs.items() if need > stand.free[k]]
+    return f"{used_up(full)}, and no pool has any that are worth less"

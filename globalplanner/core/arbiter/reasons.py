@@ -8,6 +8,7 @@ from globalplanner.core.arbiter.snapshot import Lull
 from globalplanner.core.arbiter.space import Space
 from globalplanner.core.arbiter.spread import Spread
 from globalplanner.core.arbiter.stand import Stand
+from globalplanner.core.budget.limits import used_up
 from weir.domain.ids import ClassName, PoolId
 from weir.sizing.basis import Floats
 
@@ -72,19 +73,18 @@ def _limits(stand: Stand, c: int, replicas: Sequence[int]) -> str:
     if not able:
         return "no pools can serve it within SLO"
     at_most = [layout.ids[i] for i in able if replicas[i] >= space.high[i]]
-    tight = [limit.name for k, limit in enumerate(layout.limits) if _tight(stand, k, able)]
+    tight = [limit for k, limit in enumerate(layout.limits) if _tight(stand, k, able)]
     parts = []
     if len(at_most) == len(able) or not tight:
         parts.append(f"at their maximum: {', '.join(at_most[:_MOST_NAMED])}" if at_most else "")
     if tight:
-        parts.append(f"the GPUs are used up ({', '.join(tight)})")
+        parts.append(used_up(tight))
     return " and ".join(part for part in parts if part) or "others are worth more"
 
 
 def _tight(stand: Stand, limit: int, pools: Sequence[int]) -> bool:
-    layout = stand.space.layout
-    sizes = [layout.gpus[i] for i in pools if layout.member[limit, i]]
-    return bool(sizes) and stand.free[limit] < min(sizes)
+    takes = stand.space.layout.takes[limit, [*pools]]
+    return bool(takes.any()) and stand.free[limit] < int(takes[takes > 0].min())
 
 
 def _change(space: Space, pool: int, count: int) -> str:
@@ -152,4 +152,8 @@ def _short(stand: Stand, pool: int, count: int) -> str:
         return ""
     if count >= space.high[pool]:
         return "more would help, it is at its maximum"
-    return "" if stand.fits(((pool, 1),)) else "more would help, the GPUs are used up"
+    if stand.fits(((pool, 1),)):
+        return ""
+    needs, limits = stand.needs(((pool, 1),)), space.layout.limits
+    watts = all(limits[k].watts for k, need in needs.items() if need > stand.free[k])
+    return f"more would help, the {'power is' if watts else 'GPUs are'} used up"

@@ -52,17 +52,17 @@ def trimmed(space: Space, replicas: Sequence[int]) -> list[int]:
             givers = [
                 i
                 for i, n in enumerate(fewer)
-                if layout.member[over, i] and n > space.aside[i] and space.movable[i]
+                if layout.takes[over, i] and n > space.aside[i] and space.movable[i]
             ]
             if not givers:
                 break
             giver = max(givers, key=lambda i: (fewer[i] - layout.guarantee[i], fewer[i], -i))
             fewer[giver] -= 1
-            for k in layout.limits_of[giver]:
-                free[k] += layout.gpus[giver]
+            for k, each in layout.takes_of[giver]:
+                free[k] += each
     return fewer
 
 
 def _over(stand: Stand, pool: int) -> bool:
-    """Whether the pool holds GPUs of a limit that is exceeded."""
+    """Whether the pool takes of a limit that is exceeded."""
     return any(stand.free[k] < 0 for k in stand.space.layout.limits_of[pool])

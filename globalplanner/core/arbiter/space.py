@@ -12,18 +12,13 @@ from weir.domain.ids import PoolId
 from weir.sizing.bundle import Bases
 from weir.sizing.value import Goodput
 
-__all__ = ["Allocation", "Space", "footprint"]
+__all__ = ["Allocation", "Space"]
 
 Allocation = dict[PoolId, int]
 
 _NEGLIGIBLE = 1e-6
 _SURE = 0.5
 """However uncertain a capacity is, this much of a gain counts."""
-
-
-def footprint(count: int, aside: int, gpus: int) -> int:
-    """GPUs that a pool takes from the others: some are set aside for it even while it is idle."""
-    return max(count, aside) * gpus
 
 
 class Space:
@@ -62,16 +57,16 @@ class Space:
         self.wishes = [i for i, view in enumerate(self.views) if view.wish is not None]
         self.first_wish = [0.0] * len(self.views)
         """What the first replica that a pool wishes for is worth; the k-th is worth 1/k of it."""
-        self._size = np.array(layout.gpus)
         self._aside = np.array(self.aside)
 
     def footprint(self, pool: int, count: int) -> int:
-        return footprint(count, self.aside[pool], self.layout.gpus[pool])
+        """Replicas whose GPUs others cannot have: some are set aside even while it is idle."""
+        return max(count, self.aside[pool])
 
     def free(self, replicas: Sequence[int]) -> list[int]:
-        """GPUs that an allocation leaves, by limit; below 0 where it exceeds it."""
-        used = self.layout.member @ (np.maximum(np.array(replicas), self._aside) * self._size)
-        return [gpus - int(each) for gpus, each in zip(self.layout.limit_gpus, used, strict=True)]
+        """GPUs, or watts, that an allocation leaves, by limit; below 0 where it exceeds it."""
+        used = self.layout.takes @ np.maximum(np.array(replicas), self._aside)
+        return [most - int(each) for most, each in zip(self.layout.limit_most, used, strict=True)]
 
     def repaid(self, pool: int) -> float:
         """How many times what the giver loses a new replica must gain, to be worth a move.
@@ -117,7 +112,7 @@ class Space:
         wishing = set(self.wishes)
         serving = sum(n * gpus[i] for i, n in enumerate(replicas) if i not in wishing)
         mean = value / serving if serving > 0 and value > 0.0 else 1.0
-        fair = max(1.0, max(self.layout.limit_gpus, default=0) / len(self.views))
+        fair = max(1.0, self.layout.budget_gpus / len(self.views))
         for i in self.wishes:
             self.first_wish[i] = mean * fair * self.views[i].spec.weight
 

@@ -26,7 +26,7 @@ class Effort:
 
 
 class Stand:
-    """Value by component, prices, and free GPUs of `point`, which moves with it.
+    """Value by component, prices, and what limits leave free, of `point`, which moves with it.
 
     `full`: what each component is worth when nothing is left unserved.
     """
@@ -143,24 +143,24 @@ class Stand:
         return -self.point.bound(pool, count - 1) - space.cost[pool]
 
     def needs(self, move: Move) -> dict[int, int]:
-        """GPUs that a move takes, by limit."""
+        """GPUs, or watts, that a move takes, by limit."""
         space, replicas = self.space, self.point.replicas
         needs: dict[int, int] = {}
         for pool, more in move:
             count = replicas[pool]
-            gpus = space.footprint(pool, count + more) - space.footprint(pool, count)
-            if gpus:
-                for limit in space.layout.limits_of[pool]:
-                    needs[limit] = needs.get(limit, 0) + gpus
+            added = space.footprint(pool, count + more) - space.footprint(pool, count)
+            if added:
+                for limit, each in space.layout.takes_of[pool]:
+                    needs[limit] = needs.get(limit, 0) + added * each
         return needs
 
     def fits(self, move: Move) -> bool:
         """Whether the limits allow a move; one that only lowers what exceeds them they do."""
-        return all(gpus <= max(self.free[k], 0) for k, gpus in self.needs(move).items())
+        return all(need <= max(self.free[k], 0) for k, need in self.needs(move).items())
 
     def apply(self, move: Move) -> None:
-        for limit, gpus in self.needs(move).items():
-            self.free[limit] -= gpus
+        for limit, need in self.needs(move).items():
+            self.free[limit] -= need
         self.point.move({pool: self.point.replicas[pool] + more for pool, more in move})
 
     def follow(self, move: Move) -> None:

@@ -64,9 +64,9 @@ def covering(stand: Stand, takes: Move, givers: Sequence[Giver]) -> Move | None:
     """The cheapest givers with whose GPUs `takes` fits; None if there are not enough."""
     space = stand.space
     missing = {
-        limit: gpus - max(stand.free[limit], 0)
-        for limit, gpus in stand.needs(takes).items()
-        if gpus > max(stand.free[limit], 0)
+        limit: need - max(stand.free[limit], 0)
+        for limit, need in stand.needs(takes).items()
+        if need > max(stand.free[limit], 0)
     }
     taking = {pool for pool, _ in takes}
     gives: dict[int, int] = {}
@@ -79,14 +79,15 @@ def covering(stand: Stand, takes: Move, givers: Sequence[Giver]) -> Move | None:
             ):
                 continue
             useful = _useful(space, giver.move, missing)
-            if useful and (best is None or giver.loss / sum(useful.values()) < best[0]):
-                best = (giver.loss / sum(useful.values()), giver, useful)
+            gpus = sum(freed / space.layout.per_gpu[k] for k, freed in useful.items())
+            if useful and (best is None or giver.loss / gpus < best[0]):
+                best = (giver.loss / gpus, giver, useful)
         if best is None:
             return None
         for pool, more in best[1].move:
             gives[pool] = gives.get(pool, 0) + more
-        missing = {k: gpus - best[2].get(k, 0) for k, gpus in missing.items()}
-        missing = {k: gpus for k, gpus in missing.items() if gpus > 0}
+        missing = {k: need - best[2].get(k, 0) for k, need in missing.items()}
+        missing = {k: need for k, need in missing.items() if need > 0}
     return _without_surplus(stand, takes, gives)
 
 
@@ -134,34 +135,34 @@ def _filling(
     stand: Stand, gives: Move, takers: Sequence[tuple[Scored, dict[int, int]]]
 ) -> tuple[Move, ...]:
     """Who may take the GPUs that are given, with what is free; those that gain most first."""
-    freed = {limit: -gpus for limit, gpus in stand.needs(gives).items()}
+    freed = {limit: -need for limit, need in stand.needs(gives).items()}
     room = {k: max(0, free + freed.get(k, 0)) for k, free in enumerate(stand.free)}
     taken = {pool for pool, _ in gives}
     takes: list[Move] = []
     for taker, needs in takers:
-        if all(gpus <= room[k] for k, gpus in needs.items()) and not any(
+        if all(need <= room[k] for k, need in needs.items()) and not any(
             pool in taken for pool, _ in taker.move
         ):
             takes.append(taker.move)
             taken.update(pool for pool, _ in taker.move)
-            for k, gpus in needs.items():
-                room[k] -= gpus
+            for k, need in needs.items():
+                room[k] -= need
     return tuple(takes)
 
 
 def _useful(space: Space, move: Move, missing: Mapping[int, int]) -> dict[int, int]:
-    """GPUs that a giver frees of those that are missing, by limit."""
+    """What a giver frees of that which is missing, by limit."""
     freed: dict[int, int] = {}
     for pool, more in move:
-        for limit in space.layout.limits_of[pool]:
+        for limit, each in space.layout.takes_of[pool]:
             if limit in missing:
-                freed[limit] = freed.get(limit, 0) - more * space.layout.gpus[pool]
-    return {limit: min(gpus, missing[limit]) for limit, gpus in freed.items()}
+                freed[limit] = freed.get(limit, 0) - more * each
+    return {limit: min(each, missing[limit]) for limit, each in freed.items()}
 
 
 def _without_surplus(stand: Stand, takes: Move, gives: dict[int, int]) -> Move:
     """Without givers that turned out not to be needed, the largest first."""
-    for pool in sorted(gives, key=lambda pool: (-stand.space.layout.gpus[pool], pool)):
+    for pool in sorted(gives, key=lambda pool: (-stand.space.layout.size[pool], pool)):
         while gives[pool] < 0:
             fewer = {**gives, pool: gives[pool] + 1}
             if not stand.fits(joined(takes, tuple(fewer.items()))):

@@ -135,6 +135,7 @@ class Account:
             gpus_per_replica=self.spec.gpus_per_replica,
             gpu_class=self.spec.gpu_class,
             node_group=self.spec.node_group,
+            power_w_per_gpu=self.spec.power_w_per_gpu,
             charged_replicas=self.seen,
             unknown_replicas=self.unknown,
             sequence=max(0, self.sequence),

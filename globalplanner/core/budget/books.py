@@ -1,4 +1,4 @@
-"""GPUs charged and reserved under each limit, kept up to date pool by pool.
+"""What is charged and reserved under each limit, kept up to date pool by pool.
 
 Invariant: the sums are those of what was last booked for every pool.
 """
@@ -30,13 +30,13 @@ class Books:
         self._entries: dict[PoolId, _Entry] = {}
         self._charged = [0] * len(self.limits)
         self._reserved = [0] * len(self.limits)
-        self._under: dict[PoolId, tuple[int, ...]] = {}
+        self._under: dict[PoolId, tuple[tuple[int, int], ...]] = {}
 
     @property
     def above(self) -> bool:
         """Whether a limit does not hold what is charged."""
         return any(
-            charged > limit.gpus for charged, limit in zip(self._charged, self.limits, strict=True)
+            charged > limit.most for charged, limit in zip(self._charged, self.limits, strict=True)
         )
 
     def book(self, pool_id: PoolId, charged_gpus: int, reserved_gpus: int) -> bool:
@@ -47,9 +47,9 @@ class Books:
             return False
         self._entries[pool_id] = entry
         self.charged_gpus += charged_gpus - before.charged_gpus
-        for i in self.under(pool_id):
-            self._charged[i] += charged_gpus - before.charged_gpus
-            self._reserved[i] += reserved_gpus - before.reserved_gpus
+        for i, each in self.under(pool_id):
+            self._charged[i] += each * (charged_gpus - before.charged_gpus)
+            self._reserved[i] += each * (reserved_gpus - before.reserved_gpus)
         return True
 
     def forget(self, pool_id: PoolId) -> None:
@@ -57,17 +57,19 @@ class Books:
         self._entries.pop(pool_id, None)
 
     def free(self) -> list[int]:
-        """GPUs that are nobody's, by limit; negative where more is reserved than there is."""
+        """What is nobody's, by limit; negative where more is reserved than there is."""
         return [
-            limit.gpus - reserved
+            limit.most - reserved
             for limit, reserved in zip(self.limits, self._reserved, strict=True)
         ]
 
-    def under(self, pool_id: PoolId) -> tuple[int, ...]:
-        """Which limits count the pool."""
+    def under(self, pool_id: PoolId) -> tuple[tuple[int, int], ...]:
+        """Which limits count the pool, and what a GPU of it takes of each."""
         if pool_id not in self._under:
             self._under[pool_id] = tuple(
-                i for i, limit in enumerate(self.limits) if pool_id in limit.pools
+                (i, limit.per_gpu(pool_id))
+                for i, limit in enumerate(self.limits)
+                if pool_id in limit.pools
             )
         return self._under[pool_id]
 

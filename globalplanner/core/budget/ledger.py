@@ -1,6 +1,6 @@
 """The GPU budget as a ledger: grants go out only for GPUs that nobody may be using.
 
-Invariants, for the budget, each GPU class and each node group:
+Invariants, for the budget, each GPU class and each node group, in GPUs and in watts:
 
 * B1 A pool is charged for the largest of what it was last seen to hold and every grant it may
   still act on. A grant that lets a pool grow fits into limit - charges of the others. So the
@@ -182,7 +182,7 @@ class Ledger:
             return "has not reported yet"
         if account.report.withdrawn:
             return "has withdrawn: it says that it cannot start more"
-        tight = [self.limits[i] for i in self._books.under(pool_id)]
+        tight = [self.limits[i] for i, _ in self._books.under(pool_id)]
         others = sorted({id for limit in tight for id in limit.pools} - {pool_id})
         unknown = [id for id in others if not self.accounts[id].known]
         if unknown:
@@ -339,11 +339,11 @@ class _Room:
     def grow(self, account: Account, wish: int) -> None:
         """As many replicas as fit, at most `wish` and at least those planned already."""
         id, gpus = account.spec.id, account.spec.gpus_per_replica
-        free = min((self._free[i] for i in self._books.under(id)), default=0)
-        if free < 0 or wish <= self.planned[id]:
+        more = min((self._free[i] // (gpus * each) for i, each in self._books.under(id)), default=0)
+        if more < 0 or wish <= self.planned[id]:
             return
         used = self._used(account) + self._aside.get(id, 0)
-        most = min(wish, used + free // gpus)
+        most = min(wish, used + more)
         if most > self.planned[id]:
             self.planned[id] = most
             if most > used:
@@ -353,8 +353,8 @@ class _Room:
         return max(account.reserved, self.planned.get(account.spec.id, 0))
 
     def _take(self, pool_id: PoolId, gpus: int) -> None:
-        for i in self._books.under(pool_id):
-            self._free[i] -= gpus
+        for i, each in self._books.under(pool_id):
+            self._free[i] -= gpus * each
 
 
 _LEVELS: tuple[Callable[[Account], int], ...] = (

@@ -70,6 +70,7 @@ def stranger(line: PoolLine) -> PoolSpec:
         gpus_per_replica=line.gpus_per_replica,
         node_group=line.node_group,
         gpu_class=line.gpu_class,
+        power_w_per_gpu=line.power_w_per_gpu,
         min_replicas=0,
         max_replicas=0,
         floor_replicas=0,

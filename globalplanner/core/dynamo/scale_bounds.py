@@ -34,8 +34,8 @@ def impossible(asked: Mapping[PoolId, int], decided: Mapping[PoolId, int], fleet
         if ours and not limit.holds(needed):
             parts = " and ".join(f"{id} {max(0, _most(id, limit, specs))}" for id in ours)
             return (
-                f"{limit.name} holds {limit.gpus} GPUs; beside what is set aside for the others "
-                f"there is room for at most {parts}"
+                f"{limit.name} holds {limit.most} {limit.unit}; beside what is set aside for the "
+                f"others there is room for at most {parts}"
             )
     return ""
 
@@ -85,8 +85,9 @@ def _over(pool_id: PoolId, fleet: Fleet) -> list[Limit]:
 
 def _most(pool_id: PoolId, limit: Limit, specs: Mapping[PoolId, PoolSpec]) -> int:
     """Replicas of the pool beside what is set aside for all others under the limit."""
-    others = sum(_aside_gpus(specs[id], 0) for id in limit.pools if id != pool_id)
-    return (limit.gpus - others) // specs[pool_id].gpus_per_replica
+    others = {id: _aside_gpus(specs[id], 0) for id in limit.pools if id != pool_id}
+    each = specs[pool_id].gpus_per_replica * limit.per_gpu(pool_id)
+    return (limit.most - limit.used(others)) // each
 
 
 def _aside_gpus(spec: PoolSpec, replicas: int) -> int:
@@ -101,12 +102,13 @@ def _settled(
     limits = limits_of(fleet)
     settled = {id: min(decided.get(id, 0), wishes.get(id, decided.get(id, 0))) for id in sizes}
     for pool_id in sorted(wishes):
-        free = [
-            limit.gpus - sum(settled[id] * sizes[id] for id in limit.pools)
+        used = {id: count * sizes[id] for id, count in settled.items()}
+        room = [
+            (limit.most - limit.used(used)) // (sizes[pool_id] * limit.per_gpu(pool_id))
             for limit in limits
             if pool_id in limit.pools
         ]
-        more = min((gpus // sizes[pool_id] for gpus in free), default=0)
+        more = min(room, default=0)
         settled[pool_id] += max(0, min(more, wishes[pool_id] - settled[pool_id]))
     return settled
 

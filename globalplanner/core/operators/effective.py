@@ -33,9 +33,10 @@ def check_always(fleet: Fleet, overrides: Overrides) -> None:
             check_floors(_under(fleet, overrides, window))
         except InfeasibleFloorsError as error:
             raise InfeasibleFloorsError(
-                needed_gpus=error.needed_gpus,
-                budget_gpus=error.budget_gpus,
+                needed=error.needed,
+                most=error.most,
                 limit=f"{error.limit} in the window {window.name}",
+                unit=error.unit,
             ) from None
 
 
@@ -87,6 +88,7 @@ def _budget(fleet: Fleet, overrides: Overrides, window: BudgetWindow | None) -> 
     return replace(
         budget,
         gpus=gpus if overrides.budget_gpus is None else overrides.budget_gpus,
+        power_w=budget.power_w if window is None or window.power_w is None else window.power_w,
         by_gpu_class={
             **budget.by_gpu_class,
             **(window.by_gpu_class if window is not None else {}),

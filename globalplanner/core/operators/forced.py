@@ -42,9 +42,13 @@ def fitting(now: int, top: int, pool_id: PoolId, replicas: _Replicas, snapshot: 
     aside = {view.spec.id: aside_of(view) for view in snapshot.pools}
     others = {id: max(count, aside.get(id, 0)) for id, count in replicas.items()}
     gpus = gpus_of({**others, pool_id: 0}, snapshot)
-    free = [limit.gpus - limit.used(gpus) for limit in snapshot.limits if pool_id in limit.pools]
     size = next(v.spec.gpus_per_replica for v in snapshot.pools if v.spec.id == pool_id)
-    return max(now, min([top, *(each // size for each in free)]))
+    room = [
+        (limit.most - limit.used(gpus)) // (size * limit.per_gpu(pool_id))
+        for limit in snapshot.limits
+        if pool_id in limit.pools
+    ]
+    return max(now, min([top, *room]))
 
 
 def gpus_of(replicas: _Replicas, snapshot: Snapshot) -> dict[PoolId, int]:
@@ -77,8 +81,7 @@ def _shrink(
     """Lower `aims` one by one until the limit holds; the pool with most to give gives first."""
     sizes = {v.spec.id: v.spec.gpus_per_replica for v in snapshot.pools if v.spec.id in limit.pools}
     gpus = gpus_of({**before, **aims}, snapshot)
-    over = limit.used(gpus) - limit.gpus
-    while over > 0:
+    while not limit.holds(gpus):
         giving = [
             (gpus[id] - after * sizes[id], id)
             for id, after in decision.replicas.items()
@@ -88,5 +91,4 @@ def _shrink(
             return
         _, id = max(giving)
         gpus[id] -= sizes[id]
-        over -= sizes[id]
         aims[id] = gpus[id] // sizes[id]

@@ -27,14 +27,21 @@ def with_class_limits(snapshot: Snapshot) -> Snapshot:
 
 
 def gpus_with(snapshot: Snapshot, more: Mapping[str, int]) -> dict[str, int]:
-    """GPUs by limit with so many more by class: in the budget and in all limits of the class."""
+    """What limits hold with so many more GPUs by class: in the budget and in all of the class.
+
+    Watts stay as they are.
+    """
     pools = classes_of(snapshot)
     ids = {name: {view.spec.id for view in pools.get(name, ())} for name in more}
     return {
         limit.name: max(
             0,
-            limit.gpus
-            + sum(n for name, n in more.items() if not limit.pools.isdisjoint(ids[name])),
+            limit.most
+            + sum(
+                n
+                for name, n in more.items()
+                if not (limit.watts or limit.pools.isdisjoint(ids[name]))
+            ),
         )
         for limit in snapshot.limits
     }
@@ -43,10 +50,10 @@ def gpus_with(snapshot: Snapshot, more: Mapping[str, int]) -> dict[str, int]:
 def _together(snapshot: Snapshot) -> Iterator[Limit]:
     for name, views in classes_of(snapshot).items():
         ids = frozenset(view.spec.id for view in views)
-        own = [limit for limit in snapshot.limits if limit.pools <= ids]
+        own = [each for each in snapshot.limits if each.pools <= ids and not each.watts]
         if len(own) > 1 and _covered(own) == ids and all(limit.pools != ids for limit in own):
-            gpus = sum(limit.gpus for limit in own)
-            yield Limit(name=f"all node groups of {name}", gpus=gpus, pools=ids)
+            gpus = sum(limit.most for limit in own)
+            yield Limit(name=f"all node groups of {name}", most=gpus, pools=ids)
 
 
 def _covered(limits: Sequence[Limit]) -> frozenset[PoolId]:

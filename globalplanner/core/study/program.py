@@ -18,6 +18,7 @@ import numpy as np
 from globalplanner.core.arbiter.demand import streams_of
 from globalplanner.core.arbiter.served import by_class
 from globalplanner.core.arbiter.snapshot import Rules, Snapshot
+from globalplanner.core.budget.limits import Limit
 from globalplanner.core.study.flows import (
     Flow,
     aside_of,
@@ -45,7 +46,7 @@ class Best:
 
     `value` and `full_value` as of decisions. `price_by_limit`: what one more GPU would add to
     `value`; None of whole replicas. `exceeded`: what pools have in any case is more than these
-    limits hold, in GPUs.
+    limits hold, in GPUs or watts.
     """
 
     value: float
@@ -106,8 +107,8 @@ class Program:
         most = np.array(self._rows.most)
         exceeded = {}
         for limit in self._snapshot.limits:
-            gpus = (gpus_by_limit or {}).get(limit.name, limit.gpus)
-            needed = self._needed(limit.pools)
+            gpus = (gpus_by_limit or {}).get(limit.name, limit.most)
+            needed = self._needed(limit)
             most[self._limit_rows[limit.name]] = max(gpus, needed)
             if needed > gpus:
                 exceeded[limit.name] = needed - gpus
@@ -158,12 +159,13 @@ class Program:
             proven=found.proven,
         )
 
-    def _needed(self, pools: frozenset[PoolId]) -> int:
-        """GPUs that pools have in any case, together."""
-        return sum(
-            max(int(self._low[i]), aside_of(view)) * view.spec.gpus_per_replica
-            for i, view in enumerate(self._views)
-            if view.spec.id in pools
+    def _needed(self, limit: Limit) -> int:
+        """What pools take of it in any case, together."""
+        return limit.used(
+            {
+                view.spec.id: max(int(self._low[i]), aside_of(view)) * view.spec.gpus_per_replica
+                for i, view in enumerate(self._views)
+            }
         )
 
     def _write_pools(self, guarantees: Sequence[int]) -> None:
@@ -185,8 +187,9 @@ class Program:
             row: dict[int, float] = {}
             for i, view in enumerate(self._views):
                 if view.spec.id in limit.pools:
-                    row[i] = row[pools + i] = float(view.spec.gpus_per_replica)
-            yield limit.name, self._rows.add(row, float(limit.gpus))
+                    each = view.spec.gpus_per_replica * limit.per_gpu(view.spec.id)
+                    row[i] = row[pools + i] = float(each)
+            yield limit.name, self._rows.add(row, float(limit.most))
 
     def _costs(self) -> Floats:
         """Of holding GPUs: what they are said to cost, and a little in any case."""

@@ -170,10 +170,12 @@ class _Study:
         }
         gpus = gpus_with(self._snapshot, self._more)
         left = [
-            (limit.pools, max(0, gpus[limit.name] - limit.used(used)))
-            for limit in self._snapshot.limits
+            (limit, max(0, gpus[limit.name] - limit.used(used))) for limit in self._snapshot.limits
         ]
-        return {id: min((n for pools, n in left if id in pools), default=0) for id in used}
+        return {
+            id: min((n // limit.per_gpu(id) for limit, n in left if id in limit.pools), default=0)
+            for id in used
+        }
 
 
 def _added(before: Best, after: Best) -> dict[ClassName, float]:

@@ -64,12 +64,13 @@ def fleet(
     classes: Sequence[RequestClass] = (request_class(),),
     by_gpu_class: Mapping[str, int] | None = None,
     node_groups: Sequence[NodeGroup] = (),
+    power_w: int | None = None,
 ) -> Fleet:
     return Fleet(
         name="test",
         models=tuple(Model(name=name) for name in sorted({p.model for p in pools})),
         classes=tuple(classes),
-        budget=Budget(gpus=gpus, by_gpu_class=by_gpu_class or {}),
+        budget=Budget(gpus=gpus, by_gpu_class=by_gpu_class or {}, power_w=power_w),
         node_groups=tuple(node_groups),
         pools=tuple(pools),
     )

@@ -58,7 +58,7 @@ def first_pool(**changes: Any) -> dict[str, Any]:
         {"classes": (request_class("chat", weight=2.0), CLASSES[1])},
         {"pools": inputs().pools[:2]},
         {"limits": inputs().limits[:1]},
-        {"limits": (replace(inputs().limits[0], gpus=7), *inputs().limits[1:])},
+        {"limits": (replace(inputs().limits[0], most=7), *inputs().limits[1:])},
         {"limits": (replace(inputs().limits[0], pools=frozenset()), *inputs().limits[1:])},
         first_pool(replicas=2),
         first_pool(ready=0),

@@ -217,7 +217,7 @@ def test_floors_that_do_not_fit_are_refused_and_change_nothing() -> None:
     both.settle(a=2, b=2)
     with pytest.raises(InfeasibleFloorsError):
         both.ledger.revise(fleet([pool("a", min_replicas=4), pool("b")], gpus=4))
-    assert both.ledger.limits[0].gpus == 8
+    assert both.ledger.limits[0].most == 8
 
 
 def test_gpus_that_others_hold_are_not_to_be_had() -> None:

@@ -189,7 +189,7 @@ def test_an_exceeded_limit_takes_nothing_from_pools_that_are_not_under_it() -> N
     world = World({A: 4, B: 4})
     limited = replace(world.seen(), limits=())
     (limit,) = world.seen().limits
-    limited = replace(limited, limits=(replace(limit, gpus=3, pools=frozenset({A})),))
+    limited = replace(limited, limits=(replace(limit, most=3, pools=frozenset({A})),))
     passed = world.gate.through(world.before, decision({A: 1, B: 1}), limited)
     assert passed == {A: 3, B: 4}
 

@@ -31,7 +31,7 @@ class ClassLoad(_message.Message):
     def __init__(self, class_name: _Optional[str] = ..., rate_rps: _Optional[float] = ..., rate_high_rps: _Optional[float] = ..., isl_tokens: _Optional[float] = ..., osl_tokens: _Optional[float] = ...) -> None: ...
 
 class ReportRequest(_message.Message):
-    __slots__ = ("pool_id", "sequence", "acted_term", "acted_epoch", "acted_replicas", "state", "capacity_rps", "capacity_rel_std", "load", "backlog_replica_s", "telemetry_age_s", "ttft_s", "itl_s", "start_up_s", "withdrawn", "role", "gpus_per_replica")
+    __slots__ = ("pool_id", "sequence", "acted_term", "acted_epoch", "acted_replicas", "state", "capacity_rps", "capacity_rel_std", "load", "backlog_replica_s", "telemetry_age_s", "ttft_s", "itl_s", "start_up_s", "withdrawn", "role", "gpus_per_replica", "wish")
     class CapacityRpsEntry(_message.Message):
         __slots__ = ("key", "value")
         KEY_FIELD_NUMBER: _ClassVar[int]
@@ -56,6 +56,7 @@ class ReportRequest(_message.Message):
     WITHDRAWN_FIELD_NUMBER: _ClassVar[int]
     ROLE_FIELD_NUMBER: _ClassVar[int]
     GPUS_PER_REPLICA_FIELD_NUMBER: _ClassVar[int]
+    WISH_FIELD_NUMBER: _ClassVar[int]
     pool_id: str
     sequence: int
     acted_term: int
@@ -73,7 +74,8 @@ class ReportRequest(_message.Message):
     withdrawn: bool
     role: str
     gpus_per_replica: int
-    def __init__(self, pool_id: _Optional[str] = ..., sequence: _Optional[int] = ..., acted_term: _Optional[int] = ..., acted_epoch: _Optional[int] = ..., acted_replicas: _Optional[int] = ..., state: _Optional[_Union[PoolState, _Mapping]] = ..., capacity_rps: _Optional[_Mapping[str, float]] = ..., capacity_rel_std: _Optional[float] = ..., load: _Optional[_Iterable[_Union[ClassLoad, _Mapping]]] = ..., backlog_replica_s: _Optional[float] = ..., telemetry_age_s: _Optional[float] = ..., ttft_s: _Optional[float] = ..., itl_s: _Optional[float] = ..., start_up_s: _Optional[float] = ..., withdrawn: _Optional[bool] = ..., role: _Optional[str] = ..., gpus_per_replica: _Optional[int] = ...) -> None: ...
+    wish: int
+    def __init__(self, pool_id: _Optional[str] = ..., sequence: _Optional[int] = ..., acted_term: _Optional[int] = ..., acted_epoch: _Optional[int] = ..., acted_replicas: _Optional[int] = ..., state: _Optional[_Union[PoolState, _Mapping]] = ..., capacity_rps: _Optional[_Mapping[str, float]] = ..., capacity_rel_std: _Optional[float] = ..., load: _Optional[_Iterable[_Union[ClassLoad, _Mapping]]] = ..., backlog_replica_s: _Optional[float] = ..., telemetry_age_s: _Optional[float] = ..., ttft_s: _Optional[float] = ..., itl_s: _Optional[float] = ..., start_up_s: _Optional[float] = ..., withdrawn: _Optional[bool] = ..., role: _Optional[str] = ..., gpus_per_replica: _Optional[int] = ..., wish: _Optional[int] = ...) -> None: ...
 
 class Grant(_message.Message):
     __slots__ = ("pool_id", "term", "epoch", "replicas", "valid_s", "reason")
@@ -584,7 +586,7 @@ class LedgerRecord(_message.Message):
         replicas: int
         def __init__(self, term: _Optional[int] = ..., epoch: _Optional[int] = ..., replicas: _Optional[int] = ...) -> None: ...
     class Pool(_message.Message):
-        __slots__ = ("pool_id", "gpus_per_replica", "gpu_class", "node_group", "charged_replicas", "unknown_replicas", "sequence", "open")
+        __slots__ = ("pool_id", "gpus_per_replica", "gpu_class", "node_group", "charged_replicas", "unknown_replicas", "sequence", "open", "power_w_per_gpu")
         POOL_ID_FIELD_NUMBER: _ClassVar[int]
         GPUS_PER_REPLICA_FIELD_NUMBER: _ClassVar[int]
         GPU_CLASS_FIELD_NUMBER: _ClassVar[int]
@@ -593,6 +595,7 @@ class LedgerRecord(_message.Message):
         UNKNOWN_REPLICAS_FIELD_NUMBER: _ClassVar[int]
         SEQUENCE_FIELD_NUMBER: _ClassVar[int]
         OPEN_FIELD_NUMBER: _ClassVar[int]
+        POWER_W_PER_GPU_FIELD_NUMBER: _ClassVar[int]
         pool_id: str
         gpus_per_replica: int
         gpu_class: str
@@ -601,7 +604,8 @@ class LedgerRecord(_message.Message):
         unknown_replicas: int
         sequence: int
         open: _containers.RepeatedCompositeFieldContainer[LedgerRecord.OpenGrant]
-        def __init__(self, pool_id: _Optional[str] = ..., gpus_per_replica: _Optional[int] = ..., gpu_class: _Optional[str] = ..., node_group: _Optional[str] = ..., charged_replicas: _Optional[int] = ..., unknown_replicas: _Optional[int] = ..., sequence: _Optional[int] = ..., open: _Optional[_Iterable[_Union[LedgerRecord.OpenGrant, _Mapping]]] = ...) -> None: ...
+        power_w_per_gpu: int
+        def __init__(self, pool_id: _Optional[str] = ..., gpus_per_replica: _Optional[int] = ..., gpu_class: _Optional[str] = ..., node_group: _Optional[str] = ..., charged_replicas: _Optional[int] = ..., unknown_replicas: _Optional[int] = ..., sequence: _Optional[int] = ..., open: _Optional[_Iterable[_Union[LedgerRecord.OpenGrant, _Mapping]]] = ..., power_w_per_gpu: _Optional[int] = ...) -> None: ...
     TERM_FIELD_NUMBER: _ClassVar[int]
     OWNER_FIELD_NUMBER: _ClassVar[int]
     SERIAL_FIELD_NUMBER: _ClassVar[int]

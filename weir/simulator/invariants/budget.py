@@ -1,4 +1,4 @@
-"""B1 and B2: GPUs that may be running fit into every limit, or are getting fewer.
+"""B1 and B2: GPUs that may be running, and their power, fit into every limit, or get fewer.
 
 What a pool may be running is the most of what it holds, in whatever state, starts included that
 are on their way to the cluster, and of the grant its planner took last: a grant's expiry forbids
@@ -15,7 +15,7 @@ from dataclasses import dataclass, replace
 from math import inf
 from typing import TYPE_CHECKING
 
-from globalplanner.core.budget.limits import limits_of
+from globalplanner.core.budget.limits import Limit, limits_of
 from weir.domain.fleet import Fleet, PoolSpec
 from weir.domain.ids import PoolId
 from weir.domain.planning import Grant
@@ -35,14 +35,13 @@ _ON_ITS_WAY_S = 9.5
 
 @dataclass(slots=True)
 class _Line:
-    """One limit. It may be exceeded by `given` GPUs, which only fall, and by the `unknown` ones.
+    """One limit. It may be exceeded by `given`, which only falls, and by what is `unknown`.
 
-    `seen` is the excess at the last look.
+    `seen` is the excess at the last look. All are GPUs, or watts, as `limit` has it.
     """
 
-    name: str
-    gpus: int
-    pools: frozenset[PoolId]
+    limit: Limit
+    most: int
     used: int = 0
     given: int = 0
     unknown: int = 0
@@ -50,7 +49,7 @@ class _Line:
 
     @property
     def excess(self) -> int:
-        return max(0, self.used - self.gpus)
+        return max(0, self.used - self.most)
 
 
 class BudgetRule:
@@ -58,11 +57,9 @@ class BudgetRule:
         self._world = world
         self._log = log
         self._counting: Callable[[], Sequence[Fleet]] = lambda: [world.fleet]
-        self._lines = [
-            _Line(limit.name, limit.gpus, limit.pools) for limit in limits_of(world.fleet)
-        ]
+        self._lines = [_Line(limit, limit.most) for limit in limits_of(world.fleet)]
         self._of = {
-            spec.id: [line for line in self._lines if spec.id in line.pools]
+            spec.id: [line for line in self._lines if spec.id in line.limit.pools]
             for spec in world.fleet.pools
         }
         self._may = dict.fromkeys(self._of, 0)
@@ -107,7 +104,10 @@ class BudgetRule:
     def fits(self, spec: PoolSpec) -> bool:
         """Whether there is room for another replica of the pool."""
         gpus = spec.gpus_per_replica
-        return all(line.used + gpus <= line.gpus for line in self._of[spec.id])
+        return all(
+            line.used + gpus * line.limit.per_gpu(spec.id) <= line.most
+            for line in self._of[spec.id]
+        )
 
     # --- what happens ----------------------------------------------------------------------
 
@@ -141,28 +141,28 @@ class BudgetRule:
 
     def document_changed(self) -> None:
         """Limits are others now. That is nobody's violation either."""
-        gpus = self._limits_now()
+        most = self._limits_now()
 
         def lower() -> None:
             for line in self._lines:
-                if gpus[line.name] < line.gpus:
-                    self._unknown.lowered(line.name, line.gpus - gpus[line.name], line.pools)
+                if most[line.limit.name] < line.most:
+                    self._unknown.lowered(line.limit, line.most - most[line.limit.name])
 
         self._excuse(lower)
         for line in self._lines:
-            line.gpus = gpus[line.name]
+            line.most = most[line.limit.name]
         self.dirty.update(dict.fromkeys(self._of))
         if self._world.roles is None:
             self._rebase()
 
     def _limits_now(self) -> dict[str, int]:
-        """GPUs by limit, for all pools that there are, whatever the document says of them."""
+        """What limits hold, for all pools that there are, whatever the document says of them."""
         pools = self._world.scenario.fleet.pools
-        gpus: dict[str, int] = {}
+        most: dict[str, int] = {}
         for fleet in self._counting():
             for limit in limits_of(replace(fleet, pools=pools)):
-                gpus[limit.name] = max(limit.gpus, gpus.get(limit.name, 0))
-        return gpus
+                most[limit.name] = max(limit.most, most.get(limit.name, 0))
+        return most
 
     def _excuse(self, unknown: Callable[[], None]) -> None:
         """Let something be unknown to planners; without roles it is given at once."""
@@ -174,7 +174,7 @@ class BudgetRule:
             self._learn(line)
         unknown()
         for line in self._lines:
-            line.unknown = self._unknown.gpus(line.name, line.pools)
+            line.unknown = self._unknown.under(line.limit)
 
     # --- sums ------------------------------------------------------------------------------
 
@@ -191,7 +191,7 @@ class BudgetRule:
             if self._unknown:
                 self._unknown.changed(pool_id, held=held, granted=granted)
             for line in self._of[pool_id]:
-                line.used += may - self._may[pool_id]
+                line.used += (may - self._may[pool_id]) * line.limit.per_gpu(pool_id)
                 touched.append(line)
             self._may[pool_id] = may
         self.dirty.clear()
@@ -219,7 +219,7 @@ class BudgetRule:
 
     def _learn(self, line: _Line) -> None:
         """What was unknown and has led to an excess is given from now on."""
-        unknown = self._unknown.gpus(line.name, line.pools)
+        unknown = self._unknown.under(line.limit)
         if unknown < line.unknown:
             line.given = max(line.given, min(line.seen, line.given + line.unknown - unknown))
         line.unknown = unknown
@@ -228,10 +228,11 @@ class BudgetRule:
         pools = self._world.cluster.pools
         parts = [
             f"{id} holds {len(pools[id].replicas)} and may run {self._may[id]} GPUs"
-            for id in sorted(line.pools)
+            for id in sorted(line.limit.pools)
         ]
         was = f", exceeded by {line.given} before" if line.given else ""
         self._log.found(
             "B2" if line.given else "B1",
-            f"{line.name}: {line.used} GPUs may be running of {line.gpus}{was}: {'; '.join(parts)}",
+            f"{line.limit.name}: {line.used} {line.limit.unit} may be running of {line.most}{was}: "
+            f"{'; '.join(parts)}",
         )

@@ -62,7 +62,7 @@ class DecisionRule:
         self._leaves_floors(planner, ledger, before, after)
         fewer = [c for c in changes if self._takes(ledger.accounts[c.pool_id], planner, c)]
         seen = _Seen(planner, ledger)
-        if fewer and all(seen.used(limit, before) <= limit.gpus for limit in ledger.limits):
+        if fewer and all(seen.used(limit, before) <= limit.most for limit in ledger.limits):
             self._knows(role, ledger, fewer)
 
     def finish(self, calm_from_s: float) -> None:
@@ -122,11 +122,11 @@ class DecisionRule:
         seen = _Seen(planner, ledger)
         for limit in ledger.limits:
             aimed, was = seen.used(limit, after), seen.used(limit, before)
-            if aimed > limit.gpus and aimed > was:
+            if aimed > limit.most and aimed > was:
                 self._log.found(
                     "B3",
-                    f"{limit.name}: the allocation takes {aimed} of {limit.gpus} GPUs, floors "
-                    f"that are set aside included, {was} before",
+                    f"{limit.name}: the allocation takes {aimed} of {limit.most} {limit.unit}, "
+                    f"floors that are set aside included, {was} before",
                 )
 
     def _takes(self, account: Account, planner: GlobalPlanner, change: Change) -> bool:
@@ -214,22 +214,22 @@ def _ceiling(account: Account, planner: GlobalPlanner) -> int | None:
 
 @dataclass(frozen=True, slots=True)
 class _Seen:
-    """GPUs as this planner reckons them."""
+    """GPUs, or watts, as this planner reckons them."""
 
     planner: GlobalPlanner
     ledger: Ledger
 
     def used(self, limit: Limit, replicas: Mapping[PoolId, int]) -> int:
-        """GPUs that pools take from each other: floors are set aside even while idle."""
-        used = 0
+        """What pools take from each other: floors are set aside even while idle."""
+        gpus = {}
         for id in limit.pools:
             account = self.ledger.accounts.get(id)
             if account is not None:
                 floor, ceiling = account.spec.floor_replicas, _ceiling(account, self.planner)
                 frozen = id in self.planner.overrides.frozen
                 floor = floor if ceiling is None or frozen else min(floor, ceiling)
-                used += max(replicas[id], floor) * account.spec.gpus_per_replica
-        return used
+                gpus[id] = max(replicas[id], floor) * account.spec.gpus_per_replica
+        return limit.used(gpus)
 
 
 def _ages(ages: Sequence[float]) -> str:

@@ -1,4 +1,4 @@
-"""GPUs by which a limit may be exceeded because no planner can know better yet.
+"""By how much a limit may be exceeded because no planner can know better yet.
 
 A lowered budget is known a while after every GlobalPlanner has read it, once no earlier grant lets
 a pool have more than it holds. Replicas that somebody has started by hand are known a while after
@@ -10,6 +10,7 @@ from dataclasses import dataclass
 from math import inf
 from typing import TYPE_CHECKING
 
+from globalplanner.core.budget.limits import Limit
 from weir.domain.fleet import PoolSpec
 from weir.domain.ids import PoolId
 
@@ -34,10 +35,10 @@ class _Edit:
 
 @dataclass(slots=True)
 class _Lowered:
-    """A limit was lowered by `gpus`; planners have `heard` of it or not."""
+    """A limit was lowered by so much; planners have `heard` of it or not."""
 
     limit: str
-    gpus: int
+    by: int
     heard: Callable[[], bool]
 
 
@@ -51,23 +52,22 @@ class Unknown:
     def __bool__(self) -> bool:
         return bool(self._edits or self._lowered)
 
-    def gpus(self, limit: str, pools: Collection[PoolId]) -> int:
-        """Under one limit, now."""
+    def under(self, limit: Limit) -> int:
+        """GPUs, or watts, now."""
         self._lowered = [lowered for lowered in self._lowered if not lowered.heard()]
         by_hand = sum(
-            edit.replicas * edit.spec.gpus_per_replica
+            limit.used({edit.spec.id: edit.replicas * edit.spec.gpus_per_replica})
             for edit in self._edits
-            if edit.spec.id in pools
         )
-        return by_hand + sum(each.gpus for each in self._lowered if each.limit == limit)
+        return by_hand + sum(each.by for each in self._lowered if each.limit == limit.name)
 
     def edited(self, spec: PoolSpec, replicas: int) -> None:
         """Somebody has started replicas by hand."""
         self._edits.append(_Edit(spec, replicas, self._world.now_s))
 
-    def lowered(self, limit: str, gpus: int, pools: Collection[PoolId]) -> None:
+    def lowered(self, limit: Limit, by: int) -> None:
         """A limit has been lowered."""
-        self._lowered.append(_Lowered(limit, gpus, self._all_heard(pools)))
+        self._lowered.append(_Lowered(limit.name, by, self._all_heard(limit.pools)))
 
     def changed(self, pool_id: PoolId, *, held: int, granted: int) -> None:
         """The pool has changed: until now it was as it was seen before."""

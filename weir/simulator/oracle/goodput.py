@@ -111,10 +111,12 @@ def _rows(
         busy = np.where(pool == index, work_s[pool, item], 0.0)
         yield np.concatenate((busy, -1.0 * (np.arange(len(pools)) == index))), 0.0
     for limit in limits_of(fleet):
-        gpus = [spec.gpus_per_replica * (spec.id in limit.pools) for spec in pools]
-        held = sum(
-            other.min_replicas * other.gpus_per_replica
-            for other in fleet.pools
-            if other.id in limit.pools and other not in pools
+        each = [limit.used({spec.id: spec.gpus_per_replica}) for spec in pools]
+        held = limit.used(
+            {
+                other.id: other.min_replicas * other.gpus_per_replica
+                for other in fleet.pools
+                if other not in pools
+            }
         )
-        yield np.concatenate((np.zeros(len(flows)), gpus)), float(limit.gpus - held)
+        yield np.concatenate((np.zeros(len(flows)), each)), float(limit.most - held)
