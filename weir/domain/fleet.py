@@ -113,8 +113,8 @@ class NodeGroup:
     gpu_class: str
     gpus: int
     foreign_gpus: int = 0
-    implied: bool = False
     power_w: int | None = None
+    implied: bool = False
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -127,8 +127,8 @@ class Budget:
 
     gpus: int
     by_gpu_class: Mapping[str, int] = field(default_factory=dict)
-    windows: tuple[BudgetWindow, ...] = ()
     power_w: int | None = None
+    windows: tuple[BudgetWindow, ...] = ()
 
     @property
     def widest(self) -> "Budget":
@@ -155,10 +155,9 @@ class PoolSpec:
     guarantee others may use while it is idle, down to the floor. None: as far as there is room.
 
     `max_implied`: no maximum is given, `max_replicas` is what budget and node group hold.
-    """
-    `power_w_per_gpu`: watts that one of its GPUs draws under load, None if nobody has said.
 
-    `thresholds`: what its own planner sizes it by; None: the GlobalPlanner does, by SLOs.
+    `power_w_per_gpu`: watts that one of its GPUs draws under load, None if nobody has said.
+    """
 
     id: PoolId
     role: Role
@@ -179,13 +178,8 @@ class PoolSpec:
     borrow_replicas: int | None = None
     lend_replicas: int | None = None
     max_implied: bool = False
-
     power_w_per_gpu: int | None = None
-    thresholds: Thresholds | None = None
 
-    @property
-    def target(self) -> Target:
-        return Target.SLA if self.thresholds is None else self.thresholds.target
     @property
     def most_replicas(self) -> int:
         """Never more than this: its maximum, or what it is guaranteed and may borrow."""

@@ -57,9 +57,9 @@ DAYS: tuple[Day, ...] = get_args(Day)
 Milliseconds = Annotated[float, Field(strict=True, gt=0.0, le=1e9)]
 Finite = Annotated[float, Field(strict=True)]
 NonNegative = Annotated[float, Field(strict=True, ge=0.0, le=1e12)]
+Watts = Annotated[int, Field(strict=True, ge=0, le=10**9)]
 Point = tuple[NonNegative, Annotated[float, Field(strict=True, gt=0.0, le=1e7)]]
 
-Watts = Annotated[int, Field(strict=True, ge=0, le=10**9)]
 
 class Metadata(StrictModel):
     name: DnsName
@@ -139,22 +139,22 @@ class WindowSpec(StrictModel):
     gpu_classes: dict[PlainName, Replicas] = Field(alias="gpuClasses", default_factory=dict)
     """Limits for single GPU classes in it; those that are not named stay."""
 
-
-class BudgetSpec(StrictModel):
     power_w: Watts | None = None
     """Watts that all pools' GPUs together may draw in it; by default what they may otherwise."""
 
+
+class BudgetSpec(StrictModel):
     gpus: Count
     """GPUs that all pools together may hold."""
 
     gpu_classes: dict[PlainName, Replicas] = Field(alias="gpuClasses", default_factory=dict)
     """Further limits for single GPU classes."""
 
-    windows: Annotated[tuple[WindowSpec, ...], Field(max_length=100)] = ()
-    """Times of the week with another budget; of several at a time the first counts."""
     power_w: Watts | None = None
     """Watts that all pools' GPUs together may draw, by their `power_w_per_gpu`; by default any."""
 
+    windows: Annotated[tuple[WindowSpec, ...], Field(max_length=100)] = ()
+    """Times of the week with another budget; of several at a time the first counts."""
 
 
 class NodeGroupSpec(StrictModel):
@@ -170,11 +170,11 @@ class NodeGroupSpec(StrictModel):
     foreign_gpus: Replicas = 0
     """Of these, GPUs that others hold and that are not to be had."""
 
-
-class PolynomialTimingSpec(StrictModel):
     power_w: Watts | None = None
     """Watts that the GPUs of its pools together may draw; by default any."""
 
+
+class PolynomialTimingSpec(StrictModel):
     kind: Literal["polynomial"] = "polynomial"
     """Iteration times as polynomials, coefficients in ascending power."""
 
@@ -298,11 +298,11 @@ class PoolDocument(StrictModel):
     gpus_per_replica: Count = 1
     """GPUs that one replica holds from start to end."""
 
-    node_group: Annotated[PlainName | None, Field(alias="nodeGroup")] = None
-    """Where replicas run; may be left out when there is only one node group."""
     power_w_per_gpu: Annotated[int, Field(strict=True, ge=1, le=100_000)] | None = None
     """Watts that one of its GPUs draws under load, such as its power cap; for `power_w` limits."""
 
+    node_group: Annotated[PlainName | None, Field(alias="nodeGroup")] = None
+    """Where replicas run; may be left out when there is only one node group."""
 
     min_replicas: Replicas = 1
     """Replicas that always run."""

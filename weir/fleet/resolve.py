@@ -100,9 +100,9 @@ def _budget(item: BudgetSpec) -> Budget:
     return Budget(
         gpus=item.gpus,
         by_gpu_class=dict(item.gpu_classes),
+        power_w=item.power_w,
         windows=tuple(window_of(window) for window in item.windows),
     )
-        power_w=item.power_w,
 
 
 def _node_groups(spec: FleetSpec, budget: Budget) -> dict[str, NodeGroup]:
@@ -113,9 +113,9 @@ def _node_groups(spec: FleetSpec, budget: Budget) -> dict[str, NodeGroup]:
                 gpu_class=group.gpu_class,
                 gpus=group.gpus,
                 foreign_gpus=group.foreign_gpus,
+                power_w=group.power_w,
             )
             for group in spec.node_groups
-                power_w=group.power_w,
         }
     limited = [spec.budget.gpu_classes, *(w.gpu_classes for w in spec.budget.windows)]
     named = (name for classes in limited for name in classes)
@@ -158,12 +158,11 @@ def _pool(
         borrow_replicas=pool.borrow_replicas,
         lend_replicas=pool.lend_replicas,
         max_implied=_max_implied(pool),
+        power_w_per_gpu=pool.power_w_per_gpu,
     )
 
 
 def _deployment(item: DynamoDeploymentSpec, fleet_namespace: str) -> DynamoDeployment:
-        thresholds=thresholds_of(spec, pool, context_limit_tokens),
-        power_w_per_gpu=pool.power_w_per_gpu,
     k8s_namespace = item.k8s_namespace or fleet_namespace
     return DynamoDeployment(
         k8s_namespace=k8s_namespace,
