@@ -33,7 +33,8 @@ _LIVE = ("approve", "advisory")
 
 
 class Reload:
-    """`loaded` is what the process was started with. `advisory`: whatever documents say.
+    """`loaded` is what the process was started with. `advisory`: whatever documents say. `planned`
+    makes of a document's fleet what is planned here.
 
     A file is read once it has stayed as it is from one look to the next, so that none is read
     while it is being written.
@@ -48,6 +49,7 @@ class Reload:
         unix_s: Callable[[], float],
         *,
         advisory: bool = False,
+        planned: Callable[[Fleet], Fleet] = lambda document: document,
     ) -> None:
         self._planner = planner
         self._gate = gate
@@ -55,6 +57,7 @@ class Reload:
         self._metrics = metrics
         self._unix_s = unix_s
         self._advisory = advisory
+        self._planned = planned
         self._seen: Signature | None = None
         self._read: Signature | None = None
         self._kept: tuple[str, ...] = ()
@@ -84,7 +87,7 @@ class Reload:
             self._read = found
             await self._take_over()
         elif self._kept:
-            self._count(self._loaded.fleet)
+            self._count(self._planned(self._loaded.fleet))
         self._keep_time()
         self._tell_left_out()
 
@@ -113,7 +116,7 @@ class Reload:
             self._fail([f"{loaded.path}: metadata.name: changed from {names}: another fleet"])
             return
         try:
-            self._count(loaded.fleet)
+            self._count(self._planned(loaded.fleet))
         except InfeasibleFloorsError as error:
             self._unfit = self._planner.overrides
             self._fail([f"{loaded.path}: {error}; see what is set live with `weir status`"])

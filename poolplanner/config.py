@@ -11,14 +11,17 @@ __all__ = ["PoolPlannerConfig"]
 
 
 class PoolPlannerConfig(StrictModel):
-    pool: str
-    """Name of the pool in the Fleet document."""
+    pools: Annotated[tuple[str, ...], Field(min_length=1)]
+    """Names of the pools in the Fleet document."""
 
-    nats: str
-    """URL of the NATS server, or several of its cluster, separated by commas."""
+    nats: str | None = None
+    """URL of the NATS server, or several of its cluster, separated by commas.
 
-    global_planner: Annotated[tuple[Address, ...], Field(min_length=1)]
-    """Where GlobalPlanners take reports; the one that leads is found."""
+    Without it members are not published, and telemetry comes from elsewhere.
+    """
+
+    global_planner: tuple[Address, ...] = ()
+    """Where GlobalPlanners take reports; the one that leads is found. None for who runs alone."""
 
     token_file: Path | None = None
     """Holds the bearer token that says which pool reports."""
@@ -33,7 +36,10 @@ class PoolPlannerConfig(StrictModel):
     """PEM file with its private key."""
 
     actuator: Address | None = None
-    """Where the LocalActuator listens; a pool with `scaling: none` can do without."""
+    """Where the LocalActuator listens; pools with `scaling: none` can do without."""
+
+    advisory: bool = False
+    """Report, and start and stop nothing, whatever is granted."""
 
     control: Address = "127.0.0.1:0"
     """Where /livez, /readyz and /metrics are served."""

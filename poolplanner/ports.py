@@ -9,6 +9,7 @@ from weir.domain.errors import WeirError
 from weir.domain.ids import ClassName, WorkerId
 from weir.domain.overrides import ClassTargets
 from weir.domain.planning import Grant, PoolMembers, PoolReport
+from weir.domain.telemetry import TrafficSample
 
 __all__ = [
     "Actuator",
@@ -17,6 +18,7 @@ __all__ = [
     "MembersStore",
     "RefusedError",
     "StaleReportError",
+    "TrafficSink",
     "Wake",
 ]
 
@@ -78,6 +80,12 @@ class MembersStore(Protocol):
         ...
 
     async def put(self, members: PoolMembers) -> None: ...
+
+
+class TrafficSink(Protocol):
+    """Takes in what routers count."""
+
+    def on_traffic(self, sample: TrafficSample, now_s: float) -> object: ...
 
 
 class Wake(Protocol):

@@ -1,18 +1,23 @@
 """What goes wrong from round to round: counted every time, logged when it is new."""
 
 import logging
+from typing import Protocol
 
-from poolplanner.metrics import Metrics
-
-__all__ = ["Troubles"]
+__all__ = ["ErrorCounter", "Troubles"]
 
 _log = logging.getLogger("weir.poolplanner")
+
+
+class ErrorCounter(Protocol):
+    def error(self, reason: str) -> None:
+        """Count one. `reason` is one of `metrics.ERROR_REASONS`."""
+        ...
 
 
 class Troubles:
     """The newest failure by reason, a reason being one of `metrics.ERROR_REASONS`."""
 
-    def __init__(self, metrics: Metrics) -> None:
+    def __init__(self, metrics: ErrorCounter) -> None:
         self._metrics = metrics
         self._texts: dict[str, str] = {}
 

@@ -39,9 +39,12 @@ async def subscribe(
 class NatsRecords:
     """The fleet's durable record: one key, written by compare-and-set; a `RecordStore`."""
 
-    def __init__(self, bus: Bus, fleet: str, metrics: Metrics) -> None:
+    def __init__(
+        self, bus: Bus, fleet: str, metrics: Metrics, *, key: str = names.RECORD_KEY
+    ) -> None:
         self._bus = bus
         self._bucket = names.ledger_bucket(fleet)
+        self._key = key
         self._metrics = metrics
 
     @property
@@ -49,14 +52,14 @@ class NatsRecords:
         return self._bus.connected
 
     async def read(self) -> tuple[LedgerRecord | None, int]:
-        found = await self._bus.kv_get(self._bucket, names.RECORD_KEY, timeout_s=_TIMEOUT_S)
+        found = await self._bus.kv_get(self._bucket, self._key, timeout_s=_TIMEOUT_S)
         if found is None:
             return None, 0
         value, revision = found
         try:
             record = codec.decode_record(planner_pb2.LedgerRecord.FromString(value))
         except (DecodeError, ValueError) as error:
-            key = f"{self._bucket}/{names.RECORD_KEY}"
+            key = f"{self._bucket}/{self._key}"
             raise UnavailableError(
                 f"{key} cannot be read ({error}); delete that key to begin anew, with every pool "
                 "counted at its maximum until it reports"
@@ -68,7 +71,7 @@ class NatsRecords:
         outcome, began_s = Write.FAILED, time.monotonic()
         try:
             written = await self._bus.kv_update(
-                self._bucket, names.RECORD_KEY, value, revision, timeout_s=_TIMEOUT_S
+                self._bucket, self._key, value, revision, timeout_s=_TIMEOUT_S
             )
             outcome = Write.WRITTEN
         except StaleRevisionError:

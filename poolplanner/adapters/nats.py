@@ -6,7 +6,8 @@ from typing import TypeVar
 from google.protobuf.message import DecodeError, Message
 
 from poolplanner.core.observe import Telemetry
-from poolplanner.metrics import Metrics
+from poolplanner.ports import TrafficSink
+from poolplanner.troubles import ErrorCounter
 from weir import codec
 from weir.api.v1 import pool_pb2, telemetry_pb2
 from weir.domain.ids import PoolId
@@ -15,7 +16,7 @@ from weir.runtime import names
 from weir.runtime.bus import Bus
 from weir.runtime.clock import Clock
 
-__all__ = ["MembersBucket", "subscribe_engines", "subscribe_traffic"]
+__all__ = ["MembersBucket", "NoMembers", "subscribe_engines", "subscribe_traffic"]
 
 _M = TypeVar("_M", bound=Message)
 _T = TypeVar("_T")
@@ -23,17 +24,17 @@ _PUT_TIMEOUT_S = 1.0
 
 
 async def subscribe_traffic(
-    bus: Bus, fleet: str, telemetry: Telemetry, clock: Clock, metrics: Metrics
+    bus: Bus, fleet: str, sink: TrafficSink, clock: Clock, metrics: ErrorCounter
 ) -> None:
-    """Feed `telemetry` from all routers, for ever."""
+    """Feed `sink` from all routers, for ever."""
     receive = _receiver(
-        telemetry_pb2.TrafficSample, codec.decode_traffic, telemetry.on_traffic, clock, metrics
+        telemetry_pb2.TrafficSample, codec.decode_traffic, sink.on_traffic, clock, metrics
     )
     await bus.subscribe(names.traffic_subject(fleet), receive)
 
 
 async def subscribe_engines(
-    bus: Bus, fleet: str, telemetry: Telemetry, clock: Clock, metrics: Metrics
+    bus: Bus, fleet: str, telemetry: Telemetry, clock: Clock, metrics: ErrorCounter
 ) -> None:
     """Feed `telemetry` from this pool's engines, for ever."""
     receive = _receiver(
@@ -49,9 +50,9 @@ async def subscribe_engines(
 def _receiver(
     kind: type[_M],
     decode: Callable[[_M], _T],
-    take: Callable[[_T, float], bool],
+    take: Callable[[_T, float], object],
     clock: Clock,
-    metrics: Metrics,
+    metrics: ErrorCounter,
 ) -> Callable[[bytes], None]:
     def receive(payload: bytes) -> None:
         try:
@@ -84,3 +85,13 @@ class MembersBucket:
     async def put(self, members: PoolMembers) -> None:
         value = codec.encode_members(members).SerializeToString()
         await self._bus.kv_put(self._bucket, self._pool_id, value, timeout_s=_PUT_TIMEOUT_S)
+
+
+class NoMembers:
+    """Nobody looks up members: whoever routes to the pool finds its replicas by itself."""
+
+    async def newest_version(self) -> int:
+        return 0
+
+    async def put(self, members: PoolMembers) -> None:
+        return

@@ -7,9 +7,9 @@ import aiohttp
 import orjson
 
 from poolplanner.adapters.http import fetch, tls_of
-from poolplanner.core.observe import Telemetry
 from poolplanner.core.promql import DynamoMetrics, Series, query, series_of
 from poolplanner.core.scrapes import Scrapes
+from poolplanner.ports import TrafficSink
 from poolplanner.troubles import Troubles
 from weir.domain.classify import classify
 from weir.domain.errors import CredentialsError, UnavailableError, WeirError
@@ -80,9 +80,9 @@ class Prometheus:
 
 
 async def follow(
-    prometheus: Prometheus, telemetry: Telemetry, clock: Clock, troubles: Troubles
+    prometheus: Prometheus, sink: TrafficSink, clock: Clock, troubles: Troubles
 ) -> None:
-    """Feed `telemetry` for ever. What goes wrong is counted and logged; then nothing is fed."""
+    """Feed `sink` for ever. What goes wrong is counted and logged; then nothing is fed."""
     classes, settings = prometheus.fleet.classes, prometheus.settings
     scrapes = Scrapes(
         pool_id=prometheus.spec.id,
@@ -99,5 +99,5 @@ async def follow(
         else:
             troubles.recovered("telemetry")
             for sample in samples:
-                telemetry.on_traffic(sample, clock.now_s())
+                sink.on_traffic(sample, clock.now_s())
         await asyncio.sleep(pause_s)

@@ -6,7 +6,7 @@ from collections.abc import Sequence
 import grpc
 
 from poolplanner.adapters.rpc import failure
-from poolplanner.core.observe import Telemetry
+from poolplanner.ports import TrafficSink
 from poolplanner.troubles import Troubles
 from weir import codec
 from weir.api.v1 import router_pb2, router_pb2_grpc
@@ -25,11 +25,11 @@ class RouterTraffic:
     """All of a fleet's routers, by address; each knows only what went through it."""
 
     def __init__(
-        self, targets: Sequence[str], telemetry: Telemetry, clock: Clock, troubles: Troubles
+        self, targets: Sequence[str], sink: TrafficSink, clock: Clock, troubles: Troubles
     ) -> None:
         self._channels = {target: rpc.channel(target) for target in targets}
         self._known = dict.fromkeys(targets, 0)
-        self._telemetry = telemetry
+        self._sink = sink
         self._clock = clock
         self._troubles = troubles
 
@@ -60,7 +60,7 @@ class RouterTraffic:
         except ValueError as error:
             return UnavailableError(f"{_WHAT} at {target}: bad answer: {error}")
         for sample in samples:
-            self._telemetry.on_traffic(sample, self._clock.now_s())
+            self._sink.on_traffic(sample, self._clock.now_s())
         if samples:
             self._known[target] = samples[-1].sequence
         return None

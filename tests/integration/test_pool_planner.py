@@ -83,7 +83,7 @@ class Pond:
     def config(self, pool: str = "chat", **more: object) -> PoolPlannerConfig:
         return PoolPlannerConfig.model_validate(
             {
-                "pool": pool,
+                "pools": (pool,),
                 "nats": self.nats.url,
                 "global_planner": (self.addresses[0],),
                 "actuator": self.addresses[1],

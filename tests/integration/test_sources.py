@@ -15,7 +15,7 @@ from poolplanner.core.observe import Telemetry
 from poolplanner.core.replicas import Replica, ReplicaState
 from poolplanner.meter import EngineMeter
 from poolplanner.metrics import Metrics
-from poolplanner.sources import Sources
+from poolplanner.sources import Sources, Watched
 from router.adapters.rpc import RecentTraffic, RouteServicer, register
 from tests.integration.mocker_process import mocker
 from tests.integration.nats_process import Server, eventually
@@ -65,15 +65,13 @@ class World:
     @asynccontextmanager
     async def fed(self, *sets: str) -> AsyncIterator[None]:
         loaded = fleet.load(self._file, [f"{TELEMETRY}.{each}" for each in sets])
-        sources = Sources(
+        watched = Watched(
             spec=loaded.fleet.pool(CHAT),
-            loaded=loaded,
             telemetry=self.telemetry,
-            bus=self.bus,
-            clock=self.clock,
             metrics=self.metrics,
             replicas=lambda: self.replicas,
         )
+        sources = Sources(pools=[watched], loaded=loaded, bus=self.bus, clock=self.clock)
         async with AsyncExitStack() as stack:
             await sources.open(stack)
             yield

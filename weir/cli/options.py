@@ -20,6 +20,7 @@ __all__ = [
     "address",
     "addresses",
     "clock_of",
+    "count",
     "nats_urls",
     "positive",
     "seconds",
@@ -128,6 +129,13 @@ def nats_urls(text: str) -> str:
         if not usable or url != url.strip():
             raise argparse.ArgumentTypeError(f"{url!r} is not a URL like nats://10.0.0.1:4222")
     return text
+
+
+def count(text: str) -> int:
+    """A whole number above zero."""
+    if not (text.isdecimal() and len(text) < 10 and int(text) > 0):
+        raise argparse.ArgumentTypeError(f"{text!r} is not a whole number > 0")
+    return int(text)
 
 
 def positive(text: str) -> float:

@@ -17,9 +17,10 @@ from weir.fleet.problems import validation_findings
 from weir.fleet.references import reference_findings
 from weir.fleet.resolve import fleet_of, profile_of
 from weir.fleet.settings import PlannerSettings, RouterSettings, SimulationSettings
+from weir.fleet.targets import threshold_findings
 from weir.fleet.tree import Tree, TreeError, parse
 
-__all__ = ["LoadedFleet", "Workload", "check", "inspect", "load"]
+__all__ = ["LoadedFleet", "Workload", "check", "inspect", "load", "loads"]
 
 _MAX_BYTES = 1 << 20
 _MOST_FINDINGS = 200
@@ -60,6 +61,15 @@ def load(path: str | Path, sets: Sequence[str] = ()) -> LoadedFleet:
     return loaded
 
 
+def loads(text: str, sets: Sequence[str] = (), *, path: str | Path = "fleet") -> LoadedFleet:
+    """The same of a document's text, as if it stood in the file `path`. Raises `FleetError`."""
+    loaded, findings = _inspect_text(text, Path(path), sets)
+    if loaded is None:
+        errors = [str(found) for found in findings if found.level is Level.ERROR]
+        raise FleetError(str(path), errors[:_MOST_FINDINGS])
+    return loaded
+
+
 def check(loaded: LoadedFleet) -> list[Finding]:
     """What is doubtful about a fleet that could be loaded, in the order of the file."""
     findings = cross_check(loaded.fleet, loaded.tree)
@@ -82,7 +92,17 @@ def inspect(path: str | Path, sets: Sequence[str] = ()) -> tuple[LoadedFleet | N
 
 def _inspect(path: Path, sets: Sequence[str]) -> tuple[LoadedFleet | None, list[Finding]]:
     try:
-        tree, problems = overrides.apply(parse(_read(path)), sets)
+        text = _read(path)
+    except TreeError as error:
+        return None, [problem(place, message) for place, message in error.problems]
+    return _inspect_text(text, path, sets)
+
+
+def _inspect_text(
+    text: str, path: Path, sets: Sequence[str]
+) -> tuple[LoadedFleet | None, list[Finding]]:
+    try:
+        tree, problems = overrides.apply(parse(text), sets)
     except TreeError as error:
         return None, [problem(place, message) for place, message in error.problems]
     document, findings = _validated(tree, path.parent)
@@ -126,6 +146,7 @@ def _validated(tree: Tree, folder: Path) -> tuple[Document | None, list[Finding]
         return None, [*validation_findings(tree, error), *findings]
     document, unread = with_measured(document, tree, folder)
     findings += unread
+    findings += threshold_findings(document, tree)
     for name, profile in document.spec.profiles.items():
         try:
             profile_of(profile)

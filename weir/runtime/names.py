@@ -3,6 +3,7 @@
 docs/reference/messages.md lists them.
 """
 
+from collections.abc import Iterable
 from dataclasses import dataclass
 
 from weir.domain.ids import PoolId, RouterId, WorkerId
@@ -11,6 +12,7 @@ __all__ = [
     "PLAN_KEY",
     "RECORD_KEY",
     "BoundedStream",
+    "alone_key",
     "decisions_stream",
     "decisions_subject",
     "fpm_subject",
@@ -64,6 +66,11 @@ def plan_bucket(fleet: str) -> str:
 def ledger_bucket(fleet: str) -> str:
     """Bucket of the GlobalPlanner's durable state."""
     return _prefixed(fleet, "ledger")
+
+
+def alone_key(pools: Iterable[PoolId]) -> str:
+    """Key of the LedgerRecord of a planner that runs alone, in the ledger bucket."""
+    return ".".join(("alone", *sorted(pools)))
 
 
 def decisions_stream(fleet: str) -> BoundedStream:
