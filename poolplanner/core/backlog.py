@@ -21,24 +21,30 @@ def backlog_replica_s(
 ) -> float | None:
     """Seconds that one replica needs for what is queued; None if nobody can tell.
 
-    Prefill: prompt tokens whose first token is not out. Decode: sequences that wait, or that
-    run beyond what the `ready` replicas hold within ITL. In an aggregated pool the larger
-    of both.
+    Prefill: prompt tokens that no iteration of the `ready` replicas has begun on. Decode:
+    sequences that wait, or that run beyond what the replicas hold within ITL. In an aggregated
+    pool the larger of both.
     """
     role = table.spec.role
-    prefill_s = _queued_prefill_s(table, observation) if role is not Role.DECODE else None
+    prefill_s = _queued_prefill_s(table, observation, ready) if role is not Role.DECODE else None
     decode_s = None
     if role is not Role.PREFILL:
         decode_s = _queued_decode_s(table, observation, shapes, ready)
     return max((seconds for seconds in (prefill_s, decode_s) if seconds is not None), default=None)
 
 
-def _queued_prefill_s(table: CapacityTable, observation: Observation) -> float | None:
-    counts = [_queued_tokens(observation)]
-    if observation.engines is not None:
+def _queued_prefill_s(table: CapacityTable, observation: Observation, ready: int) -> float | None:
+    """Routers count prompts until they are done, engines until an iteration takes them.
+
+    So what fits into an iteration of each replica is at work: it needs no further one.
+    """
+    counts = []
+    queued_tokens = _queued_tokens(observation)
+    if queued_tokens is not None:
+        counts.append(max(0, queued_tokens - ready * table.profile.max_batched_tokens))
+    if observation.engines is not None and observation.engines.waiting_tokens is not None:
         counts.append(observation.engines.waiting_tokens)
-    known = [tokens for tokens in counts if tokens is not None]
-    return prefill_backlog_s(table.profile, max(known)) if known else None
+    return prefill_backlog_s(table.profile, max(counts)) if counts else None
 
 
 def _queued_tokens(observation: Observation) -> int | None:

@@ -43,11 +43,20 @@ def test_a_class_the_pool_cannot_serve_is_left_out() -> None:
 
 
 def test_prefill_backlog_is_the_larger_of_what_routers_and_engines_see() -> None:
-    # 0.1 ms per token.
+    # 0.1 ms per token; each of two replicas has 1,000 in an iteration.
     seen = Observation(age_s=1.0, queued_tokens=5000, engines=_engines(waiting_tokens=20_000))
     assert _backlog(Role.PREFILL, seen) == pytest.approx(2.0)
+    seen = Observation(age_s=1.0, queued_tokens=5000, engines=_engines(waiting_tokens=2500))
+    assert _backlog(Role.PREFILL, seen) == pytest.approx(0.3)
     seen = Observation(age_s=1.0, queued_tokens=5000)
-    assert _backlog(Role.PREFILL, seen) == pytest.approx(0.5)
+    assert _backlog(Role.PREFILL, seen) == pytest.approx(0.3)
+
+
+def test_what_fits_into_the_iterations_of_all_replicas_is_no_backlog() -> None:
+    seen = Observation(age_s=1.0, queued_tokens=2000)
+    assert _backlog(Role.PREFILL, seen, ready=2) == 0.0
+    assert _backlog(Role.PREFILL, seen, ready=1) == pytest.approx(0.1)
+    assert _backlog(Role.PREFILL, seen, ready=0) == pytest.approx(0.2)
 
 
 # 40 sequences take 0.05 s a token: 40 / (100 tokens * 0.05 s) = 8 requests/s fully used.
@@ -81,7 +90,7 @@ def test_without_engine_telemetry_the_routers_sequences_tell_the_decode_backlog(
 
 
 def test_an_aggregated_pool_counts_the_larger_backlog_once() -> None:
-    seen = Observation(age_s=1.0, queued_tokens=50_000, engines=_engines(waiting=2))
+    seen = Observation(age_s=1.0, queued_tokens=52_000, engines=_engines(waiting=2))
     assert _backlog(Role.AGG, seen) == pytest.approx(5.0)
 
 
@@ -150,7 +159,7 @@ def test_engines_that_are_slower_serve_less_and_head_room_shrinks_with_doubt() -
     sure = table.capacity_rps(SHAPES, Traffic(replicas=16))[SMALL]
     assert sure == pytest.approx(0.6 * alone * 0.94 / 0.8, rel=0.03)
     assert backlog_replica_s(
-        table, Observation(age_s=1.0, queued_tokens=6000), SHAPES, ready=1
+        table, Observation(age_s=1.0, queued_tokens=7000), SHAPES, ready=1
     ) == pytest.approx(1.0)
 
 
@@ -174,7 +183,7 @@ def test_a_spread_that_trembles_changes_nothing() -> None:
 
 
 def test_prompts_that_cannot_be_in_time_wait_for_slack_and_ask_for_no_replica() -> None:
-    queued = Observation(age_s=1.0, queued_tokens=50_000, hopeless_queued_tokens=40_000)
+    queued = Observation(age_s=1.0, queued_tokens=52_000, hopeless_queued_tokens=40_000)
     assert _backlog(Role.PREFILL, queued) == pytest.approx(1.0)
 
 

@@ -28,7 +28,7 @@ def _report(reporter: Reporter, now_s: float, grant: Grant | None = None) -> Poo
 
 def _hear(reporter: Reporter, sequence: int, arrivals: int, now_s: float) -> None:
     classes = (ClassTraffic(name=SMALL, arrivals=arrivals, isl_tokens=1000 * arrivals),)
-    pools = (PoolTraffic(pool_id=POOL, arrivals=arrivals, queued_tokens=2000),)
+    pools = (PoolTraffic(pool_id=POOL, arrivals=arrivals, queued_tokens=3000),)
     sample = TrafficSample(
         router_id=RouterId("a"), sequence=sequence, window_s=2.0, classes=classes, pools=pools
     )
