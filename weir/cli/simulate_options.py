@@ -19,6 +19,7 @@ examples:
   weir simulate fleet.yaml --trace trace.csv.gz --rate-scale 10 --from 25200 --to 32400
   weir simulate fleet.yaml --trace poisson:rate=20,isl=800,osl=200,for=3600 --report report.html
   weir simulate fleet.yaml --compare weir,hpa,oracle
+  weir simulate fleet.yaml --to 1800 --faults silence@600+600
   weir simulate fleet.yaml --seeds 0..199 --faults all
 
 docs/reference/simulate.md says what is simulated and what every figure means."""
@@ -83,7 +84,11 @@ def _world_options(group: argparse._ArgumentGroup) -> None:
         help="change the document first, such as spec.budget.gpus=6; may be repeated",
     )
     group.add_argument(
-        "--faults", default="none", metavar="LIST", help="faults by name, or all (default none)"
+        "--faults",
+        default="none",
+        metavar="LIST",
+        help="faults by name, NAME@START+SECONDS for one that is there for so long, "
+        "or all (default none)",
     )
 
 

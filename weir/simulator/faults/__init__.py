@@ -33,6 +33,7 @@ from weir.simulator.faults.slow_starts import SlowStarts
 from weir.simulator.faults.split_store import SplitStore
 from weir.simulator.faults.stale import Stale
 from weir.simulator.faults.stuck_pods import StuckPods
+from weir.simulator.faults.timed import span_of
 from weir.simulator.faults.two_leaders import TwoLeaders
 from weir.simulator.faults.wiped_store import WipedStore
 
@@ -105,23 +106,29 @@ FAULTS = {make().name: make for make in _MAKERS}
 def named(names: Sequence[str]) -> tuple[str, ...]:
     """These faults in the table's order; `all` are all, `none` is none.
 
-    Raises `WeirError` for a name that is not known.
+    `NAME@START+SECONDS` is one that is there for so long. Raises `WeirError` for a name that is
+    not known and for what is not a time.
     """
-    for name in names:
-        if name not in FAULTS and name not in ("all", "none"):
+    for text in names:
+        name, span = span_of(text)
+        if name not in FAULTS and (span is not None or name not in ("all", "none")):
             raise WeirError(f"there is no fault {name!r}; there are {', '.join(FAULTS)}, all, none")
-    return tuple(name for name in FAULTS if "all" in names or name in names)
+    wanted = [*dict.fromkeys(names), *(FAULTS if "all" in names else ())]
+    return tuple(
+        dict.fromkeys(text for name in FAULTS for text in wanted if span_of(text)[0] == name)
+    )
 
 
 def install(world: "World", names: Sequence[str]) -> None:
     """Let these faults befall the world, which has not run yet."""
-    chosen = [FAULTS[name]() for name in named(names)]
+    chosen = [(FAULTS[name](), span) for name, span in map(span_of, named(names))]
     if chosen:
-        world.invariants.calm_from_s = calm_s(world)
+        ends_s = [calm_s(world) if span is None else span.end_s for _, span in chosen]
+        world.invariants.calm_from_s = max(ends_s)
         if world.roles is not None:
             world.invariants.failover.watch()
     rng = world.random("rarities")
-    for fault in chosen:
+    for fault, span in chosen:
         rarity = rng.choice(RARITIES) if len(chosen) > 1 else 1.0
         if world.roles is not None or not fault.of_roles:
-            fault.start(Stage(world, fault, rarity=rarity))
+            fault.start(Stage(world, fault, rarity=rarity, span=span))

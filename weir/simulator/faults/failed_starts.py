@@ -16,7 +16,7 @@ class FailedStarts:
 
     def start(self, stage: Stage) -> None:
         def fail(spec: PoolSpec, plan: StartPlan) -> None:
-            if stage.world.now_s < stage.calm_s and stage.rng.random() < _SHARE:
+            if stage.is_on and stage.rng.random() < _SHARE:
                 plan.fails = True
                 plan.delay_s *= stage.rng.random()
                 stage.note("start fails", pool=spec.id, delay_s=round(plan.delay_s, 3))

@@ -1,8 +1,11 @@
 """What a fault is, and the stage on which it happens."""
 
 from collections.abc import Callable
+from math import inf
 from random import Random
 from typing import TYPE_CHECKING, Any, Protocol
+
+from weir.simulator.faults.timed import Span
 
 if TYPE_CHECKING:
     from weir.simulator.roles.together import Roles
@@ -45,16 +48,22 @@ class Stage:
     It may break things from a little after the start until `calm_s`, by when all is mended: in
     the last third of the arrivals recovery is to be seen. `rarity` stretches the time between two
     happenings: runs in which some faults are rare show what is hidden when all are frequent, as in
-    Groce et al., "Swarm testing", ISSTA 2012.
+    Groce et al., "Swarm testing", ISSTA 2012. With a `span` the fault is there from its beginning
+    to its end: as one episode, or with moments as usual.
     """
 
-    def __init__(self, world: "World", fault: Fault, *, rarity: float = 1.0) -> None:
-        scenario = world.scenario
+    def __init__(
+        self, world: "World", fault: Fault, *, rarity: float = 1.0, span: Span | None = None
+    ) -> None:
         self.world = world
-        self.rng: Random = world.random(f"fault:{fault.name}")
-        self.calm_s = calm_s(world)
-        self._begin_s = min(scenario.start_s + _FIRST_S, self.calm_s)
         self.fault = fault.name
+        self.span = span
+        self.rng: Random = world.random(f"fault:{fault.name}")
+        self.calm_s = calm_s(world) if span is None else span.end_s
+        self.from_s = -inf if span is None else span.begin_s
+        """What is not an episode may be broken from here on."""
+        first_s = world.scenario.start_s + _FIRST_S
+        self._begin_s = min(first_s if span is None else span.begin_s, self.calm_s)
         self._rarity = rarity
 
     @property
@@ -63,6 +72,11 @@ class Stage:
         if self.world.roles is None:
             raise RuntimeError(f"fault {self.fault} needs weir's roles, which this policy lacks")
         return self.world.roles
+
+    @property
+    def is_on(self) -> bool:
+        """Whether things may be broken now."""
+        return self.from_s <= self.world.now_s < self.calm_s
 
     def note(self, what: str, **more: Any) -> None:
         """Enter into the journal what has happened."""
@@ -88,6 +102,9 @@ class Stage:
             if heal is not None:
                 self.world.events.at(end_s, _call, heal)
 
+        if self.span is not None:
+            self.world.events.at(self.span.begin_s, breaks, self.span.end_s)
+            return
         at_s = self._begin_s + self._gap_s(gap_s) / 2.0
         while at_s < self.calm_s:
             end_s = min(at_s + self.rng.uniform(*length_s), self.calm_s)

@@ -16,7 +16,7 @@ class Silence:
         weather = stage.roles.plane.network.weather
 
         def begin() -> Heal:
-            kinds = stage.rng.choice(_KINDS)
+            kinds = stage.rng.choice(_KINDS) if stage.span is None else _KINDS[-1]
             weather.silent.update(kinds)
             stage.note("silent", kinds=kinds)
 

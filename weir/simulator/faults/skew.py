@@ -29,6 +29,6 @@ class SkewedClocks:
                 process.crash()
                 events.after(_DOWN_S, lambda _: process.start())
 
-        set_clocks(1000.0, 0.03, 300.0)
+        events.at(stage.from_s, lambda _: set_clocks(1000.0, 0.03, 300.0))
         events.at(stage.calm_s, lambda _: set_clocks(0.0, 0.0, 0.0))
         stage.moments(20.0, happen)

@@ -16,7 +16,7 @@ class SlowStarts:
 
     def start(self, stage: Stage) -> None:
         def slow(spec: PoolSpec, plan: StartPlan) -> None:
-            if stage.world.now_s < stage.calm_s and stage.rng.random() < _SHARE:
+            if stage.is_on and stage.rng.random() < _SHARE:
                 plan.delay_s *= stage.rng.uniform(2.0, 6.0)
                 stage.note("slow start", pool=spec.id, delay_s=round(plan.delay_s, 3))
 

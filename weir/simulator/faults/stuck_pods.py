@@ -15,11 +15,10 @@ class StuckPods:
 
     def start(self, stage: Stage) -> None:
         def stay(replica: Replica, drain_s: float) -> float | None:
-            now_s = stage.world.now_s
-            if now_s >= stage.calm_s or stage.rng.random() >= _SHARE:
+            if not stage.is_on or stage.rng.random() >= _SHARE:
                 return None
             stays_s = drain_s + stage.rng.uniform(1.0, 60.0)
             stage.note("pod is stuck", pool=replica.pool_id, replica=replica.id)
-            return max(drain_s, min(stays_s, stage.calm_s - now_s))
+            return max(drain_s, min(stays_s, stage.calm_s - stage.world.now_s))
 
         stage.world.cluster.on_stop.append(stay)
