@@ -12,7 +12,8 @@ replicas. Whoever waits is also joined by those that come after: they share its 
 
 import math
 from collections.abc import Callable, Iterator
-from functools import partial
+from dataclasses import replace
+from functools import lru_cache, partial
 
 from weir.domain.fleet import Role, Slo
 from weir.domain.profile import EngineProfile
@@ -26,8 +27,9 @@ _FULL = 1.0 - 1e-9
 _LEAST_SHARE_OF_UTILIZATION = 0.5
 """A target hardly met even by an idle replica is not chased by leaving replicas idle."""
 
-_BETTER = 1.00005
+_BETTER = 1.0005
 """Of many numbers of sequences that carry as much one is enough."""
+_STEPS = 10
 
 
 def replica_capacity_rps(
@@ -106,7 +108,7 @@ def _prefill_rps(case: Case) -> float | None:
 
 
 def _decode_rps(case: Case) -> float | None:
-    places = Places(case, [time_s / case.accept_length for time_s in case.decode_times_s])
+    places = Places(case, tuple(time_s / case.accept_length for time_s in case.decode_times_s))
     best: float | None = None
     for batch, itl_s in places.fastest_first():
         spare_s = case.slo.ttft_s - case.transfer_s - itl_s
@@ -115,7 +117,7 @@ def _decode_rps(case: Case) -> float | None:
         full_rps = places.rate_rps(batch)
         if best is not None and full_rps * case.utilization <= best:
             break
-        late = partial(places.late, batch, spare_s)
+        late: Callable[[float], float] = partial(places.late, batch, spare_s)
         if case.of_mean:
             late = _of(partial(places.mean_s, batch), spare_s)
         best = _better(case, best, full_rps, late)
@@ -126,33 +128,54 @@ def _agg_rps(case: Case) -> float | None:
     prefill_s = case.profile.idle_prefill_s(case.prompt_tokens)
     chunks = _chunks(case.profile, case.prompt_tokens)
     decode_s = case.decode_times_s
-    times = (_agg_itl_s(case, n, time_s, prefill_s) for n, time_s in enumerate(decode_s, start=1))
-    places = Places(case, [time_s or math.inf for time_s in times])
-    best: float | None = None
+    times_s = _agg_times_s(
+        case.profile, decode_s, case.osl_tokens, case.prompt_tokens, case.accept_length
+    )
+    places, best, least_s = Places(case, times_s), None, prefill_s
     for batch, itl_s in places.fastest_first():
         allowed_s = case.slo.ttft_s - chunks * decode_s[batch - 1]
-        if itl_s > case.slo.itl_s or allowed_s < prefill_s:
+        if itl_s > case.slo.itl_s or allowed_s < least_s:
             continue
         full_rps = places.rate_rps(batch)
         if best is not None and full_rps * case.utilization <= best:
             break
-        load = full_rps * prefill_s
         line = Line(case, prefill_s, prefill_s, prefill_s, allowed_s)
-
-        def late(share: float, batch: int = batch, load: float = load, line: Line = line) -> float:
-            spare_s = max(0.0, line.allowed_s - prefill_s)
-            without_place = places.late(batch, spare_s, share)
-            if without_place > case.beyond:
-                return without_place
-            return without_place + line.late(min(share * load, _FULL))
-
-        def mean_s(
-            share: float, batch: int = batch, load: float = load, line: Line = line
-        ) -> float:
-            return places.mean_s(batch, share) + line.mean_s(min(share * load, _FULL))
-
-        best = _better(case, best, full_rps, _of(mean_s, allowed_s) if case.of_mean else late)
+        found = _better(case, best, full_rps, _agg_late(places, batch, line))
+        if found != best:
+            best, least_s = found, _least_allowed_s(line, found)
     return best
+
+
+def _agg_late(places: Places, batch: int, line: Line) -> Callable[[float], float]:
+    """Of requests that wait for prefill and then for one of `batch` places."""
+    load, spare_s = places.rate_rps(batch) * line.own_s, max(0.0, line.allowed_s - line.own_s)
+
+    def late(share: float) -> float:
+        without_place = places.late(batch, spare_s, share)
+        if without_place > line.case.beyond:
+            return without_place
+        return without_place + line.late(min(share * load, _FULL))
+
+    def mean_s(share: float) -> float:
+        return places.mean_s(batch, share) + line.mean_s(min(share * load, _FULL))
+
+    return _of(mean_s, line.allowed_s) if line.case.of_mean else late
+
+
+def _least_allowed_s(line: Line, best: float) -> float:
+    """What waiting for prefill alone must be allowed to take where more is to be carried.
+
+    `best` is carried where it may take what it may of `line`. What is found is rather too little.
+    """
+    load = min(best * _BETTER * line.own_s, _FULL)
+    low, high = line.allowed_s, line.case.slo.ttft_s
+    if line.case.of_mean or line.late(load) <= line.case.beyond:
+        return line.own_s
+    for _ in range(_STEPS):
+        middle = 0.5 * (low + high)
+        enough = replace(line, allowed_s=middle).late(load) <= line.case.beyond
+        low, high = (low, middle) if enough else (middle, high)
+    return low
 
 
 def _better(
@@ -191,22 +214,30 @@ def _batches(most: int) -> Iterator[int]:
         batch //= 2
 
 
-def _agg_itl_s(case: Case, batch: int, decode_s: float, prompt_s: float) -> float | None:
-    """Mean time per token while `batch` sequences decode and their successors are prefilled.
+@lru_cache(maxsize=64)
+def _agg_times_s(
+    profile: EngineProfile,
+    decode_s: tuple[float, ...],
+    osl_tokens: int,
+    prompt_tokens: int,
+    accept_length: float,
+) -> tuple[float, ...]:
+    """Mean time per token while 1, 2, ... sequences decode and their successors are prefilled.
 
-    `prompt_s`: one prompt alone. None if an iteration has no room for the prompts that keep the
-    batch full.
+    Infinite where an iteration has no room for the prompts that keep the batch full. Asked for
+    again with other queues.
     """
-    profile = case.profile
-    arrivals = batch * case.accept_length / case.osl_tokens
-    prompt_tokens = arrivals * case.prompt_tokens
-    if prompt_tokens > profile.max_batched_tokens - batch:
-        return None
-    if arrivals <= 1.0:
-        prefill_s = arrivals * prompt_s
-    else:
-        prefill_s = profile.idle_prefill_s(math.ceil(prompt_tokens))
-    return (decode_s + prefill_s) / case.accept_length
+    prompt_s, times_s = profile.idle_prefill_s(prompt_tokens), []
+    for batch, time_s in enumerate(decode_s, start=1):
+        arrivals = batch * accept_length / osl_tokens
+        tokens = arrivals * prompt_tokens
+        if tokens > profile.max_batched_tokens - batch:
+            times_s.append(math.inf)
+            continue
+        together = arrivals <= 1.0
+        prefill_s = arrivals * prompt_s if together else profile.idle_prefill_s(math.ceil(tokens))
+        times_s.append((time_s + prefill_s) / accept_length)
+    return tuple(times_s)
 
 
 def _chunks(profile: EngineProfile, isl_tokens: int) -> int:

@@ -4,6 +4,7 @@ import math
 from bisect import bisect_left
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
+from functools import lru_cache
 from itertools import accumulate
 
 from weir.sizing.case import Case
@@ -29,12 +30,14 @@ class Line:
 
     def late(self, load: float) -> float:
         """Share of requests whose prefill ends later than allowed at this load (0..1)."""
-        queue = self.case.queue
         held, held_s = self._wait(load)
         late, longest_s = 0.0, max(0.5 * self.allowed_s, self.own_s)
-        for size, share in sizes(queue.isl_spread):
+        for size, share in sizes(self.case.queue.isl_spread):
             own_s = min(size * self.own_s, longest_s)
-            late += share * late_share(held, held_s, self._spare_s(own_s, load))
+            left_s, joined_s = self.allowed_s - own_s, max(0.0, self.full_s - own_s)
+            # The longest wait that leaves time for the own prompt and those that join it.
+            spare_s = max(left_s / (1.0 + load), left_s - joined_s)
+            late += share * late_share(held, held_s, spare_s)
         return late
 
     def mean_s(self, load: float) -> float:
@@ -52,11 +55,6 @@ class Line:
             queue, service_s=ratio * self.service_s, spread=queue.isl_spread, load=load
         )
 
-    def _spare_s(self, own_s: float, load: float) -> float:
-        """The longest wait that leaves time for the own prompt and those that join it."""
-        left_s = self.allowed_s - own_s
-        return max(left_s / (1.0 + load), left_s - max(0.0, self.full_s - own_s))
-
 
 class Places:
     """Replicas that decode up to so many sequences at once; `itl_s` by their number, from 1.
@@ -66,21 +64,17 @@ class Places:
     d ln b (the Ornstein-Uhlenbeck process around the point where as many end as come).
     """
 
-    def __init__(self, case: Case, itl_s: Sequence[float]) -> None:
+    def __init__(self, case: Case, itl_s: tuple[float, ...]) -> None:
         self._case = case
         self._itl_s = itl_s
-        self._rates = [
-            batch / (case.osl_tokens * time_s) for batch, time_s in enumerate(itl_s, start=1)
-        ]
-        self._reached = list(accumulate(self._rates, max))
+        self._rates, self._reached, self._order = _rates(itl_s, case.osl_tokens)
 
     def rate_rps(self, batch: int) -> float:
         return self._rates[batch - 1]
 
     def fastest_first(self) -> Iterator[tuple[int, float]]:
         """Numbers of sequences and their time of an iteration, the greatest rate first."""
-        order = sorted(range(len(self._rates)), key=lambda i: (-self._rates[i], i))
-        return ((i + 1, self._itl_s[i]) for i in order if self._rates[i] > 0.0)
+        return ((i + 1, self._itl_s[i]) for i in self._order if self._rates[i] > 0.0)
 
     def late(self, batch: int, allowed_s: float, share: float) -> float:
         """Share of requests that wait longer for one of `batch` places in each replica."""
@@ -109,3 +103,13 @@ class Places:
         steepness = min(1.0, max(_LEAST_STEEPNESS, step * used / wanted))
         variance = queue.replicas * used * 0.5 * (1.0 + queue.burstiness) / steepness
         return queue.replicas * max(0.0, batch - used) / math.sqrt(variance)
+
+
+@lru_cache(maxsize=64)
+def _rates(
+    itl_s: tuple[float, ...], osl_tokens: int
+) -> tuple[Sequence[float], Sequence[float], Sequence[int]]:
+    """Requests/s by number of sequences, the most up to each, and places by falling rate."""
+    rates = [batch / (osl_tokens * time_s) for batch, time_s in enumerate(itl_s, start=1)]
+    order = sorted(range(len(rates)), key=lambda i: (-rates[i], i))
+    return rates, list(accumulate(rates, max)), order
