@@ -5,13 +5,14 @@ from collections.abc import Iterable
 from poolplanner.core.observe import Telemetry
 from poolplanner.core.pace import Pace
 from poolplanner.core.report import Reporter
+from poolplanner.core.targets import Wishes
 from poolplanner.core.windows import Stages
 from poolplanner.service import Schedule
 from weir.domain.fleet import Fleet, PoolSpec, RequestClass, Role, Stage, Statistic
 from weir.fleet import LoadedFleet, PlannerSettings
 from weir.fleet.settings import PrometheusTelemetry
 
-__all__ = ["pace_of", "percentile_of", "reporter_of", "schedule_of", "stages_of"]
+__all__ = ["pace_of", "percentile_of", "reporter_of", "schedule_of", "stages_of", "wishes_of"]
 
 _STALE_WALL_S = 3.0
 """Engines and routers report once a wall second; at high speeds that is many model seconds."""
@@ -39,6 +40,18 @@ def reporter_of(spec: PoolSpec, loaded: LoadedFleet, *, speed: float) -> Reporte
         ),
         utilization=loaded.planner.utilization,
         osl_prior_tokens=loaded.router.osl_prior_tokens,
+        wishes=wishes_of(spec, loaded.planner),
+    )
+
+
+def wishes_of(spec: PoolSpec, settings: PlannerSettings) -> Wishes | None:
+    """Of a pool that its own planner sizes."""
+    if spec.thresholds is None:
+        return None
+    return Wishes(
+        thresholds=spec.thresholds,
+        dwell_s=settings.scale_down_dwell_s,
+        prefills=spec.role is Role.PREFILL,
     )
 
 

@@ -10,7 +10,7 @@ from dataclasses import dataclass
 
 from poolplanner.announcer import Announcer
 from poolplanner.core.pace import Pace, Steps
-from poolplanner.core.replicas import Replica, state_of
+from poolplanner.core.replicas import Replica, ReplicaState, state_of
 from poolplanner.core.report import Reporter
 from poolplanner.metrics import Metrics
 from poolplanner.ports import (
@@ -192,6 +192,7 @@ class PoolPlanner:
             grant=self._pace.grant,
             now_s=self._clock.now_s(),
             withdrawn_at=self._pace.most(sent_at_s) if self._pace.withdrawn else None,
+            leaving=self._leaving(replicas),
         )
         self._metrics.holds(report.state)
         self._metrics.reported(report)
@@ -213,6 +214,10 @@ class PoolPlanner:
             self._take(grant, sent_at_s)
             acts_on = self._pace.grant
             self._report_again = acts_on is not None and acts_on.term != report.acted_term
+
+    def _leaving(self, replicas: Sequence[Replica]) -> frozenset[WorkerId]:
+        ended = (r.id for r in replicas if r.state is ReplicaState.TERMINATING)
+        return self._pace.draining.union(ended)
 
     def _inherits(self, at_s: float) -> bool:
         """Whether what an earlier process ordered may still happen."""

@@ -97,7 +97,7 @@ class Overview:
             load_rps={load.name: load.rate_rps for load in report.load},
             held=self._why_held(account, at.wall_s - account.reported_at_s),
             ceiling=self._ceiling(account, report),
-            wish=wishes.get(id),
+            wish=_wish(account, report, wishes.get(id), fresh=fresh),
         )
 
     def _why_held(self, account: Account, silent_s: float) -> str:
@@ -117,6 +117,19 @@ class Overview:
         if account.leaving or account.spec.id in self.overrides.drained:
             return 0
         return report.acted_replicas if report.withdrawn else None
+
+
+def _wish(account: Account, report: PoolReport, asked: int | None, *, fresh: bool) -> int | None:
+    """Replicas that somebody else asks for: a Dynamo planner, or else the pool's own.
+
+    A pool that says nothing, though its planner is to size it, asks for what has been decided; one
+    whose telemetry is old for no less.
+    """
+    if asked is not None:
+        return asked
+    if report.wish is None:
+        return account.target if account.spec.thresholds is not None else None
+    return report.wish if fresh else max(report.wish, account.target)
 
 
 def _inherited(account: Account) -> PoolView:

@@ -83,6 +83,7 @@ def _counts(report: PoolReport, term: int) -> Iterator[tuple[str, float, float]]
     yield "acted_replicas", report.acted_replicas, MOST_REPLICAS
     yield "state", report.state.held, MOST_REPLICAS
     yield "gpus_per_replica", report.gpus_per_replica or 0, MOST_REPLICAS
+    yield "wish", report.wish or 0, MOST_REPLICAS
 
 
 def _measures(report: PoolReport) -> Iterator[tuple[str, float, float]]:

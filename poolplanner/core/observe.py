@@ -12,7 +12,7 @@ and were not sent on: those that are queued, were shed or gave up. That part is 
 of the legs of its stage. A queued request counts when it arrives, and not again when it is sent.
 """
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 
 from poolplanner.core.engines import Engines, accept_length, bounds
@@ -99,6 +99,10 @@ class Telemetry:
     def on_forward_pass(self, sample: ForwardPassSample, now_s: float) -> bool:
         """Take in one worker's sample; False if it says nothing new."""
         return self._engines.take(sample, now_s)
+
+    def engines(self, now_s: float) -> Sequence[ForwardPassSample]:
+        """The newest sample of each engine that is heard."""
+        return self._engines.newest(now_s)
 
     def passes(self) -> tuple[ForwardPassSample, ...]:
         """What engines have measured since the last call, those left out that warm up."""

@@ -4,7 +4,7 @@ Unknown stays unknown: without fresh telemetry the report has no load and no bac
 planner that reads it must hold.
 """
 
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from dataclasses import dataclass, field
 
 from poolplanner.core.backlog import backlog_replica_s
@@ -12,11 +12,13 @@ from poolplanner.core.burst import Burstiness
 from poolplanner.core.capacity import CapacityTable, Traffic
 from poolplanner.core.engine_fit import EngineFit
 from poolplanner.core.engine_work import Basis
-from poolplanner.core.load import class_loads, class_shapes
+from poolplanner.core.load import ClassShape, class_loads, class_shapes
 from poolplanner.core.observation import Observation
 from poolplanner.core.observe import Telemetry
+from poolplanner.core.targets import Wishes
+from poolplanner.core.targets_fullness import fullness_of
 from weir.domain.fleet import PoolSpec, RequestClass
-from weir.domain.ids import ClassName
+from weir.domain.ids import ClassName, WorkerId
 from weir.domain.overrides import ClassTargets, effective_classes
 from weir.domain.planning import ClassLoad, Grant, PoolReport, PoolState
 from weir.forecast.trend import Forecast, Trend, observe, predict
@@ -30,7 +32,7 @@ _ISL_PRIOR_TOKENS = 1024.0
 class Reporter:
     """One pool's view of itself. `forecast` is the newest one, for when a start would be ready.
 
-    `classes` are the document's.
+    `classes` are the document's. `wishes`: of a pool that is sized here, by a target of its own.
     """
 
     spec: PoolSpec
@@ -38,6 +40,7 @@ class Reporter:
     telemetry: Telemetry
     utilization: float
     osl_prior_tokens: float
+    wishes: Wishes | None = None
     forecast: Forecast | None = None
     _trend: Trend | None = None
     _burstiness: Burstiness = field(default_factory=Burstiness)
@@ -63,10 +66,12 @@ class Reporter:
         grant: Grant | None,
         now_s: float,
         withdrawn_at: int | None = None,
+        leaving: Collection[WorkerId] = (),
     ) -> PoolReport:
         """What the pool is and can do at `now_s` (model seconds); `grant` is the one in force.
 
-        `withdrawn_at`: it can start no more than this and gives the rest back.
+        `withdrawn_at`: it can start no more than this and gives the rest back. `leaving` are
+        replicas that are about to end.
         """
         seen = self.telemetry.observe(now_s, ready=state.ready)
         self._learn(seen, now_s)
@@ -100,7 +105,28 @@ class Reporter:
             role=self.spec.role,
             gpus_per_replica=self.spec.gpus_per_replica,
             withdrawn=withdrawn_at is not None,
+            wish=self._wish(seen, _kept(state, grant, withdrawn_at), shapes, leaving, now_s),
         )
+
+    def _wish(
+        self,
+        seen: Observation,
+        kept: PoolState,
+        shapes: Mapping[ClassName, ClassShape],
+        leaving: Collection[WorkerId],
+        now_s: float,
+    ) -> int | None:
+        if self.wishes is None:
+            return None
+        fullness = fullness_of(
+            self.spec,
+            seen,
+            [s for s in self.telemetry.engines(now_s) if s.worker_id not in leaving],
+            ready=kept.ready,
+            isl_tokens=sum(shape.share * shape.isl_tokens for shape in shapes.values()),
+        )
+        has = kept.ready + kept.starting
+        return self.wishes.look(fullness, now_s, ready=kept.ready, has=has)
 
     def _traffic(self, seen: Observation, state: PoolState) -> Traffic:
         return Traffic(
@@ -120,6 +146,15 @@ class Reporter:
         self.forecast = (
             predict(self._trend, now_s + self.spec.start_up_s) if known and self._trend else None
         )
+
+
+def _kept(state: PoolState, grant: Grant | None, withdrawn_at: int | None) -> PoolState:
+    """Without replicas that are to go, though they may not have been told yet."""
+    if grant is None:
+        return state
+    most = _acted(grant, withdrawn_at)
+    ready = min(state.ready, most)
+    return PoolState(ready=ready, starting=min(state.starting, most - ready), terminating=0)
 
 
 def _acted(grant: Grant | None, withdrawn_at: int | None) -> int:

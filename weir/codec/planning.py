@@ -65,6 +65,7 @@ def encode_report(report: PoolReport) -> planner_pb2.ReportRequest:
         withdrawn=report.withdrawn,
         role=report.role,
         gpus_per_replica=report.gpus_per_replica,
+        wish=report.wish,
     )
 
 
@@ -99,6 +100,7 @@ def decode_report(message: planner_pb2.ReportRequest) -> PoolReport:
             if message.HasField("gpus_per_replica")
             else None
         ),
+        wish=int(finite("wish", message.wish)) if message.HasField("wish") else None,
     )
 
 

@@ -8,6 +8,7 @@ from weir.domain.dynamo import DynamoDeployment, DynamoRules
 from weir.domain.ids import ClassName, ModelName, PoolId
 from weir.domain.profile import EngineProfile
 from weir.domain.schedule import BudgetWindow
+from weir.domain.targets import Target, Thresholds
 
 __all__ = [
     "Budget",
@@ -156,6 +157,8 @@ class PoolSpec:
 
     `max_implied`: no maximum is given, `max_replicas` is what budget and node group hold.
 
+    `thresholds`: what its own planner sizes it by; None: the GlobalPlanner does, by SLOs.
+
     `power_w_per_gpu`: watts that one of its GPUs draws under load, None if nobody has said.
     """
 
@@ -179,6 +182,11 @@ class PoolSpec:
     lend_replicas: int | None = None
     max_implied: bool = False
     power_w_per_gpu: int | None = None
+    thresholds: Thresholds | None = None
+
+    @property
+    def target(self) -> Target:
+        return Target.SLA if self.thresholds is None else self.thresholds.target
 
     @property
     def most_replicas(self) -> int:

@@ -48,7 +48,7 @@ class PoolState:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class PoolReport:
-    """A pool's state and what it can do; not what it wants.
+    """A pool's state and what it can do; what it wants only if its planner sizes it.
 
     `acted_term`/`acted_epoch`/`acted_replicas` name the newest grant it may act on (0 if
     none). `capacity_rps`: requests/s of each class one replica serves within SLO;
@@ -57,7 +57,8 @@ class PoolReport:
     when unknown. `telemetry_age_s`: age of the newest traffic sample, None if never seen.
     `withdrawn`: it gives back what it was granted beyond `acted_replicas`, and starts nothing more
     until it is granted anew after it has stopped saying so. `role`, `gpus_per_replica`: as in the
-    document of who reports, None if not said.
+    document of who reports, None if not said. `wish`: replicas that its planner asks for by a
+    target of its own; None: it asks for what it has, or leaves its size to the GlobalPlanner.
     """
 
     pool_id: PoolId
@@ -77,6 +78,7 @@ class PoolReport:
     withdrawn: bool = False
     role: Role | None = None
     gpus_per_replica: int | None = None
+    wish: int | None = None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

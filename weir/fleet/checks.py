@@ -12,6 +12,7 @@ from weir.fleet.class_checks import class_findings
 from weir.fleet.dynamo_checks import dynamo_findings
 from weir.fleet.finding import Finding, in_order
 from weir.fleet.pool_checks import pool_findings
+from weir.fleet.targets import target_findings
 from weir.fleet.tree import Tree
 from weir.fleet.window_checks import window_findings
 
@@ -23,6 +24,7 @@ _CHECKS: tuple[Callable[[Fleet, Tree], Iterator[Finding]], ...] = (
     window_findings,
     class_findings,
     dynamo_findings,
+    target_findings,
 )
 
 

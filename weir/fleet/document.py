@@ -9,9 +9,11 @@ from typing import Annotated, Any, Literal, get_args
 from pydantic import Discriminator, Field, Tag
 
 from weir.domain.fleet import Role, Statistic
+from weir.domain.targets import Target
 from weir.fleet.settings import (
     Count,
     Length,
+    LoadThresholds,
     PlannerSettings,
     Positive,
     Replicas,
@@ -336,6 +338,12 @@ class PoolDocument(StrictModel):
 
     scaling: Annotated[LocalScaling | NoScaling, Field(discriminator="kind")] = LocalScaling()
     """How the number of replicas is changed."""
+
+    target: Annotated[Target, Field(strict=False)] | None = None
+    """What the pool is sized by; by default what `spec.planner.target` says."""
+
+    load: LoadThresholds | None = None
+    """Its thresholds if its target is `load`; by default those of `spec.planner.load`."""
 
     dynamo: DynamoDeploymentSpec | None = None
     """Of a pool that a Dynamo planner sizes by scale requests: which deployment it belongs to."""

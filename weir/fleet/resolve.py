@@ -28,6 +28,7 @@ from weir.fleet.document import (
     RangeSpec,
 )
 from weir.fleet.schedule import window_of
+from weir.fleet.targets import thresholds_of
 
 __all__ = ["DEFAULT_CLASS", "fleet_of", "profile_of", "request_class_of"]
 
@@ -61,6 +62,7 @@ def fleet_of(document: Document) -> Fleet:
                 profile=profiles[pool.profile] if pool.profile else EngineProfile(),
                 budget=budget.widest,
                 k8s_namespace=document.metadata.namespace or _IMPLICIT_K8S_NAMESPACE,
+                spec=spec,
             )
             for pool in spec.pools
         ),
@@ -135,9 +137,11 @@ def _pool(
     profile: EngineProfile,
     budget: Budget,
     k8s_namespace: str,
+    spec: FleetSpec,
 ) -> PoolSpec:
     floor = pool.min_replicas if pool.floor_replicas is None else pool.floor_replicas
     guarantee = floor if pool.guarantee_replicas is None else pool.guarantee_replicas
+    context_limit_tokens = pool.context_limit_tokens or min(profile.kv_tokens, _LONGEST_CONTEXT)
     return PoolSpec(
         id=PoolId(pool.name),
         role=pool.role,
@@ -152,12 +156,13 @@ def _pool(
         weight=pool.weight,
         start_up_s=pool.start_up_s,
         profile=profile,
-        context_limit_tokens=pool.context_limit_tokens or min(profile.kv_tokens, _LONGEST_CONTEXT),
+        context_limit_tokens=context_limit_tokens,
         dialect=pool.dialect,
         dynamo=_deployment(pool.dynamo, k8s_namespace) if pool.dynamo else None,
         borrow_replicas=pool.borrow_replicas,
         lend_replicas=pool.lend_replicas,
         max_implied=_max_implied(pool),
+        thresholds=thresholds_of(spec, pool, context_limit_tokens),
         power_w_per_gpu=pool.power_w_per_gpu,
     )
 

@@ -7,11 +7,14 @@ from typing import Annotated, Any, Literal
 
 from pydantic import BaseModel, ConfigDict, Discriminator, Field, Tag, model_validator
 
+from weir.domain.targets import Target
+
 __all__ = [
     "Address",
     "Count",
     "GrpcTelemetry",
     "Length",
+    "LoadThresholds",
     "NatsTelemetry",
     "PlannerSettings",
     "Positive",
@@ -137,8 +140,30 @@ Telemetry = Annotated[
 ]
 
 
+class LoadThresholds(StrictModel):
+    """When pools of target `load` have more replicas, or fewer."""
+
+    up_queued_tokens: Positive | None = None
+    """More prefill replicas once an engine has so many prompt tokens queued."""
+
+    down_queued_tokens: Annotated[float, Field(strict=True, ge=0.0, le=1e12)] | None = None
+    """Fewer prefill replicas while none has more than this queued."""
+
+    up_share: Annotated[float, Field(strict=True, gt=0.0, le=10.0)] | None = None
+    """More decode or aggregated replicas once an engine is to hold this share of what it can."""
+
+    down_share: Annotated[float, Field(strict=True, ge=0.0, le=10.0)] | None = None
+    """Fewer decode or aggregated replicas while none is to hold more than this share."""
+
+
 class PlannerSettings(StrictModel):
     """How pool planners and the GlobalPlanner decide."""
+
+    target: Annotated[Target, Field(strict=False)] | None = None
+    """What pools are sized by; by default sla where it is known what a replica does."""
+
+    load: LoadThresholds = LoadThresholds()
+    """Thresholds of pools whose target is `load`."""
 
     interval_s: Seconds = 2.0
     """Model seconds between two decisions."""

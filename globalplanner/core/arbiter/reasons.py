@@ -93,8 +93,11 @@ def _change(space: Space, pool: int, count: int) -> str:
 
 
 def _wished(space: Space, pool: int) -> str:
-    wish = space.views[pool].wish
-    return "" if wish is None else f"asked for {wish} by its own planner"
+    view = space.views[pool]
+    if view.wish is None:
+        return ""
+    target = f", by its target {view.spec.target}" if view.spec.thresholds is not None else ""
+    return f"asked for {view.wish} by its own planner{target}"
 
 
 def _held(space: Space, pool: int, count: int, why: str) -> str:
