@@ -12,7 +12,7 @@ from weir.fleet import overrides
 from weir.fleet.checks import cross_check
 from weir.fleet.document import Document
 from weir.fleet.finding import Finding, Level, at, in_order, problem
-from weir.fleet.measured import with_measured
+from weir.fleet.measured import unmeasured, with_measured
 from weir.fleet.problems import validation_findings
 from weir.fleet.references import reference_findings
 from weir.fleet.resolve import fleet_of, profile_of
@@ -73,6 +73,7 @@ def loads(text: str, sets: Sequence[str] = (), *, path: str | Path = "fleet") ->
 def check(loaded: LoadedFleet) -> list[Finding]:
     """What is doubtful about a fleet that could be loaded, in the order of the file."""
     findings = cross_check(loaded.fleet, loaded.tree)
+    findings.extend(unmeasured(loaded.document, loaded.tree))
     trace = loaded.workload.trace
     if trace is not None and not trace.is_file():
         path = ("spec", "workload", "trace")

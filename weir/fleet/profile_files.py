@@ -2,7 +2,8 @@
 
 A folder of interpolation data (`selected_{prefill,decode}_interpolation/raw_data.npz`, or
 `{prefill,decode}_raw_data.json` in the same or in those folders), or one .npz or .json file that
-has all keys, those of the profiler or those of the mocker. Times are in milliseconds there.
+has all keys, those of the profiler or those of the mocker. Times are in milliseconds there. Or what
+workers have measured of themselves: one JSON file, or a folder of `benchmark_results*.json`.
 """
 
 import json
@@ -14,6 +15,7 @@ from typing import Any
 import numpy as np
 
 from weir.fleet.profile_points import Floats, Measurements
+from weir.fleet.self_benchmark import benchmarked, is_benchmark
 
 __all__ = ["read_measurements"]
 
@@ -37,6 +39,9 @@ _MOCKER = {
 
 def read_measurements(path: Path) -> Measurements:
     """Raises `ValueError` that says what is missing or cannot be read."""
+    benchmarks = _benchmarks(path)
+    if benchmarks:
+        return benchmarked(benchmarks)
     data: dict[str, Floats] = {}
     for file in _files(path):
         data.update(_arrays(file))
@@ -65,20 +70,40 @@ def _files(path: Path) -> Iterator[Path]:
         yield file
 
 
+def _benchmarks(path: Path) -> list[Mapping[str, Any]]:
+    """What workers have measured of themselves, if that is what is there."""
+    if path.is_dir():
+        return [_json(file) for file in sorted(path.glob("benchmark_results*.json"))]
+    if path.suffix == ".npz":
+        return []
+    data = _json(path)
+    return [data] if is_benchmark(data) else []
+
+
 def _arrays(file: Path) -> dict[str, Floats]:
+    if file.suffix != ".npz":
+        data = _json(file)
+        return {str(name): _numbers(str(name), value) for name, value in data.items()}
     try:
-        if file.suffix == ".npz":
-            return _from_npz(file)
+        return _from_npz(file)
+    except OSError as error:
+        raise ValueError(f"{file} cannot be read: {error.strerror or error}") from None
+    except zipfile.BadZipFile as error:
+        raise ValueError(f"{file.name} cannot be read: {error}") from None
+
+
+def _json(file: Path) -> Mapping[str, Any]:
+    try:
         if file.stat().st_size > _MAX_BYTES:
             raise ValueError(f"{file.name} is larger than {_MAX_BYTES} bytes")
         data = json.loads(file.read_text("utf-8-sig"))
     except OSError as error:
         raise ValueError(f"{file} cannot be read: {error.strerror or error}") from None
-    except (UnicodeDecodeError, json.JSONDecodeError, zipfile.BadZipFile) as error:
+    except (UnicodeDecodeError, json.JSONDecodeError) as error:
         raise ValueError(f"{file.name} cannot be read: {error}") from None
     if not isinstance(data, Mapping):
         raise ValueError(f"{file.name} must be an object of lists of numbers")
-    return {str(name): _numbers(str(name), value) for name, value in data.items()}
+    return data
 
 
 def _from_npz(file: Path) -> dict[str, Floats]:

@@ -11,7 +11,7 @@ from itertools import combinations
 import numpy as np
 from numpy.typing import NDArray
 
-__all__ = ["Measurements", "Polynomials", "polynomials_of"]
+__all__ = ["Decode", "Measurements", "Prefill", "decode_of", "prefill_of"]
 
 Floats = NDArray[np.float64]
 
@@ -19,7 +19,9 @@ Floats = NDArray[np.float64]
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Measurements:
     """Points: prompt tokens and seconds to the first token alone; KV tokens in use, length of
-    each context and seconds per token. `kv_tokens`: what the KV space holds, if that is known.
+    each context and seconds per token. Of a stage that is not measured there are none.
+
+    The rest is what the engine can hold, as far as that is known.
     """
 
     prompt_tokens: Floats
@@ -28,41 +30,54 @@ class Measurements:
     context_tokens: Floats
     itl_s: Floats
     kv_tokens: int | None = None
+    max_batched_tokens: int | None = None
+    max_sequences: int | None = None
+    block_tokens: int | None = None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Polynomials:
-    """As in `PolynomialTiming`; the errors are root mean squares, relative to the points."""
+class Prefill:
+    """As in `PolynomialTiming`; the error is a root mean square, relative to the points."""
 
     prefill_s: tuple[float, ...]
+    error: float
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Decode:
+    """As in `PolynomialTiming`; the error is a root mean square, relative to the points."""
+
     decode_s: tuple[float, ...]
     decode_per_sequence_s: float
-    prefill_error: float
-    decode_error: float
+    error: float
 
 
-def polynomials_of(points: Measurements, *, kv_tokens: int, max_batched_tokens: int) -> Polynomials:
+def prefill_of(points: Measurements, *, max_batched_tokens: int) -> Prefill | None:
     """Prompts longer than an iteration are left out, where there are others enough.
 
-    Raises `ValueError` if there are too few points or numbers that no engine has.
+    None if nothing is measured. Raises `ValueError` if there are too few points or numbers that
+    no engine has.
     """
+    if not points.prompt_tokens.size + points.ttft_s.size:
+        return None
     tokens, ttft_s = _checked("prefill", points.prompt_tokens, points.ttft_s)
     short = tokens <= max_batched_tokens
     if np.count_nonzero(short) >= 3:
         tokens, ttft_s = tokens[short], ttft_s[short]
-    prefill, prefill_error = _fitted(np.stack([np.ones_like(tokens), tokens, tokens**2]), ttft_s)
+    weights, error = _fitted(np.stack([np.ones_like(tokens), tokens, tokens**2]), ttft_s)
+    return Prefill(prefill_s=weights, error=error)
+
+
+def decode_of(points: Measurements, *, kv_tokens: int) -> Decode | None:
+    """None if nothing is measured. Raises `ValueError` as `prefill_of`."""
+    if not points.active_kv_tokens.size + points.context_tokens.size + points.itl_s.size:
+        return None
     active, context, itl_s = _checked(
         "decode", points.active_kv_tokens, points.context_tokens, points.itl_s
     )
     terms = np.stack([np.ones_like(active), active / kv_tokens, active / context])
-    decode, decode_error = _fitted(terms, itl_s)
-    return Polynomials(
-        prefill_s=prefill,
-        decode_s=decode[:2],
-        decode_per_sequence_s=decode[2],
-        prefill_error=prefill_error,
-        decode_error=decode_error,
-    )
+    weights, error = _fitted(terms, itl_s)
+    return Decode(decode_s=weights[:2], decode_per_sequence_s=weights[2], error=error)
 
 
 def _checked(name: str, *columns: Floats) -> tuple[Floats, ...]:
