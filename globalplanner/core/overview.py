@@ -50,7 +50,7 @@ class Overview:
         accounts = [account for _, account in sorted(ledger.accounts.items())]
         holding = self._why_hold(accounts, offered, at)
         views = [
-            self._view(account, account.report, at, wishes)
+            self._view(account, account.report, at, wishes, known=not holding)
             for account in accounts
             if account.report
         ]
@@ -81,9 +81,15 @@ class Overview:
         return f"traffic telemetry of a router is missing, the newest is {age_s:.0f} s old"
 
     def _view(
-        self, account: Account, report: PoolReport, at: Moment, wishes: Mapping[PoolId, int]
+        self,
+        account: Account,
+        report: PoolReport,
+        at: Moment,
+        wishes: Mapping[PoolId, int],
+        *,
+        known: bool,
     ) -> PoolView:
-        """A pool whose telemetry is old may have any backlog."""
+        """A pool whose telemetry is old may have any backlog. `known`: what is offered is."""
         id = account.spec.id
         age_s = report.telemetry_age_s
         fresh = age_s is not None and age_s <= self.stale_s
@@ -97,7 +103,7 @@ class Overview:
             load_rps={load.name: load.rate_rps for load in report.load},
             held=self._why_held(account, at.wall_s - account.reported_at_s),
             ceiling=self._ceiling(account, report),
-            wish=_wish(account, report, wishes.get(id), fresh=fresh),
+            wish=_wish(account, report, wishes.get(id), sure=fresh and known),
         )
 
     def _why_held(self, account: Account, silent_s: float) -> str:
@@ -119,17 +125,17 @@ class Overview:
         return report.acted_replicas if report.withdrawn else None
 
 
-def _wish(account: Account, report: PoolReport, asked: int | None, *, fresh: bool) -> int | None:
+def _wish(account: Account, report: PoolReport, asked: int | None, *, sure: bool) -> int | None:
     """Replicas that somebody else asks for: a Dynamo planner, or else the pool's own.
 
-    A pool that says nothing, though its planner is to size it, asks for what has been decided; one
-    whose telemetry is old for no less.
+    A pool that says nothing, though its planner is to size it, asks for what has been decided; for
+    no less if its telemetry is old, or none has come here.
     """
     if asked is not None:
         return asked
     if report.wish is None:
         return account.target if account.spec.thresholds is not None else None
-    return report.wish if fresh else max(report.wish, account.target)
+    return report.wish if sure else max(report.wish, account.target)
 
 
 def _inherited(account: Account) -> PoolView:
