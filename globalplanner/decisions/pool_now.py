@@ -79,6 +79,7 @@ def pool_now(
     id, latest = account.spec.id, planner.latest
     limits = _limits(ledger, account.spec, latest)
     gain = _gain(planner, ledger, moment, id)
+    lull = latest.memory.lulls.get(id) if latest is not None else None
     short = gain is not None and gain > 0.0 and account.target < account.spec.most_replicas
     return PoolNow(
         account=account,
@@ -90,9 +91,9 @@ def pool_now(
         limits=limits,
         gain=gain,
         rivals=_rivals(planner, ledger, moment, id, limits) if short else (),
-        lull=latest.memory.lulls.get(id) if latest is not None else None,
+        lull=lull,
         now_s=moment.now_s,
-        dwell_s=planner.rules.scale_down_dwell_s,
+        dwell_s=planner.rules.dwell_s(account.spec, lull.replicas if lull is not None else 1),
         utilization=planner.rules.utilization,
         frozen=planner.overrides.frozen.get(id),
         drained=planner.overrides.drained.get(id),

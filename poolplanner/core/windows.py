@@ -16,6 +16,8 @@ _LONG_WINDOW_S = 60.0
 """Where the shortest window holds too few requests for a percentile, and for shares."""
 _MOST_FOR_A_QUANTILE = 100
 _ENOUGH_FOR_A_MEAN = 20
+_REMEMBERED = 100
+"""So many requests are remembered however long ago they came: what they are like is known still."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -42,13 +44,18 @@ class Record:
 
 @dataclass(slots=True, kw_only=True)
 class Windows:
-    """The windows of `memory_s`, newest last; `totals` are their sums by class."""
+    """The windows of `memory_s`, newest last, and those before that hold the last requests.
+
+    `totals` are their sums by class.
+    """
 
     stages: Stages | None
     window_s: float
     memory_s: float
     totals: dict[ClassName, ClassTotals] = field(default_factory=dict)
     _records: deque[Record] = field(default_factory=deque)
+    _old: deque[Record] = field(default_factory=deque)
+    _arrivals: int = 0
 
     def add(self, sample: TrafficSample, pool: PoolTraffic, now_s: float) -> Record:
         """Take in a sample of which `pool` is the part about this one."""
@@ -70,12 +77,21 @@ class Windows:
         self._records.append(record)
         for traffic in sample.classes:
             self.totals.setdefault(traffic.name, ClassTotals()).add(traffic)
+            self._arrivals += traffic.arrivals
         return record
 
     def forget(self, now_s: float) -> None:
         """Drop what is beyond the memory."""
         while self._records and now_s - self._records[0].at_s > self.memory_s:
-            for traffic in self._records.popleft().classes:
+            record = self._records.popleft()
+            if any(traffic.arrivals or traffic.completed for traffic in record.classes):
+                self._old.append(record)
+        while self._old:
+            left = self._arrivals - sum(traffic.arrivals for traffic in self._old[0].classes)
+            if left < _REMEMBERED:
+                return
+            self._arrivals = left
+            for traffic in self._old.popleft().classes:
                 self.totals[traffic.name].add(traffic, sign=-1)
 
     def offered_rps(self, now_s: float) -> dict[RouterId, float]:
@@ -121,8 +137,9 @@ class Windows:
         return merged.mean() if q is None else merged.quantile(q)
 
     def hit_rate(self) -> float | None:
-        """Of the prompts in the memory, as far as sources of traffic tell."""
-        told = [record.pool for record in self._records if record.pool.cached_tokens is not None]
+        """Of the prompts that are remembered, as far as sources of traffic tell."""
+        records = (*self._old, *self._records)
+        told = [record.pool for record in records if record.pool.cached_tokens is not None]
         total = sum(pool.isl_tokens for pool in told)
         return min(1.0, sum(pool.cached_tokens or 0 for pool in told) / total) if total else None
 

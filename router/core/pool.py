@@ -83,6 +83,11 @@ class Pool(Outlook):
             self._fresh = False
         return self._usable
 
+    @property
+    def asleep(self) -> bool:
+        """Whether it is known to have no workers, as it may: requests that wait wake it."""
+        return self.spec.min_replicas == 0 and self.version >= 0 and not self.workers
+
     def next_probe_s(self, now_s: float) -> float:
         """When the next ejected worker may be probed; infinity if none is ejected."""
         self.usable(now_s)

@@ -80,8 +80,11 @@ class ModelPools:
         )
 
     def ready(self, now_s: float) -> str | None:
-        """None if a request could be served end to end now, else what is missing."""
-        idle = frozenset(p.id for p in self.pools if not p.usable(now_s))
+        """None if a request could be served end to end, else what is missing.
+
+        Now, or after the start of replicas that only come with requests.
+        """
+        idle = frozenset(p.id for p in self.pools if not (p.asleep or p.usable(now_s)))
         if self.serves_without(idle):
             return None
         missing = [stage.value for stage in Stage if all(p.id in idle for p in self.of(stage))]

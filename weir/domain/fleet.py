@@ -156,10 +156,11 @@ class PoolSpec:
     guarantee others may use while it is idle, down to the floor. None: as far as there is room.
 
     `max_implied`: no maximum is given, `max_replicas` is what budget and node group hold.
+    `scale_to_zero_after_s`: a pool whose minimum is 0 keeps a replica until none has been needed
+    for so long. `power_w_per_gpu`: watts that one of its GPUs draws under load, None if nobody has
+    said.
 
     `thresholds`: what its own planner sizes it by; None: the GlobalPlanner does, by SLOs.
-
-    `power_w_per_gpu`: watts that one of its GPUs draws under load, None if nobody has said.
     """
 
     id: PoolId
@@ -182,6 +183,7 @@ class PoolSpec:
     lend_replicas: int | None = None
     max_implied: bool = False
     power_w_per_gpu: int | None = None
+    scale_to_zero_after_s: float = 300.0
     thresholds: Thresholds | None = None
 
     @property

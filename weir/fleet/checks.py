@@ -15,6 +15,7 @@ from weir.fleet.pool_checks import pool_findings
 from weir.fleet.targets import target_findings
 from weir.fleet.tree import Tree
 from weir.fleet.window_checks import window_findings
+from weir.fleet.zero_checks import zero_findings
 
 __all__ = ["cross_check"]
 
@@ -22,6 +23,7 @@ _CHECKS: tuple[Callable[[Fleet, Tree], Iterator[Finding]], ...] = (
     pool_findings,
     budget_findings,
     window_findings,
+    zero_findings,
     class_findings,
     dynamo_findings,
     target_findings,

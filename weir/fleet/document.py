@@ -307,7 +307,10 @@ class PoolDocument(StrictModel):
     """Where replicas run; may be left out when there is only one node group."""
 
     min_replicas: Replicas = 1
-    """Replicas that always run."""
+    """Replicas that always run; with 0 requests may have to wait until one has started."""
+
+    scale_to_zero_after_s: Seconds = 300.0
+    """With `min_replicas` 0: the last replica goes when none was needed for so long."""
 
     max_replicas: Replicas | None = None
     """Most replicas; by default what budget and node group can hold."""

@@ -164,6 +164,7 @@ def _pool(
         max_implied=_max_implied(pool),
         thresholds=thresholds_of(spec, pool, context_limit_tokens),
         power_w_per_gpu=pool.power_w_per_gpu,
+        scale_to_zero_after_s=pool.scale_to_zero_after_s,
     )
 
 

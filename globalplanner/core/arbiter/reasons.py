@@ -140,12 +140,14 @@ def _outcome(stand: Stand, pool: int, count: int, lull: Lull | None, now_s: floa
     if view.ceiling is not None and count >= view.ceiling:
         return f"may have {view.ceiling} for now"
     if lull is not None:
-        lasted_s, dwell_s = now_s - lull.since_s, space.rules.scale_down_dwell_s
+        lasted_s, dwell_s = now_s - lull.since_s, space.rules.dwell_s(view.spec, lull.replicas)
         return f"{lull.replicas} would do for {lasted_s:.0f} of {dwell_s:.0f} s"
     if count < view.replicas:
         if stand.replicas[pool] < space.now[pool]:
             return "gives GPUs up"
-        return "" if count >= space.now[pool] else f"for {space.rules.scale_down_dwell_s:.0f} s"
+        return (
+            "" if count >= space.now[pool] else f"for {space.rules.dwell_s(view.spec, count):.0f} s"
+        )
     return _short(stand, pool, count)
 
 

@@ -1,4 +1,7 @@
-"""When replicas that could go do go: once that has been so for the dwell time."""
+"""When replicas that could go do go: once that has been so for the dwell time.
+
+The last one of a pool that may have none stays longer: starting from nothing takes long.
+"""
 
 from collections.abc import Mapping, Sequence
 
@@ -30,11 +33,20 @@ def settle_lulls(
         lull = Lull(since_s=lull.since_s, replicas=max(lull.replicas, least))
         if lull.replicas >= count:
             lull = Lull(since_s=now_s, replicas=least)
-        waits = now_s - lull.since_s < space.rules.scale_down_dwell_s
-        if waits or not lowest.may_go(pool):
+        then = _after(space, pool, count, lull, now_s)
+        if then >= count or not lowest.may_go(pool):
             going_on[id] = lull
             continue
-        settled[pool] = max(lull.replicas, count - may_leave.get(pool, count))
+        settled[pool] = max(then, count - may_leave.get(pool, count))
         if settled[pool] > lull.replicas:
             going_on[id] = lull
     return settled, going_on
+
+
+def _after(space: Space, pool: int, count: int, lull: Lull, now_s: float) -> int:
+    """The fewest replicas that the lull has lasted long enough for; `count` if it has for none."""
+    spec, lasted_s = space.layout.specs[pool], now_s - lull.since_s
+    for replicas in (lull.replicas, max(1, lull.replicas)):
+        if lasted_s >= space.rules.dwell_s(spec, replicas):
+            return replicas
+    return count

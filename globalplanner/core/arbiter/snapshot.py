@@ -52,6 +52,12 @@ class Rules:
     leave_window_s: float = 60.0
     gpu_cost_per_hour: Mapping[str, float] = field(default_factory=dict)
 
+    def dwell_s(self, spec: PoolSpec, replicas: int) -> float:
+        """How long a pool must have needed no more than `replicas` before it has only these."""
+        if replicas > 0:
+            return self.scale_down_dwell_s
+        return max(self.scale_down_dwell_s, spec.scale_to_zero_after_s)
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class PoolView:

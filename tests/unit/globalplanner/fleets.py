@@ -53,6 +53,7 @@ def pool(name: str, role: Role = Role.AGG, **changes: Any) -> PoolSpec:
         "start_up_s": 10.0,
         "profile": EngineProfile(),
         "context_limit_tokens": 32768,
+        "scale_to_zero_after_s": 0.0,
     }
     return PoolSpec(**(fields | changes))
 

@@ -185,12 +185,26 @@ def test_where_targets_are_for_means_latencies_are_means() -> None:
 
 def test_class_totals_forget_what_is_beyond_the_memory() -> None:
     telemetry = _telemetry()
-    telemetry.on_traffic(_sample(0, 3), 0.0)
-    telemetry.on_traffic(_sample(1, 4), 200.0)
+    telemetry.on_traffic(_sample(0, 30), 0.0)
+    telemetry.on_traffic(_sample(1, 400), 200.0)
     small = ClassName("small")
-    assert telemetry.totals[small].arrivals == 7
+    assert telemetry.totals[small].arrivals == 430
     telemetry.observe(301.0)
-    assert telemetry.totals[small] == ClassTotals(arrivals=4, isl_tokens=400, completed=1)
+    assert telemetry.totals[small] == ClassTotals(arrivals=400, isl_tokens=40000, completed=1)
+
+
+def test_what_the_last_hundred_requests_were_like_is_remembered_while_nobody_asks() -> None:
+    telemetry = _telemetry()
+    for number in range(10):
+        telemetry.on_traffic(_sample(number, 30), float(number))
+    small = ClassName("small")
+    telemetry.on_traffic(_sample(10, 0), 4000.0)
+    assert telemetry.observe(4000.0).rate_rps is not None
+    # Less would be below 100: 120 - 30.
+    assert telemetry.totals[small].arrivals == 120
+    telemetry.on_traffic(_sample(11, 100), 4001.0)
+    telemetry.observe(4400.0)
+    assert telemetry.totals[small].arrivals == 100
 
 
 def test_engines_add_up_newest_sample_each() -> None:

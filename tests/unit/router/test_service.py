@@ -208,6 +208,14 @@ def test_ready_needs_a_prefill_and_a_decode_worker_or_an_aggregated_one() -> Non
     assert service((AGG,), members("a", "w")).ready() is None
 
 
+def test_it_is_ready_for_requests_that_wait_until_a_pool_starts_from_nothing() -> None:
+    pools = (pool("p", Role.PREFILL, min_replicas=0), pool("d", Role.DECODE, min_replicas=0))
+    nobody_has_said = service(pools, members("p"))
+    assert nobody_has_said.ready() == "tiny: no decode worker is ready"
+    assert service(pools, members("p"), members("d")).ready() is None
+    assert service((AGG,), members("a")).ready() is not None
+
+
 def test_models_are_listed_by_name_and_alias() -> None:
     assert list(service((AGG,)).models()) == ["tiny", "tiny-alias"]
 
