@@ -74,9 +74,9 @@ class Pond:
         return {pool.id: self.engines.table.state(pool.id).ready for pool in pools}
 
     @asynccontextmanager
-    async def planner(self, *arguments: str) -> AsyncIterator["Planner"]:
+    async def planner(self, *arguments: str, of: tuple[str, ...] = ()) -> AsyncIterator["Planner"]:
         command = [
-            *(*WEIR, "--fleet", str(self.file), "--nats", self.nats),
+            *(*WEIR, *(of or ("--fleet", str(self.file))), "--nats", self.nats),
             *("--actuator", f"{HOST}:{self.addresses.actuator}"),
             *("--speed", str(SPEED), "--clock-origin-s", str(self.clock.origin_s)),
             *arguments,
@@ -329,3 +329,19 @@ async def test_what_cannot_be_planned_alone_is_refused(
     loaded = fleet.load(file, ["spec.planner.telemetry={source: nats}"])
     with pytest.raises(FleetError, match=problem):
         await alone.run(config, alone.Alone(budget_gpus=budget_gpus), loaded, Clock(), Stop())
+
+
+async def test_a_dynamo_planners_file_is_planned_by(pond: Pond, tmp_path: Path) -> None:
+    file = tmp_path / "planner.yaml"
+    file.write_text(
+        "namespace: pond\noptimization_target: sla\nttft_ms: 4000\nitl_ms: 400\n"
+        "load_predictor: arima\nload_adjustment_interval_seconds: 2\nmax_gpu_budget: 5\n"
+        "decode_min_endpoint: 2\n"
+    )
+    sets = ("--model", "m", "--set", "spec.planner.telemetry={source: nats}")
+    pools = ("--pool", "first", "--pool", "second")
+    async with pond.planner(*pools, *sets, of=("--dynamo-config", str(file))) as planner:
+        await eventually(lambda: pond.ready() == {"first": 1, "second": 2}, 30.0)
+        assert sum("load_predictor: rates are" in line for line in planner.lines) == 1
+        assert "weir_globalplanner_budget_gpus 5.0" in (await planner.get("/metrics"))[1]
+        assert await planner.stop() == 0

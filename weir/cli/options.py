@@ -12,6 +12,7 @@ if TYPE_CHECKING:
     from weir.runtime.clock import Clock
 
 __all__ = [
+    "ANY_CONTROL",
     "add_clock_options",
     "add_control_option",
     "add_credential_options",
@@ -26,6 +27,8 @@ __all__ = [
     "seconds",
 ]
 
+ANY_CONTROL = "127.0.0.1:0"
+"""What --control is by default: a free port of this machine."""
 _ADDRESS = re.compile(r"[^\s:]+:(\d{1,5})")
 
 
@@ -58,7 +61,7 @@ def add_control_option(parser: argparse._ActionsContainer) -> None:
         "--control",
         metavar="HOST:PORT",
         type=address,
-        default="127.0.0.1:0",
+        default=ANY_CONTROL,
         help="address of /livez, /readyz and /metrics (default %(default)s: a free port)",
     )
 

@@ -1,7 +1,7 @@
 """The Fleet document: read it with `load`, cross-check it with `check`."""
 
 from weir.fleet.finding import Finding, Level
-from weir.fleet.loading import LoadedFleet, Workload, check, inspect, load
+from weir.fleet.loading import LoadedFleet, Workload, check, inspect, load, loads
 from weir.fleet.settings import PlannerSettings, RouterSettings, SimulationSettings
 
 __all__ = [
@@ -15,4 +15,5 @@ __all__ = [
     "Workload",
     "check",
     "load",
+    "loads",
 ]

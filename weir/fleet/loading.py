@@ -20,7 +20,7 @@ from weir.fleet.settings import PlannerSettings, RouterSettings, SimulationSetti
 from weir.fleet.targets import threshold_findings
 from weir.fleet.tree import Tree, TreeError, parse
 
-__all__ = ["LoadedFleet", "Workload", "check", "inspect", "load", "loads"]
+__all__ = ["LoadedFleet", "Workload", "check", "inspect", "load", "loads", "read_text"]
 
 _MAX_BYTES = 1 << 20
 _MOST_FINDINGS = 200
@@ -93,7 +93,7 @@ def inspect(path: str | Path, sets: Sequence[str] = ()) -> tuple[LoadedFleet | N
 
 def _inspect(path: Path, sets: Sequence[str]) -> tuple[LoadedFleet | None, list[Finding]]:
     try:
-        text = _read(path)
+        text = read_text(path)
     except TreeError as error:
         return None, [problem(place, message) for place, message in error.problems]
     return _inspect_text(text, path, sets)
@@ -156,7 +156,7 @@ def _validated(tree: Tree, folder: Path) -> tuple[Document | None, list[Finding]
     return document, findings
 
 
-def _read(path: Path) -> str:
+def read_text(path: Path) -> str:
     """The file's text. Raises `TreeError` when it cannot be read as such."""
     try:
         if path.is_dir():
