@@ -16,60 +16,18 @@ from weir.domain.fleet import Role
 from weir.domain.targets import Target
 from weir.fleet.document import API_VERSION
 from weir.fleet.dynamo_file import DynamoFile
-from weir.fleet.dynamo_planner import DynamoPlanner, Mode
+from weir.fleet.dynamo_notes import notes_on
+from weir.fleet.dynamo_planner import ROLES, DynamoPlanner, Mode
 
 __all__ = ["Surroundings", "Translation", "translated"]
 
 PROMETHEUS = "http://prometheus-kube-prometheus-prometheus.monitoring.svc.cluster.local:9090"
 """Where Dynamo's planner looks for one."""
-_ROLES = {
-    Mode.DISAGG: (Role.PREFILL, Role.DECODE),
-    Mode.PREFILL: (Role.PREFILL,),
-    Mode.DECODE: (Role.DECODE,),
-    Mode.AGG: (Role.AGG,),
-}
 _NO_LIMIT_GPUS = 1_000_000
 _GRANTS_OUTLAST = 3.0
 """A grant is valid for at least so many rounds."""
 _GRANT_VALID_S = 15.0
 _LONGEST_NAME = 63
-
-_LEARNED = "learned from the engines' forward passes"
-_TREND = "rates are forecast by a trend whose noise is measured"
-_LIVE = "see /metrics, and weir explain and weir status of a GlobalPlanner"
-_INSTEAD: Mapping[str, str] = {
-    "aic_interpolation": f"{_LEARNED}, or profile_results_dir",
-    "ais_perf_model": f"{_LEARNED}, or profile_results_dir",
-    "pre_deployment_sweeping_mode": "nothing is measured beforehand",
-    "load_predictor": _TREND,
-    "load_predictor_log1p": _TREND,
-    "load_predictor_warmup_trace": "the trend is learned from what arrives, within a minute",
-    "kalman_q_level": _TREND,
-    "kalman_q_trend": _TREND,
-    "kalman_r": _TREND,
-    "kalman_min_points": _TREND,
-    "prophet_window_size": _TREND,
-    "max_num_fpm_samples": f"{_LEARNED}, older ones counting less",
-    "fpm_sample_bucket_size": f"{_LEARNED}, older ones counting less",
-    "load_min_observations": f"{_LEARNED}, from the profile on",
-    "load_metric_samples": f"{_LEARNED}, older ones counting less",
-    "load_scaling_down_sensitivity": "replicas go when the others carry the load with margin",
-    "speculative_nextn": "accepted tokens are measured",
-    "report_interval_hours": _LIVE,
-    "report_output_dir": _LIVE,
-    "report_filename": _LIVE,
-    "report_write_gzip_log": _LIVE,
-    "log_dir": "logs go to stderr",
-    "live_dashboard_port": _LIVE,
-    "control_api_port": "the configuration counts until it is changed and read again",
-    "scheduling": "one round every load_adjustment_interval_seconds, without plugins",
-    "plugin_registration": "there are no plugins",
-}
-"""Keys that are taken and have no effect."""
-_ENVIRONMENTS = {
-    "kubernetes": "replicas are listed, started and stopped through --actuator",
-    "virtual": "replicas are listed, started and stopped through --actuator, not by etcd",
-}
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -108,7 +66,7 @@ def translated(file: DynamoFile, around: Surroundings, *, source: str = "planner
     problems = list(_missing(planner, around))
     if problems:
         raise FleetError(source, problems)
-    roles = _ROLES[planner.mode]
+    roles = ROLES[planner.mode]
     pools = tuple(around.pools) or tuple(role.value for role in roles)
     model = planner.model_name or around.model or "model"
     namespace = planner.namespace or around.namespace or "dynamo"
@@ -141,14 +99,14 @@ def translated(file: DynamoFile, around: Surroundings, *, source: str = "planner
         pools=pools,
         alone=planner.environment != "global-planner",
         metrics_port=planner.metric_reporting_prometheus_port,
-        notes=tuple(_notes(file)),
+        notes=tuple(notes_on(file, timed=around.nats)),
     )
 
 
 def _missing(planner: DynamoPlanner, around: Surroundings) -> Iterator[str]:
-    wanted = len(_ROLES[planner.mode])
+    wanted = len(ROLES[planner.mode])
     if around.pools and len(set(around.pools)) != wanted:
-        names = " and ".join(role.value for role in _ROLES[planner.mode])
+        names = " and ".join(role.value for role in ROLES[planner.mode])
         yield f"mode: {planner.mode} has {wanted} pool(s), {names}: give --pool so many times"
     alone = planner.environment != "global-planner"
     if alone and planner.max_gpu_budget < 0 and around.budget_gpus is None:
@@ -239,53 +197,6 @@ def _thresholds(planner: DynamoPlanner) -> dict[str, float]:
 
 def _share(percent: float | None) -> float | None:
     return None if percent is None else percent / 100.0
-
-
-def _notes(file: DynamoFile) -> Iterator[str]:
-    planner = file.planner
-    for name in file.unknown:
-        yield f"{name}: no key of a Dynamo planner; not read"
-    if planner.environment in _ENVIRONMENTS:
-        yield f"environment {planner.environment}: {_ENVIRONMENTS[planner.environment]}"
-    else:
-        yield "global_planner_namespace: the GlobalPlanner is found at --global-planner"
-    for name, instead in _INSTEAD.items():
-        if name in file.given and _is_on(getattr(planner, name)):
-            yield f"{name}: {instead}"
-    yield from _partly(file)
-
-
-def _partly(file: DynamoFile) -> Iterator[str]:
-    """Keys that have another effect than in Dynamo."""
-    planner, given = file.planner, file.given
-    sla = planner.optimization_target is Target.SLA
-    for name in ("enable_throughput_scaling", "enable_load_scaling"):
-        if name in given and sla and not getattr(planner, name):
-            yield f"{name}: what is forecast and what waits are one rule, with both in it"
-    if not sla:
-        for name in ("ttft_ms", "itl_ms"):
-            if name in given:
-                yield f"{name}: target {planner.optimization_target} is not sized by it"
-    if "max_throughput_scaling_replicas" in given:
-        what = "limits how many leave; growth is not limited"
-        yield f"max_throughput_scaling_replicas: {what if sla else 'there is no such limit'}"
-    if planner.min_gpu_budget > 0 and planner.mode is Mode.DISAGG:
-        yield "min_gpu_budget: set the pools' min_replicas instead"
-    for role in _ROLES[planner.mode]:
-        name = f"{'prefill' if role is Role.PREFILL else 'decode'}_engine_num_gpu"
-        if getattr(planner, name) is None:
-            yield f"{name}: not given, and no operator is asked; 1 counts"
-    filling = planner.optimization_target in (Target.THROUGHPUT, Target.LATENCY)
-    if filling and Role.PREFILL in _ROLES[planner.mode]:
-        yield (
-            "optimization_target: queues of prefill are shares of the pool's context_limit_tokens,"
-            " which the file does not tell: --set it"
-        )
-
-
-def _is_on(value: object) -> bool:
-    """What is switched off is not missed."""
-    return value not in (None, False, 0, "none") and value != {}
 
 
 def _dns_name(namespace: str) -> str:

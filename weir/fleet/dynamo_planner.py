@@ -10,9 +10,10 @@ from typing import Annotated, Any, Literal
 
 from pydantic import AliasChoices, BaseModel, ConfigDict, Field, model_validator
 
+from weir.domain.fleet import Role
 from weir.domain.targets import Target
 
-__all__ = ["NESTED_KEYS", "DynamoPlanner", "Mode", "known_names", "same_key"]
+__all__ = ["NESTED_KEYS", "ROLES", "DynamoPlanner", "Mode", "known_names", "same_key"]
 
 NESTED_KEYS: dict[str, frozenset[str]] = {
     "scheduling": frozenset(
@@ -45,6 +46,14 @@ class Mode(StrEnum):
     PREFILL = "prefill"
     DECODE = "decode"
     AGG = "agg"
+
+
+ROLES = {
+    Mode.DISAGG: (Role.PREFILL, Role.DECODE),
+    Mode.PREFILL: (Role.PREFILL,),
+    Mode.DECODE: (Role.DECODE,),
+    Mode.AGG: (Role.AGG,),
+}
 
 
 def _once(*names: str, default: Any) -> Any:

@@ -61,6 +61,7 @@ def test_a_disaggregated_deployment_that_meets_latencies() -> None:
     assert (translation.alone, translation.metrics_port) == (True, 9085)
     assert _noted(translation) == {
         "environment",
+        "optimization_target",
         "load_predictor",
         "load_predictor_log1p",
         "prophet_window_size",
