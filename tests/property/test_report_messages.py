@@ -56,6 +56,7 @@ anything = messages(
     withdrawn=st.booleans(),
     role=names | st.sampled_from(["agg", "decode"]),
     gpus_per_replica=counts,
+    wish=counts,
 )
 GOOD: dict[str, Any] = {
     "pool_id": "a",

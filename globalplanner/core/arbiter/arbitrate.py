@@ -114,7 +114,7 @@ class _Deciding:
             now_s,
         )
         routed = self._routing.now(stand, replicas, self._kept.rates)
-        shares, spill = shares_of(space.layout, routed.rate_rps, space.offer.supply.capacity_rps)
+        shares, spill = shares_of(space.layout, routed.rate_rps, space.offer.capacity_rps)
         return Decision(
             replicas=space.allocation(replicas),
             reasons=Lazily(lambda: self._reasons(stand, replicas, routed, lulls)),

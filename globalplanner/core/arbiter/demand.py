@@ -7,6 +7,7 @@ import numpy as np
 
 from globalplanner.core.arbiter.layout import Layout
 from globalplanner.core.arbiter.snapshot import PoolView, Rules, Snapshot
+from globalplanner.core.arbiter.stages import weighed_roles
 from weir.domain.fleet import Role
 from weir.domain.ids import ClassName, ModelName, PoolId
 from weir.sizing.basis import Floats
@@ -26,7 +27,11 @@ class Stream:
 
 
 class Offer:
-    """Arrays by position in the layout. A pool that somebody else sizes serves what is unknown."""
+    """Arrays by position in the layout. A pool that somebody else sizes serves what is unknown.
+
+    `capacity_rps`: what all pools say of themselves, those too. `entering`: whether what is weighed
+    of requests enters by a pool.
+    """
 
     def __init__(
         self, layout: Layout, views: Sequence[PoolView], snapshot: Snapshot, rules: Rules
@@ -34,17 +39,18 @@ class Offer:
         self._layout = layout
         names = layout.names
         nothing = [0.0] * len(names)
-        rows = [
-            [*map(view.capacity_rps.get, names, nothing)] if view.wish is None else nothing
-            for view in views
-        ]
-        capacity = np.array(rows, dtype=np.float64).reshape(len(views), len(names))
+        rows = [[*map(view.capacity_rps.get, names, nothing)] for view in views]
+        self.capacity_rps = np.array(rows, dtype=np.float64).reshape(len(views), len(names))
+        ours = np.array([view.wish is None for view in views], dtype=bool)
+        capacity = np.where(ours[:, None], self.capacity_rps, 0.0)
+        roles = weighed_roles(views)
+        self.entering = np.array([role is not Role.DECODE for role in roles], dtype=bool)
         self.demand = Demand(rate_rps=self._rates(views, snapshot), worth=layout.worth)
         most = np.array(layout.most, dtype=np.float64)
         queued = np.array([(view.backlog_replica_s or 0.0) * (view.wish is None) for view in views])
         self.supply = Supply(
             pool_ids=layout.ids,
-            roles=layout.roles,
+            roles=roles,
             model=layout.model,
             capacity_rps=capacity,
             backlog_replicas=np.minimum(queued / rules.backlog_horizon_s, most),
@@ -101,7 +107,7 @@ def served_by(
     point = goodput.at([replicas.get(id, 0) for id in layout.ids])
     rates = point.find(range(len(goodput.components))).served_rps(len(layout.names))
     entering = np.zeros_like(offer.demand.rate_rps)
-    np.add.at(entering, layout.model[~layout.decodes], rates[~layout.decodes])
+    np.add.at(entering, layout.model[offer.entering], rates[offer.entering])
     return [
         (
             Stream(

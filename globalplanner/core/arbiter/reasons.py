@@ -50,7 +50,7 @@ def explain_classes(
     """One line per class: offered, served within SLO, by which pools, and what limits it."""
     space, layout = stand.space, stand.space.layout
     offered = space.offer.demand.rate_rps.sum(axis=0)
-    entering = ~layout.decodes
+    entering = space.offer.entering
     lines = {}
     for c, name in enumerate(layout.names):
         rates = np.where(entering, served_rps[:, c], 0.0)

@@ -31,10 +31,10 @@ class Routing:
 
     def spread(self, stand: Stand, serving: Floats, before: Floats | None) -> Spread:
         """The same by what is said to serve, to begin from rates of `before`."""
-        supply, demand = self._space.offer.supply, self._space.offer.demand
+        capacity_rps, demand = self._space.offer.capacity_rps, self._space.offer.demand
         whole = self._whole(stand, serving)
         groups = self._groups
-        return spread(groups, supply.capacity_rps, demand.rate_rps, serving, whole, before)
+        return spread(groups, capacity_rps, demand.rate_rps, serving, whole, before)
 
     def _whole(self, stand: Stand, serving: Floats) -> Floats:
         """The part of each stream that aggregated pools serve; not a number where none is."""

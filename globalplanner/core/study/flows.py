@@ -8,6 +8,7 @@ import numpy as np
 
 from globalplanner.core.arbiter.demand import Stream
 from globalplanner.core.arbiter.snapshot import PoolView
+from globalplanner.core.arbiter.stages import weighed_roles
 from globalplanner.core.study.highs import Floats, Rows
 from weir.domain.fleet import Role
 
@@ -28,14 +29,12 @@ class Flow:
     stream: int
     rate_rps: float
     column: int
-
-    @property
-    def role(self) -> Role:
-        return self.view.spec.role
+    role: Role
 
 
 def flows_of(views: Sequence[PoolView], streams: Sequence[Stream], column: int) -> Iterator[Flow]:
     """Of all that can be served end to end, in columns from this one on."""
+    parts = weighed_roles(views)
     for number, stream in enumerate(streams):
         if stream.rate_rps < _LEAST_RPS:
             continue
@@ -44,11 +43,11 @@ def flows_of(views: Sequence[PoolView], streams: Sequence[Stream], column: int) 
             for i, view in enumerate(views)
             if view.spec.model == stream.model and view.wish is None
         ]
-        roles = {view.spec.role for _, view, rate_rps in able if rate_rps > 0.0}
+        roles = {parts[i] for i, _, rate_rps in able if rate_rps > 0.0}
         paired = {Role.PREFILL, Role.DECODE} <= roles
         for i, view, rate_rps in able:
-            if rate_rps > 0.0 and (paired or view.spec.role is Role.AGG):
-                yield Flow(view, i, number, rate_rps, column)
+            if rate_rps > 0.0 and (paired or parts[i] is Role.AGG):
+                yield Flow(view, i, number, rate_rps, column, parts[i])
                 column += 1
 
 
