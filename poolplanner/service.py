@@ -206,6 +206,9 @@ class PoolPlanner:
         except WeirError as error:
             self._troubles.failed("global_planner", error)
             return
+        except Exception as error:  # whatever it is, the pool holds and asks again
+            self._troubles.failed("global_planner", UnavailableError(repr(error)))
+            return
         self._troubles.recovered("global_planner")
         self._answered_at_s = self._clock.wall_s()
         self._reporter.follow(answer.targets)

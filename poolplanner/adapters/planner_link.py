@@ -32,8 +32,8 @@ class PlannerLink:
 
     async def report(
         self, request: planner_pb2.ReportRequest, timeout_s: float
-    ) -> planner_pb2.ReportResponse:
-        """Ends within `timeout_s`. Raises `grpc.aio.AioRpcError`.
+    ) -> planner_pb2.ReportResponse | None:
+        """Ends within `timeout_s`. Raises `grpc.aio.AioRpcError`; None: not a message of ours.
 
         A report may be sent twice: the second changes nothing and is answered all the same.
         """
@@ -45,7 +45,7 @@ class PlannerLink:
             except StreamBrokenError:
                 broken = True
                 await self._close_stream()
-        answer: planner_pb2.ReportResponse = await self._stub().Report(
+        answer: planner_pb2.ReportResponse | None = await self._stub().Report(
             request,
             timeout=max(0.0, until_s - Clock.wall_s()),
             metadata=self._credentials.metadata(),

@@ -35,6 +35,8 @@ class World:
     targets: dict[ClassName, ClassTargets] = field(default_factory=dict)
     stored_version: int = 0
     broken: set[str] = field(default_factory=set)
+    failing: Exception | None = None
+    lists: int = 0
     reports: list[PoolReport] = field(default_factory=list)
     puts: list[PoolMembers] = field(default_factory=list)
     stops: list[tuple[WorkerId, float]] = field(default_factory=list)
@@ -66,6 +68,8 @@ class World:
     async def report(self, report: PoolReport) -> Answer:
         self.reports.append(report)
         self._check("global_planner")
+        if self.failing is not None:
+            raise self.failing
         return Answer(grant=self.grant, targets=self.targets)
 
     async def newest_version(self) -> int:
@@ -204,6 +208,58 @@ async def test_while_the_global_planner_is_away_the_pool_holds_and_keeps_members
     assert len(world.puts) >= 10
 
 
+@pytest.mark.parametrize(
+    "error",
+    [
+        UnavailableError("away"),
+        RefusedError("another document"),
+        StaleReportError(sequence=1, newest=2),
+        ValueError("a malformed answer"),
+        TimeoutError(),
+        OSError("no route to host"),
+        RuntimeError("a defect of the client"),
+    ],
+    ids=lambda error: type(error).__name__,
+)
+async def test_whatever_a_report_fails_with_the_pool_holds_and_goes_on_when_it_is_over(
+    error: Exception,
+) -> None:
+    world = World(replicas={WorkerId("a"): R, WorkerId("b"): R}, grant=_grant(2))
+    planner, metrics = _planner(world)
+    await _tick(planner)
+    world.failing = error
+    del world.replicas[WorkerId("b")]
+    await _tick(planner, after_s=15.0)
+    held = dict(world.replicas)
+    for _ in range(10):
+        await _tick(planner)
+    # The grant has run out: nothing is started in place of what is gone, and nothing is stopped.
+    assert world.replicas == held == {WorkerId("a"): R}
+    assert world.stops == []
+    assert _errors(metrics, "global_planner") == 11
+    assert planner.not_ready() is not None
+    sequences = [report.sequence for report in world.reports]
+    assert sequences == sorted(set(sequences))
+    world.failing = None
+    world.grant = _grant(3, epoch=2)
+    await _tick(planner)
+    assert planner.not_ready() is None
+    assert len(world.replicas) == 3
+
+
+async def test_a_shrink_that_was_granted_is_carried_out_while_the_global_planner_is_away() -> None:
+    world = World(replicas={WorkerId(name): R for name in "abc"}, grant=_grant(3))
+    planner, _ = _planner(world)
+    await _tick(planner)
+    world.grant = _grant(1, epoch=2)
+    await _tick(planner)
+    world.broken = {"global_planner"}
+    for _ in range(15):
+        await _tick(planner)
+    assert sorted(world.replicas.values()) == [R, T, T]
+    assert len({worker_id for worker_id, _ in world.stops}) == 2
+
+
 async def test_without_an_actuator_there_is_no_report_but_members_stay() -> None:
     world = World(replicas={WorkerId("a"): R}, grant=_grant(1))
     planner, metrics = _planner(world)
@@ -288,19 +344,19 @@ async def test_each_decision_is_one_line_with_its_reason(caplog: pytest.LogCaptu
 
 async def test_a_defect_in_a_round_does_not_end_the_planner() -> None:
     class Defective(World):
-        async def report(self, report: PoolReport) -> Answer:
-            if not self.reports:
-                self.reports.append(report)
+        async def list(self) -> Sequence[Replica]:
+            self.lists += 1
+            if self.lists == 1:
                 raise KeyError("defect")
             stop.set()
-            return await super().report(report)
+            return await super().list()
 
     stop = Stop()
     world = Defective()
     planner, metrics = _planner(world)
     planner._schedule = replace(planner._schedule, interval_s=0.01)
     await planner.run(stop)
-    assert len(world.reports) == 2 and _errors(metrics, "internal") == 1
+    assert world.lists == 2 and _errors(metrics, "internal") == 1
 
 
 async def test_readiness_says_what_is_missing() -> None:
