@@ -8,7 +8,7 @@ import asyncio
 import logging
 from collections.abc import Callable, Coroutine, Sequence
 from contextlib import AsyncExitStack
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from functools import partial
 
 import aiohttp
@@ -19,6 +19,7 @@ from poolplanner.adapters.scrape import EngineScraper
 from poolplanner.core.observe import Telemetry
 from poolplanner.core.passes import Passes
 from poolplanner.core.replicas import Replica
+from poolplanner.core.split import Split
 from poolplanner.granting import unheard
 from poolplanner.metrics import Metrics
 from poolplanner.ports import TrafficSink
@@ -71,11 +72,14 @@ class _Teller:
 
     pool: Watched
     heard: Callable[[TrafficSample], None]
+    split: Split = field(default_factory=Split)
 
     def on_traffic(self, sample: TrafficSample, now_s: float) -> None:
         self.pool.telemetry.on_traffic(sample, now_s)
-        name = RouterId(f"{self.pool.spec.id} {sample.router_id}")
-        self.heard(replace(sample, router_id=name))
+        offered = self.split.of(sample)
+        if offered is not None:
+            name = RouterId(f"{self.pool.spec.id} {sample.router_id}")
+            self.heard(replace(offered, router_id=name))
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -1,11 +1,13 @@
 """Where pool planners see traffic and engines: a router's gRPC, a mock engine's /metrics, NATS."""
 
 import asyncio
+import time
 from collections.abc import AsyncIterator
 from contextlib import AsyncExitStack, asynccontextmanager
 from pathlib import Path
 
 import msgpack
+import orjson
 import pytest
 from aiohttp import web
 
@@ -243,3 +245,62 @@ async def test_a_prometheus_that_cannot_be_reached_is_unknown(world: World) -> N
     async with world.fed("source=prometheus", "url=http://127.0.0.1:1", "namespace=x"):
         await eventually(lambda: world.errors() > 0)
         assert world.seen().age_s is None
+
+
+PAIR = FLEET.replace(
+    "[{name: chat, role: agg, model: m}]",
+    "[{name: chat, role: prefill, model: m}, {name: write, role: decode, model: m}]",
+)
+
+
+def _answer(metrics: str, requests: int) -> bytes:
+    """What was scraped now and ten seconds ago: so many requests of up to 1024 tokens since."""
+    now_s = time.time()
+    prefix = f"dynamo_{metrics}_"
+    counters: dict[str, dict[str, str]] = {
+        "requests_started_total": {},
+        "input_sequence_tokens_bucket": {"le": "1024"},
+    }
+    result: list[dict[str, object]] = [
+        {
+            "metric": {"__name__": prefix + name, "instance": "r:1"} | labels,
+            "values": [[now_s - 10.0, "0"], [now_s, str(requests)]],
+        }
+        for name, labels in counters.items()
+    ]
+    return orjson.dumps({"status": "success", "data": {"result": result}})
+
+
+@pytest.mark.parametrize("metrics", ["router", "frontend"])
+async def test_what_prometheus_tells_of_a_pair_is_offered_once(
+    world: World, tmp_path: Path, metrics: str
+) -> None:
+    prefix = {"router": "component_router", "frontend": "frontend"}[metrics]
+    prometheus = FakePrometheus()
+    heard: list[TrafficSample] = []
+    file = tmp_path / "pair.yaml"
+    file.write_text(PAIR)
+    async with prometheus.served() as url:
+        sets = ("source=prometheus", f"url={url}", f"metrics={metrics}", "scrape_s=1.5")
+        loaded = fleet.load(file, [f"{TELEMETRY}.{each}" for each in (*sets, "namespace=x")])
+        pools = [
+            Watched(
+                spec=spec,
+                telemetry=Telemetry(pool_id=spec.id, stale_s=20.0),
+                metrics=Metrics(spec.id),
+                replicas=list,
+            )
+            for spec in loaded.fleet.pools
+        ]
+        sources = Sources(
+            pools=pools, loaded=loaded, bus=world.bus, clock=world.clock, heard=heard.append
+        )
+        prometheus.body = _answer(prefix, 0)
+        async with AsyncExitStack() as stack:
+            await sources.open(stack)
+            await eventually(lambda: len(prometheus.asked) >= 4)
+            prometheus.body = _answer(prefix, 30)
+            await eventually(lambda: all(p.telemetry.totals for p in pools))
+            await asyncio.sleep(1.0)
+    assert {sample.router_id for sample in heard} == {"chat prometheus r:1"}
+    assert [c.arrivals for sample in heard for c in sample.classes] == [30]
