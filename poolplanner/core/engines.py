@@ -13,7 +13,7 @@ from poolplanner.core.observation import EngineLoad
 from weir.domain.ids import WorkerId
 from weir.domain.telemetry import ForwardPassSample
 
-__all__ = ["WARM_UP_S", "Engines", "accept_length", "bounds"]
+__all__ = ["WARM_UP_S", "Engines", "bounds"]
 
 WARM_UP_S = 30.0
 
@@ -22,6 +22,8 @@ _RESTART_S = 5.0
 _FORGET_S = 3600.0
 """So long a silent engine is known: one that is heard again after an outage is not new."""
 _MOST_UNREAD = 4096
+_PROMPTS_S = 10.0
+"""Prompts are counted in spans so long."""
 _SUMS = ("running", "waiting", "waiting_tokens", "kv_used_tokens", "kv_total_tokens")
 
 
@@ -36,7 +38,7 @@ class _Engine:
 class Engines:
     """The engines of one pool. Times are model seconds, never backwards.
 
-    `memory_s`: what the hit rate looks back on.
+    `memory_s`: what the hit rate and the accept length look back on.
     """
 
     stale_s: float
@@ -89,6 +91,18 @@ class Engines:
         total = self._cached + self._computed
         return self._cached / total if total > 0 else None
 
+    def accept_length(self, now_s: float) -> float | None:
+        """Mean of what each engine that tells has told last, over the memory.
+
+        It is a matter of models and prompts, so engines that fall silent do not change it.
+        """
+        known = [
+            e.sample.accept_length
+            for e in self._engines.values()
+            if e.sample.accept_length is not None and now_s - e.at_s <= self.memory_s
+        ]
+        return sum(known) / len(known) if known else None
+
     def _is_new(self, now_s: float) -> bool:
         """Whether one that was never heard before has only just begun."""
         return self._began_at_s is not None and now_s - self._began_at_s > self.stale_s
@@ -96,7 +110,11 @@ class Engines:
     def _count_prompts(self, sample: ForwardPassSample, now_s: float) -> None:
         if sample.cached_tokens is None or sample.prefill_tokens is None:
             return
-        self._prompts.append((now_s, sample.cached_tokens, sample.prefill_tokens))
+        at_s, cached, computed = now_s, sample.cached_tokens, sample.prefill_tokens
+        if self._prompts and now_s - self._prompts[-1][0] < _PROMPTS_S:
+            at_s, before, computed_before = self._prompts.pop()
+            cached, computed = cached + before, computed + computed_before
+        self._prompts.append((at_s, cached, computed))
         self._cached += sample.cached_tokens
         self._computed += sample.prefill_tokens
 
@@ -136,12 +154,6 @@ def bounds(
     return least, EngineLoad(
         workers=heard.workers + silent, running=running, waiting=waiting, **most
     )
-
-
-def accept_length(samples: Iterable[ForwardPassSample]) -> float | None:
-    """Mean over the engines that tell."""
-    known = [s.accept_length for s in samples if s.accept_length is not None]
-    return sum(known) / len(known) if known else None
 
 
 def _load(samples: Sequence[ForwardPassSample]) -> EngineLoad:

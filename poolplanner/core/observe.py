@@ -15,7 +15,7 @@ of the legs of its stage. A queued request counts when it arrives, and not again
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 
-from poolplanner.core.engines import Engines, accept_length, bounds
+from poolplanner.core.engines import Engines, bounds
 from poolplanner.core.observation import Arrivals, ClassTotals, Observation
 from poolplanner.core.windows import Stages, Windows
 from weir.domain.ids import ClassName, PoolId, RouterId
@@ -27,7 +27,7 @@ _FORGET = 4.0
 _RESTART_S = 5.0
 """A sequence that begins again, this long after the last new sample, is another process."""
 _LATE_SAMPLES = 30
-_MOST_SEEN = 1000
+_MOST_SEEN = 250
 
 
 @dataclass(slots=True, kw_only=True)
@@ -159,13 +159,13 @@ class Telemetry:
         samples = self._engines.newest(now_s)
         both = bounds(samples, ready=ready, in_flight=seen.in_flight)
         least, most = both if both is not None else (None, None)
-        hit_rate = self._engines.hit_rate(now_s)
+        hit_rate, accept_length = self._engines.hit_rate(now_s), self._engines.accept_length(now_s)
         return replace(
             seen,
             engines=least,
             engines_most=most,
             hit_rate=hit_rate if hit_rate is not None else self._windows.hit_rate(),
-            accept_length=accept_length(samples),
+            accept_length=accept_length if accept_length else self._windows.accept_length,
         )
 
     def _forget(self, now_s: float) -> None:

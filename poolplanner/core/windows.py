@@ -42,6 +42,17 @@ class Record:
     peers: int
 
 
+@dataclass(frozen=True, slots=True)
+class _Counted:
+    """What is still asked of a window whose percentiles and shares are not: its sums."""
+
+    at_s: float
+    classes: tuple[ClassTraffic, ...]
+    arrivals: int
+    prompt_tokens: int
+    cached_tokens: int
+
+
 @dataclass(slots=True, kw_only=True)
 class Windows:
     """The windows of `memory_s`, newest last, and those before that hold the last requests.
@@ -53,9 +64,13 @@ class Windows:
     window_s: float
     memory_s: float
     totals: dict[ClassName, ClassTotals] = field(default_factory=dict)
+    accept_length: float | None = None
+    """The newest that a source of traffic has told."""
     _records: deque[Record] = field(default_factory=deque)
-    _old: deque[Record] = field(default_factory=deque)
+    _counted: deque[_Counted] = field(default_factory=deque)
     _arrivals: int = 0
+    _prompt_tokens: int = 0
+    _cached_tokens: int = 0
 
     def add(self, sample: TrafficSample, pool: PoolTraffic, now_s: float) -> Record:
         """Take in a sample of which `pool` is the part about this one."""
@@ -77,22 +92,36 @@ class Windows:
         self._records.append(record)
         for traffic in sample.classes:
             self.totals.setdefault(traffic.name, ClassTotals()).add(traffic)
-            self._arrivals += traffic.arrivals
+        self._arrivals += _arrivals(record)
+        prompt_tokens, cached_tokens = _prompts(pool)
+        self._prompt_tokens += prompt_tokens
+        self._cached_tokens += cached_tokens
+        if pool.accept_length is not None:
+            self.accept_length = pool.accept_length
         return record
 
     def forget(self, now_s: float) -> None:
-        """Drop what is beyond the memory."""
-        while self._records and now_s - self._records[0].at_s > self.memory_s:
-            record = self._records.popleft()
-            if any(traffic.arrivals or traffic.completed for traffic in record.classes):
-                self._old.append(record)
-        while self._old:
-            left = self._arrivals - sum(traffic.arrivals for traffic in self._old[0].classes)
-            if left < _REMEMBERED:
+        """Drop what is beyond the memory, and of what is older than all windows all but sums."""
+        kept_s = max(self.window_s, _LONG_WINDOW_S)
+        while self._records and now_s - self._records[0].at_s > kept_s:
+            self._count(self._records.popleft())
+        while self._counted and now_s - self._counted[0].at_s > self.memory_s:
+            if self._arrivals - self._counted[0].arrivals < _REMEMBERED:
                 return
-            self._arrivals = left
-            for traffic in self._old.popleft().classes:
-                self.totals[traffic.name].add(traffic, sign=-1)
+            self._drop(self._counted.popleft())
+
+    def _count(self, record: Record) -> None:
+        completed = any(traffic.completed for traffic in record.classes)
+        if completed or _arrivals(record):
+            prompts = _prompts(record.pool)
+            self._counted.append(_Counted(record.at_s, record.classes, _arrivals(record), *prompts))
+
+    def _drop(self, counted: _Counted) -> None:
+        for traffic in counted.classes:
+            self.totals[traffic.name].add(traffic, sign=-1)
+        self._arrivals -= counted.arrivals
+        self._prompt_tokens -= counted.prompt_tokens
+        self._cached_tokens -= counted.cached_tokens
 
     def offered_rps(self, now_s: float) -> dict[RouterId, float]:
         """By router, over the window; those without a sample in it are left out."""
@@ -138,10 +167,9 @@ class Windows:
 
     def hit_rate(self) -> float | None:
         """Of the prompts that are remembered, as far as sources of traffic tell."""
-        records = (*self._old, *self._records)
-        told = [record.pool for record in records if record.pool.cached_tokens is not None]
-        total = sum(pool.isl_tokens for pool in told)
-        return min(1.0, sum(pool.cached_tokens or 0 for pool in told) / total) if total else None
+        if not self._prompt_tokens:
+            return None
+        return min(1.0, self._cached_tokens / self._prompt_tokens)
 
     def _since(self, now_s: float, window_s: float) -> Iterable[Record]:
         """Newest first."""
@@ -149,3 +177,13 @@ class Windows:
             if now_s - record.at_s > window_s:
                 return
             yield record
+
+
+def _prompts(pool: PoolTraffic) -> tuple[int, int]:
+    """Tokens of the prompts of which it is told how many were cached, and of these so many."""
+    return (0, 0) if pool.cached_tokens is None else (pool.isl_tokens, pool.cached_tokens)
+
+
+def _arrivals(record: Record) -> int:
+    """At the fleet, or at the pool where the source does not tell classes."""
+    return max(record.pool.arrivals, sum(traffic.arrivals for traffic in record.classes))

@@ -51,7 +51,8 @@ class PoolTraffic:
     `hopeless_queued_tokens` of them wait at the router with prompts that are hopeless.
     `first_token_s` is the time from sending the leg to its first byte of output;
     `osl_tokens` the output of legs completed; `cached_tokens` what of `isl_tokens` prefix caches
-    held, which no router's message says either.
+    held and `accept_length` how many a sequence got of one iteration, which no router's message
+    says either.
     """
 
     pool_id: PoolId
@@ -64,6 +65,7 @@ class PoolTraffic:
     queued_tokens: int | None = 0
     cached_tokens: int | None = None
     hopeless_queued_tokens: int | None = None
+    accept_length: float | None = None
     first_token_s: LogHistogram = field(default_factory=LogHistogram)
     itl_s: LogHistogram = field(default_factory=LogHistogram)
 

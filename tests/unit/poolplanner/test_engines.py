@@ -73,6 +73,16 @@ def test_the_hit_rate_is_over_the_memory_and_unknown_where_nobody_tells() -> Non
     assert engines.hit_rate(501.0) is None
 
 
+def test_the_accept_length_is_over_the_memory_though_engines_fall_silent() -> None:
+    engines = Engines(stale_s=15.0, memory_s=300.0)
+    engines.take(replace(_sample("a", 0), accept_length=2.0), 0.0)
+    engines.take(replace(_sample("b", 0), accept_length=3.0), 100.0)
+    engines.take(_sample("c", 0), 100.0)
+    assert engines.accept_length(100.0) == pytest.approx(2.5)
+    assert engines.accept_length(350.0) == pytest.approx(3.0)
+    assert engines.accept_length(500.0) is None
+
+
 def test_all_engines_heard_leave_nothing_to_bound() -> None:
     both = bounds([_sample("a", 0, 3, 1), _sample("b", 0, 4)], ready=2, in_flight=99)
     assert both is not None

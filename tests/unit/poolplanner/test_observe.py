@@ -306,3 +306,32 @@ def test_the_hit_rate_is_the_traffics_where_engines_do_not_tell() -> None:
     engine = replace(_pass("w0", 1), cached_tokens=80, prefill_tokens=20)
     telemetry.on_forward_pass(engine, 2.0)
     assert telemetry.observe(2.0).hit_rate == pytest.approx(0.8)
+
+
+def test_what_is_older_than_all_windows_still_counts_in_the_memory() -> None:
+    telemetry = _telemetry()
+    for at_s, cached in ((0, 900), (200, 300)):
+        traffic = ClassTraffic(name=ClassName("small"), arrivals=100, isl_tokens=1000)
+        pool = PoolTraffic(
+            pool_id=POOL, arrivals=100, isl_tokens=1000, cached_tokens=cached, accept_length=2.5
+        )
+        sample = TrafficSample(
+            router_id=RouterId("a"), sequence=at_s, window_s=1.0, classes=(traffic,), pools=(pool,)
+        )
+        telemetry.on_traffic(sample, float(at_s))
+    seen = telemetry.observe(200.0)
+    assert telemetry.totals[ClassName("small")].isl_tokens == 2000
+    assert (seen.hit_rate, seen.accept_length) == (pytest.approx(0.6), 2.5)
+    seen = telemetry.observe(301.0)
+    assert telemetry.totals[ClassName("small")].isl_tokens == 1000
+    assert (seen.hit_rate, seen.accept_length) == (pytest.approx(0.3), 2.5)
+
+
+def test_a_source_that_tells_no_classes_is_forgotten_by_what_came_to_the_pool() -> None:
+    telemetry = _telemetry()
+    for at_s, cached in ((0, 900), (200, 300)):
+        pool = PoolTraffic(pool_id=POOL, arrivals=100, isl_tokens=1000, cached_tokens=cached)
+        sample = TrafficSample(router_id=RouterId("a"), sequence=at_s, window_s=1.0, pools=(pool,))
+        telemetry.on_traffic(sample, float(at_s))
+    assert telemetry.observe(200.0).hit_rate == pytest.approx(0.6)
+    assert telemetry.observe(301.0).hit_rate == pytest.approx(0.3)
