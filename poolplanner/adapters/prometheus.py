@@ -7,13 +7,20 @@ import aiohttp
 import orjson
 
 from poolplanner.adapters.http import fetch, tls_of
-from poolplanner.core.promql import DynamoMetrics, Series, query, series_of
+from poolplanner.core.promql import (
+    DynamoMetrics,
+    Series,
+    query,
+    query_of_engines,
+    series_of,
+)
 from poolplanner.core.scrapes import Scrapes
+from poolplanner.core.speculation import ACCEPT_NAMES, accept_length
 from poolplanner.ports import TrafficSink
 from poolplanner.troubles import Troubles
 from weir.domain.classify import classify
 from weir.domain.errors import CredentialsError, UnavailableError, WeirError
-from weir.domain.fleet import Fleet, PoolSpec
+from weir.domain.fleet import Fleet, PoolSpec, Role
 from weir.fleet.settings import PrometheusTelemetry
 from weir.runtime.clock import Clock
 
@@ -43,23 +50,32 @@ class Prometheus:
         self.fleet = fleet
         self._session = session
         aliases = (model.aliases for model in fleet.models if model.name == spec.model)
+        models = [spec.model, *(alias for each in aliases for alias in each)]
+        range_s = _RANGE_SCRAPES * settings.scrape_s
         self._question = query(
-            DynamoMetrics(settings.metrics),
-            namespace=namespace,
-            models=[spec.model, *(alias for each in aliases for alias in each)],
-            range_s=_RANGE_SCRAPES * settings.scrape_s,
+            DynamoMetrics(settings.metrics), namespace=namespace, models=models, range_s=range_s
         )
+        self._of_engines = query_of_engines(ACCEPT_NAMES, models=models, range_s=range_s)
         self._url = f"{settings.url.rstrip('/')}/api/v1/query"
         self._tls = tls_of(settings.ca)
 
     async def read(self) -> list[Series]:
-        """Raises `UnavailableError`, `CredentialsError`."""
+        """What is counted of requests. Raises `UnavailableError`, `CredentialsError`."""
+        return await self._asked(self._question)
+
+    async def accept_length(self) -> float | None:
+        """Of the engines of the pool's model, if it decodes; raises as `read` does."""
+        if self.spec.role is Role.PREFILL:
+            return None
+        return accept_length(await self._asked(self._of_engines))
+
+    async def _asked(self, question: str) -> list[Series]:
         status, body = await fetch(
             self._session,
             self._url,
             timeout_s=_TIMEOUT_S,
             most_bytes=_MOST_BYTES,
-            form={"query": self._question, "timeout": f"{_TIMEOUT_S:g}s"},
+            form={"query": question, "timeout": f"{_TIMEOUT_S:g}s"},
             headers=self._headers(),
             tls=self._tls,
         )
@@ -93,7 +109,8 @@ async def follow(
     pause_s = max(_SHORTEST_PAUSE_S, settings.scrape_s / _LOOKS_PER_SCRAPE)
     while True:
         try:
-            samples = scrapes.samples(await prometheus.read())
+            answer = await prometheus.read()
+            samples = scrapes.samples(answer, await prometheus.accept_length())
         except WeirError as error:
             troubles.failed("telemetry", error)
         else:

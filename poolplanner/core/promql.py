@@ -21,6 +21,7 @@ __all__ = [
     "DynamoMetrics",
     "Series",
     "query",
+    "query_of_engines",
     "series_of",
 ]
 
@@ -75,10 +76,15 @@ def query(metrics: DynamoMetrics, *, namespace: str, models: Sequence[str], rang
     if metrics is DynamoMetrics.ROUTER:
         selectors.append(f"dynamo_namespace={_quoted(namespace.replace('-', '_'))}")
     else:
-        either = "|".join(re.escape(model) for model in models)
         selectors.append(f"dynamo_namespace={_quoted(namespace)}")
-        selectors.append(f"model=~{_quoted(f'(?i:{either})')}")
-    return f"{{{','.join(selectors)}}}[{max(1, math.ceil(range_s))}s]"
+        selectors.append(f"model=~{_any_case(models)}")
+    return _range(selectors, range_s)
+
+
+def query_of_engines(names: Sequence[str], *, models: Sequence[str], range_s: float) -> str:
+    """PromQL for these metrics of the engines of a model, wherever they run."""
+    selectors = [f"__name__=~{_quoted('|'.join(names))}", f"model_name=~{_any_case(models)}"]
+    return _range(selectors, range_s)
 
 
 def series_of(answer: object) -> list[Series]:
@@ -106,6 +112,15 @@ def _series(metric: Mapping[str, str], values: Sequence[Sequence[object]]) -> Se
     points = [(float(str(at_s)), float(str(value))) for at_s, value in values]
     sound = (point for point in points if all(abs(number) <= MOST for number in point))
     return Series(labels=labels, points=tuple(sorted(sound)))
+
+
+def _range(selectors: Sequence[str], range_s: float) -> str:
+    return f"{{{','.join(selectors)}}}[{max(1, math.ceil(range_s))}s]"
+
+
+def _any_case(models: Sequence[str]) -> str:
+    either = "|".join(re.escape(model) for model in models)
+    return _quoted(f"(?i:{either})")
 
 
 def _quoted(text: str) -> str:

@@ -44,8 +44,13 @@ class Scrapes:
     _newest_s: dict[str, float] = field(default_factory=dict)
     _begun: bool = False
 
-    def samples(self, answer: Iterable[Series]) -> list[TrafficSample]:
-        """What is new since the last answer; of the first one nothing, it may be old."""
+    def samples(
+        self, answer: Iterable[Series], accept_length: float | None = None
+    ) -> list[TrafficSample]:
+        """What is new since the last answer; of the first one nothing, it may be old.
+
+        `accept_length`: what the pool's engines have shown meanwhile.
+        """
         targets: dict[str, list[Series]] = {}
         for series in answer:
             targets.setdefault(series.labels.get("instance", ""), []).append(series)
@@ -56,7 +61,7 @@ class Scrapes:
             if self._begun:
                 for before_s, at_s in target.windows():
                     if known_s is None or at_s > known_s:
-                        samples.append(target.sample(before_s, at_s))
+                        samples.append(target.sample(before_s, at_s, accept_length))
             newest_s[name] = max(known_s or 0.0, *target.times[-1:], 0.0)
         self._newest_s, self._begun = newest_s, True
         return samples
@@ -80,7 +85,7 @@ class _Target:
     def windows(self) -> Iterable[tuple[float, float]]:
         return zip(self.times, self.times[1:], strict=False)
 
-    def sample(self, before_s: float, at_s: float) -> TrafficSample:
+    def sample(self, before_s: float, at_s: float, accept_length: float | None) -> TrafficSample:
         def gain(name: str) -> float:
             return sum(gains(self._by_name.get(name, ())))
 
@@ -111,6 +116,7 @@ class _Target:
             in_flight=self._gauge(IN_FLIGHT, at_s),
             queued_tokens=None,
             cached_tokens=self._cached_tokens(isl_tokens, gain),
+            accept_length=accept_length,
             first_token_s=durations(buckets(TTFT)),
             itl_s=durations(buckets(ITL)),
         )

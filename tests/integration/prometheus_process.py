@@ -13,11 +13,10 @@ from typing import Any
 
 from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram, start_http_server
 
-__all__ = ["NAMESPACE", "DynamoRouter", "PrometheusServer", "free_port"]
+__all__ = ["NAMESPACE", "DynamoFrontend", "DynamoRouter", "PrometheusServer", "free_port"]
 
 NAMESPACE = "prod-chat"
 _LABELS = {"dynamo_namespace": "prod_chat", "dynamo_component": "router"}
-_ROUTER = "dynamo_component_router_"
 _TTFT_S = (0.05, 0.1, 0.2, 0.4, 0.8, 1.6)
 _LENGTHS = (100.0, 200.0, 400.0, 800.0, 1600.0)
 
@@ -28,12 +27,13 @@ def free_port() -> int:
         return int(probe.getsockname()[1])
 
 
-class DynamoRouter:
-    """Exports what a Dynamo router counts, at `port`, from zero on."""
+class _Dynamo:
+    """Exports what a Dynamo process counts, at `port`, from zero on."""
 
-    def __init__(self, port: int) -> None:
+    def __init__(self, port: int, prefix: str, labels: dict[str, str]) -> None:
         registry = CollectorRegistry()
-        self._args: dict[str, Any] = {"labelnames": list(_LABELS), "registry": registry}
+        self._registry, self._prefix, self._labels = registry, prefix, labels
+        self.families: dict[str, Any] = {}
         self.started = self._of(Counter, "requests_started_total")
         self.ttft_s = self._of(Histogram, "time_to_first_token_seconds", buckets=_TTFT_S)
         self.isl = self._of(Histogram, "input_sequence_tokens", buckets=_LENGTHS)
@@ -53,7 +53,48 @@ class DynamoRouter:
         self._thread.join(5.0)
 
     def _of(self, kind: Any, name: str, **more: Any) -> Any:
-        return kind(_ROUTER + name, "As Dynamo has it.", **self._args, **more).labels(**_LABELS)
+        more |= {"labelnames": list(self._labels), "registry": self._registry}
+        self.families[name] = kind(self._prefix + name, "As Dynamo has it.", **more)
+        return self.families[name].labels(**self._labels)
+
+
+class DynamoRouter(_Dynamo):
+    """A pool's router."""
+
+    def __init__(self, port: int) -> None:
+        super().__init__(port, "dynamo_component_router_", _LABELS)
+
+
+class DynamoFrontend(_Dynamo):
+    """A frontend of two models, of which the other one has nine times the requests.
+
+    Its process also shows what a vLLM that speculates counts.
+    """
+
+    def __init__(self, port: int, model: str) -> None:
+        labels = {"dynamo_namespace": NAMESPACE, "model": model}
+        super().__init__(port, "dynamo_frontend_", labels)
+        self.in_flight = self._of(Gauge, "inflight_requests")
+        self.in_flight.set(7)
+        started = self.families["requests_started_total"]
+        self._others = started.labels(dynamo_namespace=NAMESPACE, model="other")
+        self._drafts, self._accepted = (
+            Counter(
+                f"vllm:spec_decode_num_{name}",
+                "As vLLM has it.",
+                ["model_name"],
+                registry=self._registry,
+            )
+            for name in ("drafts", "accepted_tokens")
+        )
+        self._model = model
+
+    def request(self, *, ttft_s: float, isl_tokens: int, osl_tokens: int) -> None:
+        super().request(ttft_s=ttft_s, isl_tokens=isl_tokens, osl_tokens=osl_tokens)
+        self._others.inc(9)
+        for model, accepted in ((self._model, 1.5), ("other", 4.0)):
+            self._drafts.labels(model_name=model).inc(10)
+            self._accepted.labels(model_name=model).inc(10 * accepted)
 
 
 class PrometheusServer:

@@ -16,6 +16,7 @@ from poolplanner.troubles import Troubles
 from tests.integration.nats_process import eventually
 from tests.integration.prometheus_process import (
     NAMESPACE,
+    DynamoFrontend,
     DynamoRouter,
     PrometheusServer,
     free_port,
@@ -49,8 +50,15 @@ class Watched:
     def __init__(self, file: Path, url: str) -> None:
         self.fleet = fleet.load(file).fleet
         self.clock = Clock()
+        self.pool = POOL
         self.telemetry = Telemetry(pool_id=POOL, stale_s=STALE_S, window_s=3.0)
         self.settings = PrometheusTelemetry(source="prometheus", url=url, scrape_s=0.5)
+
+    def ask_frontend(self, pool: PoolId) -> None:
+        """The same as before of a frontend's counters, and of another pool."""
+        self.pool = pool
+        self.telemetry = Telemetry(pool_id=pool, stale_s=STALE_S, window_s=3.0)
+        self.settings = self.settings.model_copy(update={"metrics": "frontend"})
 
     def seen(self) -> Observation:
         return self.telemetry.observe(self.clock.now_s())
@@ -58,16 +66,16 @@ class Watched:
     @asynccontextmanager
     async def followed(self) -> AsyncIterator[None]:
         async with aiohttp.ClientSession() as session:
-            spec = self.fleet.pool(POOL)
+            spec = self.fleet.pool(self.pool)
             prometheus = Prometheus(session, self.settings, NAMESPACE, spec, self.fleet)
-            troubles = Troubles(Metrics(POOL))
+            troubles = Troubles(Metrics(self.pool))
             work = asyncio.create_task(follow(prometheus, self.telemetry, self.clock, troubles))
             yield
             work.cancel()
             await asyncio.gather(work, return_exceptions=True)
 
 
-async def _offer(router: DynamoRouter, rate_rps: float) -> None:
+async def _offer(router: DynamoRouter | DynamoFrontend, rate_rps: float) -> None:
     """One request in twenty is slow and long."""
     sent, began_s = 0, Clock.wall_s()
     while True:
@@ -81,7 +89,7 @@ async def _offer(router: DynamoRouter, rate_rps: float) -> None:
 
 
 @asynccontextmanager
-async def _offered(router: DynamoRouter, rate_rps: float) -> AsyncIterator[None]:
+async def _offered(router: DynamoRouter | DynamoFrontend, rate_rps: float) -> AsyncIterator[None]:
     work = asyncio.create_task(_offer(router, rate_rps))
     try:
         yield
@@ -136,6 +144,34 @@ async def test_the_pool_sees_what_the_router_was_given(
         )
         assert totals[ClassName("long")].arrivals == pytest.approx(requests / 20.0, rel=0.2)
     router.close()
+
+
+async def test_a_pool_sees_what_the_frontend_counts_of_its_model(
+    prometheus: PrometheusServer, watched: Watched, target_port: int
+) -> None:
+    # The document calls the model `m`; a frontend may write it otherwise.
+    frontend = DynamoFrontend(target_port, "M")
+    watched.ask_frontend(PoolId("write"))
+    async with _offered(frontend, 80.0), watched.followed():
+        await eventually(lambda: (watched.seen().rate_rps or 0.0) > 70.0, 30.0)
+        await asyncio.sleep(4.0)
+        seen = watched.seen()
+        assert seen.rate_rps == pytest.approx(80.0, rel=0.1)
+        assert seen.ttft_s is not None and 0.1 < seen.ttft_s <= 1.6 * 1.04
+        assert (seen.in_flight, seen.queued_tokens) == (7, None)
+        # What Dynamo's own planner asks comes to the same.
+        of = f'{{dynamo_namespace="{NAMESPACE}",model="M"}}[3s]'
+        demand = f"sum(increase(dynamo_frontend_requests_started_total{of})) / 3"
+        assert seen.rate_rps == pytest.approx(
+            await asyncio.to_thread(prometheus.value, demand), rel=0.1
+        )
+        # Its client library writes `_` for `:`.
+        drafted = '{{__name__=~"vllm[:_]spec_decode_num_{}_total",model_name="M"}}[3s]'
+        accepted = f"rate({drafted.format('accepted_tokens')})"
+        length = f"1 + sum({accepted}) / sum(rate({drafted.format('drafts')}))"
+        assert seen.accept_length == pytest.approx(2.5)
+        assert await asyncio.to_thread(prometheus.value, length) == pytest.approx(2.5, rel=0.05)
+    frontend.close()
 
 
 async def test_a_router_that_is_gone_is_unknown_and_one_that_begins_anew_is_known_again(
