@@ -36,6 +36,10 @@ class Announcer:
         self.succeeds: bool | None = None
         """Whether members were stored before; None while that is not known."""
 
+    def begin_anew(self) -> None:
+        """Another process may announce them until the next time."""
+        self._announcement, self.succeeds = None, None
+
     async def announce(self, replicas: Sequence[Replica], draining: Collection[WorkerId]) -> bool:
         """Publish if something has changed or is due again; False if routers cannot be told."""
         try:

@@ -125,6 +125,7 @@ class _Process:
             origin=Origin(sequence=started_ms, version=started_ms),
             acts=config.actuator is not None and not config.advisory,
             wake=wake,
+            stands_by=self.granting.stands_by,
         )
         return _Pool(spec, planner, reporter.telemetry, metrics)
 

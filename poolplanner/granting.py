@@ -19,15 +19,22 @@ class SourceOf(Protocol):
         ...
 
 
+def _never() -> None:
+    """The process plans its pools."""
+
+
 def unheard(sample: TrafficSample) -> None:
     """Whoever grants hears of traffic by itself."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Granting:
-    """`heard` is told of the load offered to the process's pools, and of no request twice."""
+    """`heard` is told of the load offered to the process's pools, and of no request twice.
+    `stands_by`: why another process plans them now, None if this one does.
+    """
 
     source_of: SourceOf
     heard: Callable[[TrafficSample], None] = unheard
+    stands_by: Callable[[], str | None] = _never
     registries: Sequence[CollectorRegistry] = ()
     """Metrics to show beside the pools'."""

@@ -5,7 +5,7 @@ next one. Its own end changes nothing either: replicas run on.
 """
 
 import logging
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
 from poolplanner.announcer import Announcer
@@ -58,7 +58,8 @@ class Origin:
 
 class PoolPlanner:
     """One pool. `acts` False: it reports and announces, but starts and stops nothing. `wake` ends
-    the pause between two rounds.
+    the pause between two rounds. While `stands_by` says why, another process plans the pool and
+    this one does nothing at all.
 
     Starts that an earlier process ordered may still happen for `unsettled_s`, and a leader before
     the present one may not know yet that it is none any more. So until then a planner that finds
@@ -79,6 +80,7 @@ class PoolPlanner:
         origin: Origin,
         acts: bool = True,
         wake: Wake | None = None,
+        stands_by: Callable[[], str | None] = lambda: None,
     ) -> None:
         self._reporter = reporter
         self._pool = reporter.spec.id
@@ -91,6 +93,7 @@ class PoolPlanner:
         self._sequence = origin.sequence
         self._acts = acts
         self._wake = wake
+        self._stands_by = stands_by
         self._replicas: Sequence[Replica] | None = None
         self._answered_at_s: float | None = None
         self._report_again = False
@@ -114,6 +117,8 @@ class PoolPlanner:
 
     def not_ready(self) -> str | None:
         """Why this planner cannot do its work now; None if it can."""
+        if why := self._stands_by():
+            return why
         if trouble := self._troubles.get("actuator"):
             return trouble
         if self._replicas is None:
@@ -151,6 +156,9 @@ class PoolPlanner:
     async def tick(self) -> None:
         """One round. Errors of the outside are counted and logged, not raised."""
         self._report_again = False
+        if self._stands_by():
+            self._begin_later()
+            return
         replicas = await self._list()
         if replicas is None:
             if self._replicas is not None:
@@ -162,6 +170,11 @@ class PoolPlanner:
         await self._report(replicas)
         if self._acts:
             await self._act(replicas)
+
+    def _begin_later(self) -> None:
+        """As after a start: whoever plans the pool now may have ordered and announced things."""
+        self._began_at_s, self._is_first = self._clock.wall_s(), None
+        self._announcer.begin_anew()
 
     async def _list(self) -> Sequence[Replica] | None:
         try:

@@ -345,3 +345,16 @@ async def test_a_dynamo_planners_file_is_planned_by(pond: Pond, tmp_path: Path) 
         assert sum("load_predictor: rates are" in line for line in planner.lines) == 1
         assert "weir_globalplanner_budget_gpus 5.0" in (await planner.get("/metrics"))[1]
         assert await planner.stop() == 0
+
+
+async def test_a_second_process_stands_by_and_takes_over(pond: Pond) -> None:
+    arguments = ("--pool", "first", "--pool", "second", "--alone", "--budget", "5")
+    async with pond.planner(*arguments) as one, pond.planner(*arguments) as other:
+        await eventually(lambda: pond.ready() == {"first": 1, "second": 1}, 30.0)
+        status, why = await other.get("/readyz")
+        assert status == 503 and "stands by" in why
+        assert not any("start replica" in line for line in other.lines)
+        one.child.kill()
+        await other.until_ready()
+        assert pond.held() == {"first": 1, "second": 1}
+        assert await other.stop() == 0

@@ -124,6 +124,7 @@ async def run(
         granting = Granting(
             source_of=LocalGrants(planner).source_of,
             heard=_offered(planner, loaded, pools, clock),
+            stands_by=planner.not_ready,
             registries=(metrics.registry,),
         )
         await app.run(config, loaded, clock, stop, granting=granting)

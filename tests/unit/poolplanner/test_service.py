@@ -2,7 +2,7 @@
 
 import asyncio
 import logging
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field, replace
 
 import pytest
@@ -100,7 +100,12 @@ def _time() -> None:
 
 
 def _planner(
-    world: World, *, acts: bool = True, unsettled_s: float = 0.0, wake: Signal | None = None
+    world: World,
+    *,
+    acts: bool = True,
+    unsettled_s: float = 0.0,
+    wake: Signal | None = None,
+    stands_by: Callable[[], str | None] = lambda: None,
 ) -> tuple[PoolPlanner, Metrics]:
     metrics = Metrics(POOL)
     reporter = Reporter(
@@ -122,6 +127,7 @@ def _planner(
         origin=Origin(sequence=500, version=700),
         acts=acts,
         wake=wake,
+        stands_by=stands_by,
     )
     return planner, metrics
 
@@ -477,3 +483,34 @@ class _CountedStop(Stop):
         if len(self.pauses_s) == self._rounds:
             self.set()
         return self.requested
+
+
+async def test_who_stands_by_does_nothing_and_takes_over_as_if_it_had_just_begun() -> None:
+    world = World(replicas={WorkerId("a"): R}, grant=_grant(2), stored_version=900)
+    why: list[str | None] = ["another process leads"]
+    planner, _ = _planner(world, unsettled_s=10.0, stands_by=lambda: why[0])
+    for _ in range(10):
+        await _tick(planner)
+    assert planner.not_ready() == "another process leads"
+    assert (world.reports, world.puts) == ([], [])
+    why[0] = None
+    await _tick(planner)
+    # Above what was stored by then; starts of the other one may still happen for ten seconds.
+    assert len(world.puts) == 1 and world.puts[0].version > 900
+    assert list(world.replicas) == ["a"]
+    await _tick(planner, after_s=12.0)
+    assert len(world.replicas) == 2
+
+
+async def test_who_has_stood_by_in_between_counts_versions_above_those_of_the_other() -> None:
+    world = World(replicas={WorkerId("a"): R})
+    why: list[str | None] = [None]
+    planner, _ = _planner(world, stands_by=lambda: why[0])
+    await _tick(planner)
+    why[0] = "another process leads"
+    await _tick(planner)
+    world.stored_version = 5000
+    why[0] = None
+    await _tick(planner)
+    before, after = world.puts
+    assert before.version < 5000 < after.version
