@@ -71,7 +71,7 @@ class EngineFit:
         rows = self._usual([(work, row) for work, row in rows if sum(row) > 0.0])
         if not rows:
             return False
-        if self._jumped(self._surprise(_Measure.of(rows))):
+        if self._jumped(self._surprise(_Measure.of(rows))[0]):
             self._covar = _WIDENED * self._prior_covar
         for group in _groups(rows):
             self._update(_Measure.of(group))
@@ -113,31 +113,32 @@ class EngineFit:
         middle = median(paces)
         return [each for each, pace in zip(rows, paces, strict=True) if abs(pace - middle) <= _ODD]
 
-    def _surprise(self, measure: "_Measure") -> float:
-        """How far busy time is from what was expected, in standard deviations; clipped."""
-        expected_s = float(measure.row @ self._mean)
-        surprise = (measure.busy_s - expected_s) / self._expected_std(measure)
-        return min(_CLIP, max(-_CLIP, surprise))
+    def _surprise(self, measure: "_Measure") -> tuple[float, float, _Floats]:
+        """How far busy time is from what was expected, in standard deviations, clipped.
 
-    def _expected_std(self, measure: "_Measure") -> float:
-        return math.sqrt(float(measure.row @ self._covar @ measure.row) + measure.noise)
+        With it one of these, and how each weight varies with the measurement.
+        """
+        varies: _Floats = self._covar @ measure.row
+        std = math.sqrt(float(measure.row @ varies) + measure.noise)
+        surprise = (measure.busy_s - float(measure.row @ self._mean)) / std
+        return min(_CLIP, max(-_CLIP, surprise)), std, varies
 
     def _update(self, measure: "_Measure") -> None:
-        std = self._expected_std(measure)
-        gain = self._covar @ measure.row / (std * std)
-        self._mean = self._mean + gain * (self._surprise(measure) * std)
-        covar = self._covar - np.outer(gain, measure.row @ self._covar)
-        self._covar = 0.5 * (covar + covar.T)
+        surprise, std, varies = self._surprise(measure)
+        self._mean = self._mean + varies * (surprise / std)
+        self._covar = self._covar - np.outer(varies, varies) / (std * std)
         self._hold_above_least()
 
     def _hold_above_least(self) -> None:
         """No term takes away more than there is; the others make up for it as they are likely."""
+        weights = self._mean.tolist()
         for i, least in enumerate(self._least):
-            bound = least * max(0.0, float(self._mean[0 if i < 3 else 3])) if i % 3 else least
-            if self._mean[i] < bound:
+            bound = least * max(0.0, weights[0 if i < 3 else 3]) if i % 3 else least
+            if weights[i] < bound:
                 self._mean = self._mean + self._covar[:, i] / self._covar[i, i] * (
-                    bound - self._mean[i]
+                    bound - weights[i]
                 )
+                weights = self._mean.tolist()
 
     def _jumped(self, surprise: float) -> bool:
         """Whether surprises have added up in one direction; begins anew then."""
@@ -163,7 +164,7 @@ class _Measure:
     @classmethod
     def of(cls, rows: Sequence[_Row]) -> "_Measure":
         return cls(
-            np.array([row for _, row in rows]).sum(axis=0),
+            np.array([sum(column) for column in zip(*(row for _, row in rows), strict=True)]),
             sum(work.busy_s for work, _ in rows),
             sum((_MISFIT * work.busy_s) ** 2 for work, _ in rows),
         )

@@ -7,7 +7,9 @@ corrected profile is again a profile, with the same kind of timing.
 
 import math
 from collections.abc import Iterable, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import replace
+from operator import add
+from typing import NamedTuple
 
 from poolplanner.core.corrections import Corrections, bounded_scale
 from weir.domain.fleet import Role
@@ -22,8 +24,7 @@ _LONGEST_S = 3600.0
 """No sample covers more time."""
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Work:
+class Work(NamedTuple):
     """Sums over `iterations`, of which `prefill_iterations` had prompt tokens.
 
     `decode_tokens` counts the sequences of each, `context_tokens` the KV that they read.
@@ -34,35 +35,22 @@ class Work:
     busy_s: float
     prefill_tokens: int
     decode_tokens: int
-    context_tokens: float
+    context_tokens: int
 
 
 def works(samples: Iterable[ForwardPassSample]) -> list[Work]:
     """The sums of these samples for each worker that had work; nobody who cannot tell."""
-    sums: dict[WorkerId, list[float]] = {}
+    sums: dict[WorkerId, Work] = {}
     for sample in samples:
-        values = _values(sample)
-        if values is not None:
-            total = sums.setdefault(sample.worker_id, [0.0] * len(values))
-            for i, value in enumerate(values):
-                total[i] += value
-    return [
-        Work(
-            iterations=int(iterations),
-            prefill_iterations=int(prefills),
-            busy_s=busy_s,
-            prefill_tokens=int(prefill_tokens),
-            decode_tokens=int(decode_tokens),
-            context_tokens=context_tokens,
-        )
-        for iterations, prefills, busy_s, prefill_tokens, decode_tokens, context_tokens in (
-            sums.values()
-        )
-    ]
+        work = _work(sample)
+        if work is not None:
+            known = sums.get(sample.worker_id)
+            sums[sample.worker_id] = work if known is None else Work(*map(add, known, work))
+    return list(sums.values())
 
 
-def _values(sample: ForwardPassSample) -> tuple[float, ...] | None:
-    """In the order of `Work`; None if the sample says nothing about an engine's pace.
+def _work(sample: ForwardPassSample) -> Work | None:
+    """None if the sample says nothing about an engine's pace.
 
     Where it is not told how many iterations had prompt tokens, those without sequences had.
     """
@@ -75,14 +63,8 @@ def _values(sample: ForwardPassSample) -> tuple[float, ...] | None:
     prefills = sample.prefill_iterations
     if prefills is None:
         prefills = min(iterations, prefill) if not decode else 0
-    return (
-        iterations,
-        prefills,
-        busy_s,
-        prefill,
-        decode,
-        (sample.kv_used_tokens or 0) * iterations,
-    )
+    context_tokens = (sample.kv_used_tokens or 0) * iterations
+    return Work(iterations, prefills, busy_s, prefill, decode, context_tokens)
 
 
 class Basis:
@@ -102,7 +84,7 @@ class Basis:
                 busy_s=1.0,
                 prefill_tokens=(self._prefills * self._full_tokens) // (1 + self._decodes),
                 decode_tokens=self._full_sequences if self._decodes else 0,
-                context_tokens=0.5 * profile.kv_tokens,
+                context_tokens=profile.kv_tokens // 2,
             )
         )
 
@@ -142,8 +124,10 @@ class Basis:
             share = work.context_tokens / (number * self.profile.kv_tokens)
             low = work.decode_tokens // number
             part = work.decode_tokens / number - low
-            row[3] = (1.0 - part) * self._decode(low, share) + part * self._decode(low + 1, share)
-            row[3] *= number
+            time_s = self._decode(low, share)
+            if part > 0.0:
+                time_s += part * (self._decode(low + 1, share) - time_s)
+            row[3] = number * time_s
             row[4] = number * self._decode_s
             row[5] = work.decode_tokens / self._full_sequences * self._decode_s
             if self.profile.timing.decode_follows_kv:
