@@ -13,7 +13,7 @@ from dataclasses import dataclass, field, replace
 
 from poolplanner.core.engine_fit import PRIOR_REL_STD
 from poolplanner.core.load import ClassShape
-from weir.domain.fleet import PoolSpec, RequestClass, Role
+from weir.domain.fleet import PoolSpec, RequestClass, Role, Statistic
 from weir.domain.ids import ClassName
 from weir.domain.profile import EngineProfile
 from weir.sizing.capacity import replica_capacity_rps
@@ -245,7 +245,7 @@ class CapacityTable:
         rate_rps = replica_capacity_rps(
             self.profile,
             self.spec.role,
-            slo if size is not None else replace(slo, ttft_s=math.inf),
+            slo if size is not None else replace(slo, ttft_s=math.inf, statistic=Statistic.MEAN),
             math.exp(key[1] * _GRID),
             math.exp(key[2] * _GRID),
             utilization=self._planned if size is not None else 1.0,

@@ -18,6 +18,7 @@ from functools import lru_cache, partial
 from weir.domain.fleet import Role, Slo
 from weir.domain.profile import EngineProfile
 from weir.sizing.case import Case
+from weir.sizing.interference import Interference
 from weir.sizing.queueing import LONE, Queue, greatest_share
 from weir.sizing.waits import Line, Places
 
@@ -132,6 +133,7 @@ def _agg_rps(case: Case) -> float | None:
         case.profile, decode_s, case.osl_tokens, case.prompt_tokens, case.accept_length
     )
     places, best, least_s = Places(case, times_s), None, prefill_s
+    between = Interference(case, decode_s, prefill_s)
     for batch, itl_s in places.fastest_first():
         allowed_s = case.slo.ttft_s - chunks * decode_s[batch - 1]
         if itl_s > case.slo.itl_s or allowed_s < least_s:
@@ -139,22 +141,33 @@ def _agg_rps(case: Case) -> float | None:
         full_rps = places.rate_rps(batch)
         if best is not None and full_rps * case.utilization <= best:
             break
-        line = Line(case, prefill_s, prefill_s, prefill_s, allowed_s)
-        found = _better(case, best, full_rps, _agg_late(places, batch, line))
+        iterations = case.prompt_tokens / max(1, case.profile.max_batched_tokens - batch)
+        service_s = prefill_s + iterations * decode_s[batch - 1]
+        line = Line(case, prefill_s, service_s, prefill_s, allowed_s)
+        found = _better(case, best, full_rps, _agg_late(places, batch, line, between))
         if found != best:
             best, least_s = found, _least_allowed_s(line, found)
     return best
 
 
-def _agg_late(places: Places, batch: int, line: Line) -> Callable[[float], float]:
-    """Of requests that wait for prefill and then for one of `batch` places."""
-    load, spare_s = places.rate_rps(batch) * line.own_s, max(0.0, line.allowed_s - line.own_s)
+def _agg_late(
+    places: Places, batch: int, line: Line, between: Interference
+) -> Callable[[float], float]:
+    """Of requests that wait for prefill and then for one of `batch` places, or for their tokens.
+
+    A prompt holds up the next one for as long as the iterations take that it fills, with what
+    decodes in them.
+    """
+    full_rps, beyond = places.rate_rps(batch), line.case.beyond
+    load, spare_s = full_rps * line.service_s, max(0.0, line.allowed_s - line.own_s)
 
     def late(share: float) -> float:
-        without_place = places.late(batch, spare_s, share)
-        if without_place > line.case.beyond:
-            return without_place
-        return without_place + line.late(min(share * load, _FULL))
+        found = places.late(batch, spare_s, share)
+        if found <= beyond:
+            found += line.late(min(share * load, _FULL))
+        if found <= beyond:
+            found += between.late(share * full_rps, places.used(batch, share))
+        return found
 
     def mean_s(share: float) -> float:
         return places.mean_s(batch, share) + line.mean_s(min(share * load, _FULL))
@@ -169,11 +182,12 @@ def _least_allowed_s(line: Line, best: float) -> float:
     """
     load = min(best * _BETTER * line.own_s, _FULL)
     low, high = line.allowed_s, line.case.slo.ttft_s
-    if line.case.of_mean or line.late(load) <= line.case.beyond:
+    if line.case.of_mean or replace(line, service_s=line.own_s).late(load) <= line.case.beyond:
         return line.own_s
     for _ in range(_STEPS):
         middle = 0.5 * (low + high)
-        enough = replace(line, allowed_s=middle).late(load) <= line.case.beyond
+        least = replace(line, service_s=line.own_s, allowed_s=middle)
+        enough = least.late(load) <= line.case.beyond
         low, high = (low, middle) if enough else (middle, high)
     return low
 

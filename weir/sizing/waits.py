@@ -93,13 +93,21 @@ class Places:
         held_s = mean_held_s(queue, service_s=1.0 / rate_rps, spread=queue.osl_spread, load=share)
         return held_share(self._margin(batch, share)), held_s
 
-    def _margin(self, batch: int, share: float) -> float:
-        """Free places over the standard deviation of those in use."""
-        queue, wanted = self._case.queue, share * self._rates[batch - 1]
+    def used(self, batch: int, share: float) -> float:
+        """How many of `batch` places are in use, in the mean."""
+        return self._used(batch, share * self._rates[batch - 1])[0]
+
+    def _used(self, batch: int, wanted: float) -> tuple[float, float]:
+        """The same at this rate, and how much the next one adds to it."""
         at = min(bisect_left(self._reached, wanted), batch - 1)
         below = self._rates[at - 1] if at else 0.0
         step = self._rates[at] - below
-        used = at + (min(1.0, (wanted - below) / step) if step > 0.0 else 1.0)
+        return at + (min(1.0, (wanted - below) / step) if step > 0.0 else 1.0), step
+
+    def _margin(self, batch: int, share: float) -> float:
+        """Free places over the standard deviation of those in use."""
+        queue, wanted = self._case.queue, share * self._rates[batch - 1]
+        used, step = self._used(batch, wanted)
         steepness = min(1.0, max(_LEAST_STEEPNESS, step * used / wanted))
         variance = queue.replicas * used * 0.5 * (1.0 + queue.burstiness) / steepness
         return queue.replicas * max(0.0, batch - used) / math.sqrt(variance)

@@ -1,6 +1,6 @@
 import pytest
 
-from weir.domain.fleet import Role, Slo
+from weir.domain.fleet import Role, Slo, Statistic
 from weir.domain.profile import EngineProfile, PolynomialTiming, TableTiming
 from weir.sizing.capacity import prefill_backlog_s, replica_capacity_rps
 
@@ -87,7 +87,7 @@ def test_decode_slower_than_itl_even_alone_is_no_capacity() -> None:
 def test_agg_iterations_carry_the_prefill_of_the_successors() -> None:
     # 10 sequences of 100 tokens: an arrival each 10 iterations, 0.1 s of prefill each.
     # Iteration 0.020 + 0.1 / 10 = 0.030 s.
-    slo = Slo(ttft_s=float("inf"), itl_s=0.0301)
+    slo = Slo(ttft_s=float("inf"), itl_s=0.0301, statistic=Statistic.MEAN)
     rate = replica_capacity_rps(PROFILE, Role.AGG, slo, 1000, 100)
     assert rate == pytest.approx(10 / (100 * 0.030))
 
