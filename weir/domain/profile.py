@@ -14,6 +14,7 @@ from typing import Any, NamedTuple
 __all__ = [
     "DecodeCourse",
     "EngineProfile",
+    "KvTier",
     "PolynomialTiming",
     "TableTiming",
     "Timing",
@@ -130,11 +131,24 @@ Timing = PolynomialTiming | TableTiming
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class KvTier:
+    """Holds the KV of so many prompt tokens, which come back at this speed."""
+
+    tokens: int
+    tokens_per_s: float
+
+    def __post_init__(self) -> None:
+        _require(self.tokens >= 1, "tokens of a KV tier must be >= 1")
+        _require(self.tokens_per_s > 0.0, "tokens_per_s of a KV tier must be > 0")
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class EngineProfile:
     """One replica as the engine model, the planners and the router's predictions see it.
 
     `kv_transfer_tokens_per_s` is the speed at which a decode replica pulls a prompt's KV
-    from a prefill replica. `speed` multiplies every rate (2.0 halves every duration).
+    from a prefill replica. `speed` multiplies every rate (2.0 halves every duration). `kv_tiers`
+    hold prompts' KV beside the KV space, such as host memory; what decodes must be in the space.
     """
 
     timing: Timing = field(default_factory=PolynomialTiming)
@@ -146,6 +160,7 @@ class EngineProfile:
     prefix_caching: bool = True
     kv_transfer_tokens_per_s: float = 1_000_000.0
     speed: float = 1.0
+    kv_tiers: tuple[KvTier, ...] = ()
 
     def __post_init__(self) -> None:
         for name in ("kv_tokens", "block_tokens", "max_sequences", "max_batched_tokens"):
@@ -196,6 +211,15 @@ class EngineProfile:
         """Seconds in which this replica, decoding, pulls the KV of a prompt of this length."""
         return isl_tokens / (self.kv_transfer_tokens_per_s * self.speed)
 
+    def kv_reload_s(self, cached_tokens: float) -> float:
+        """Seconds until so much of a prompt is back that is cached, in the mean.
+
+        It is taken to be found in the KV space and in the tiers as they are large.
+        """
+        total = self.kv_tokens + sum(tier.tokens for tier in self.kv_tiers)
+        token_s = sum(tier.tokens / tier.tokens_per_s for tier in self.kv_tiers) / total
+        return cached_tokens * token_s / self.speed
+
     def _prefill_only_s(self, tokens: int) -> float:
         return self.timing.prefill_time_s(tokens) / self.speed
 
@@ -216,7 +240,8 @@ def profile_from_mapping(data: Mapping[str, Any]) -> EngineProfile:
         raise ValueError(f"timing.kind must be one of {sorted(kinds)}, not {kind!r}")
     try:
         timing = kinds[kind](**{name: _frozen(value) for name, value in timing_data.items()})
-        return EngineProfile(timing=timing, **fields)
+        tiers = tuple(KvTier(**tier) for tier in fields.pop("kv_tiers", ()))
+        return EngineProfile(timing=timing, kv_tiers=tiers, **fields)
     except TypeError as error:
         raise ValueError(f"profile: {error}") from None
 

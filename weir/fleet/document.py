@@ -223,6 +223,14 @@ TimingSpec = Annotated[
 ]
 
 
+class KvTierSpec(StrictModel):
+    tokens: Annotated[int, Field(strict=True, ge=1, le=10**12)]
+    """Prompt tokens whose KV it holds for one replica."""
+
+    tokens_per_s: Positive
+    """Speed at which KV comes back from there."""
+
+
 class ProfileSpec(StrictModel):
     file: Annotated[str, Field(min_length=1, max_length=4096)] | None = None
     """Measured times to take `timing` from, of Dynamo's profiler; relative to this document."""
@@ -250,6 +258,9 @@ class ProfileSpec(StrictModel):
 
     kv_transfer_tokens_per_s: Positive = 1_000_000.0
     """Speed at which a decode replica pulls a prompt's KV."""
+
+    kv_tiers: Annotated[tuple[KvTierSpec, ...], Field(max_length=8)] = ()
+    """Where prompts' KV is kept besides the KV space, such as host memory or disks."""
 
     speed: Positive = 1.0
     """Multiplies every rate; 2.0 halves every duration."""

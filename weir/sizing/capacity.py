@@ -99,7 +99,7 @@ def _prefill_rps(case: Case) -> float | None:
     best: float | None = None
     for batch in _batches(together):
         service_s = case.profile.idle_prefill_s(batch * case.prompt_tokens)
-        allowed_s = case.slo.ttft_s - case.transfer_s
+        allowed_s = case.slo.ttft_s - case.transfer_s - case.reload_s
         if service_s > allowed_s:
             continue
         line = Line(case, service_s, service_s / batch, full_s, allowed_s)
@@ -135,7 +135,7 @@ def _agg_rps(case: Case) -> float | None:
     places, best, least_s = Places(case, times_s), None, prefill_s
     between = Interference(case, decode_s, prefill_s)
     for batch, itl_s in places.fastest_first():
-        allowed_s = case.slo.ttft_s - chunks * decode_s[batch - 1]
+        allowed_s = case.slo.ttft_s - case.reload_s - chunks * decode_s[batch - 1]
         if itl_s > case.slo.itl_s or allowed_s < least_s:
             continue
         full_rps = places.rate_rps(batch)

@@ -50,6 +50,11 @@ class Case:
         return self.isl_tokens / (self.profile.kv_transfer_tokens_per_s * self.profile.speed)
 
     @property
+    def reload_s(self) -> float:
+        """Seconds to bring back what of the prompt is cached, but not in the KV space."""
+        return self.profile.kv_reload_s(self.isl_tokens - self.prompt_tokens)
+
+    @property
     def decode_times_s(self) -> tuple[float, ...]:
         """Seconds of an iteration in which 1, 2, ... `max_batch` sequences decode."""
         return _decode_times_s(self.profile, self.sequence_kv_tokens, self.max_batch)

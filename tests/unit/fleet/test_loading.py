@@ -7,6 +7,7 @@ import pytest
 from tests.unit.fleet.documents import MINIMAL, problems_of
 from weir.domain.errors import FleetError
 from weir.domain.fleet import Role, Statistic, TokenRange
+from weir.domain.profile import KvTier
 from weir.fleet import load
 from weir.fleet.feasible import idle_ttft_s
 
@@ -50,6 +51,13 @@ def test_milliseconds_and_percent_become_seconds_and_shares(tmp_path: Path) -> N
     assert only.slo.percentile == 0.99
     assert only.isl_tokens == TokenRange(low=10, high=20)
     assert only.osl_tokens == TokenRange(low=0, high=None)
+
+
+def test_profiles_may_keep_kv_elsewhere(tmp_path: Path) -> None:
+    tier = "{tokens: 2000000, tokens_per_s: 200000}"
+    text = MINIMAL.replace("model: m}", "model: m, profile: e}")
+    loaded = _load(tmp_path, f"{text}  profiles: {{e: {{kv_tiers: [{tier}]}}}}\n")
+    assert loaded.fleet.pools[0].profile.kv_tiers == (KvTier(tokens=2_000_000, tokens_per_s=2e5),)
 
 
 def test_targets_may_be_for_means(tmp_path: Path) -> None:

@@ -1,7 +1,9 @@
+from dataclasses import replace
+
 import pytest
 
 from weir.domain.fleet import Role, Slo, Statistic
-from weir.domain.profile import EngineProfile, PolynomialTiming, TableTiming
+from weir.domain.profile import EngineProfile, KvTier, PolynomialTiming, TableTiming
 from weir.sizing.capacity import prefill_backlog_s, replica_capacity_rps
 
 # Prefill: 0.1 ms per token. Decode: 10 ms plus 1 ms per sequence.
@@ -45,6 +47,23 @@ def test_the_kv_transfer_counts_towards_ttft() -> None:
     assert replica_capacity_rps(slow, Role.PREFILL, Slo(ttft_s=1.05, itl_s=1.0), 1000, 1) is None
     assert replica_capacity_rps(slow, Role.DECODE, Slo(ttft_s=0.9, itl_s=1.0), 1000, 1) is None
     assert replica_capacity_rps(slow, Role.PREFILL, Slo(ttft_s=1.2, itl_s=1.0), 1000, 1)
+
+
+def test_cached_prompts_that_come_back_slowly_count_towards_ttft() -> None:
+    # Half of 1,000 tokens is cached, of which two thirds come back at 1,000 a second.
+    tiers = replace(PROFILE, kv_tiers=(KvTier(tokens=200_000, tokens_per_s=1000.0),))
+    assert tiers.kv_reload_s(500.0) == pytest.approx(1 / 3)
+
+    def rate_rps(profile: EngineProfile, ttft_s: float, role: Role) -> float | None:
+        slo = Slo(ttft_s=ttft_s, itl_s=1.0)
+        return replica_capacity_rps(profile, role, slo, 1000, 100, cached_share=0.5)
+
+    for role in (Role.PREFILL, Role.AGG):
+        # The other half takes 0.05 s.
+        assert rate_rps(PROFILE, 0.37, role) is not None
+        assert rate_rps(tiers, 0.37, role) is None
+        assert rate_rps(tiers, 0.45, role) is not None
+    assert rate_rps(tiers, 9.0, Role.DECODE) == rate_rps(PROFILE, 9.0, Role.DECODE)
 
 
 def test_waiting_for_other_prompts_lowers_the_planned_load() -> None:
