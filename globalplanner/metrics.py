@@ -11,7 +11,7 @@ from globalplanner.core.budget.ledger import Ledger
 from globalplanner.core.dynamo.scale_request import ScaleStatus
 from globalplanner.standing import Standing
 from weir.domain.decision import Outcome
-from weir.domain.ids import PoolId
+from weir.domain.ids import ClassName, PoolId
 
 __all__ = ["Metrics", "Write"]
 
@@ -92,6 +92,11 @@ class Metrics:
             "Weighted requests/s within SLO that one more watt under a limit would add.",
             "limit",
         )
+        self._infeasible = self._gauge(
+            "infeasible_class",
+            "1 for a class that is offered and that no pools can serve within SLO.",
+            "class",
+        )
         self._granted_gpus = self._gauge("granted_gpus", "GPUs of the newest grant.", "pool")
         self._pending = self._gauge(
             "pending_gpus", "GPUs decided on that are not granted yet.", "pool"
@@ -171,6 +176,10 @@ class Metrics:
     def scale_request(self, status: ScaleStatus) -> None:
         """One has been answered."""
         self._scale_requests.labels(status).inc()
+
+    def infeasible(self, classes: Iterable[ClassName]) -> None:
+        """From now on these are."""
+        self._set(self._infeasible, dict.fromkeys(classes, 1.0))
 
     def strange_classes(self, count: int) -> None:
         """Classes of one report that were left out."""

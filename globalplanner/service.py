@@ -23,7 +23,14 @@ from globalplanner.core.overview import Moment, Overview
 from globalplanner.core.report import check_report
 from globalplanner.decisions.decided import Decided
 from globalplanner.metrics import Metrics
-from globalplanner.standing import Change, Health, Standing, Waiting, pool_standings
+from globalplanner.standing import (
+    Change,
+    Health,
+    Standing,
+    Waiting,
+    limit_standings,
+    pool_standings,
+)
 from globalplanner.tally import Tally
 from weir.domain.errors import (
     InfeasibleFloorsError,
@@ -124,6 +131,7 @@ class GlobalPlanner:
         self._number = 0
         """Of the newest decision told of in this term."""
         self._blocked: Mapping[PoolId, int] | None = None
+        self._infeasible: frozenset[ClassName] = frozenset()
         """What was decided last and not let through."""
         self.wake = asyncio.Event()
         """Set when what pools hold has changed: it is time to decide."""
@@ -362,6 +370,7 @@ class GlobalPlanner:
         passed = self.gate.through(before, decision, snapshot)
         self._memory = remembered(self._memory, decision, before, passed)
         self._holding = decision.holding
+        self._tell_infeasible(decision)
         after = {
             id: count
             for id, count in sorted(passed.items())
@@ -422,6 +431,8 @@ class GlobalPlanner:
             overrides=self.overrides,
             mode=self.gate.mode,
             proposals=[self._waiting(each) for each in self.gate.waiting] if ledger else [],
+            limits=limit_standings(ledger) if ledger else [],
+            infeasible=sorted(self._infeasible) if ledger else [],
         )
 
     def health(self) -> Health:
@@ -551,6 +562,20 @@ class GlobalPlanner:
         )
         self._tell()
         return True
+
+    def _tell_infeasible(self, decision: Decision) -> None:
+        """Say once when a class begins, or ceases, to be one that nobody can serve within SLO."""
+        if decision.holding or decision.infeasible == self._infeasible:
+            return
+        for name in sorted(decision.infeasible - self._infeasible):
+            _log.warning(
+                "class %s is infeasible: no pools can serve it within SLO, so nothing grows for it",
+                name,
+            )
+        for name in sorted(self._infeasible - decision.infeasible):
+            _log.info("class %s is not infeasible any more", name)
+        self._infeasible = decision.infeasible
+        self._metrics.infeasible(c.name for c in self.fleet.classes if c.name in self._infeasible)
 
     def _show(self, ledger: Ledger, decision: Decision) -> None:
         """Nobody looks at metrics more often than every second."""

@@ -6,11 +6,20 @@ from dataclasses import dataclass
 from globalplanner.core.budget.account import Account
 from globalplanner.core.budget.ledger import Ledger
 from globalplanner.core.operators.proposed import Proposal
-from weir.domain.ids import PoolId
+from weir.domain.ids import ClassName, PoolId
 from weir.domain.overrides import Overrides
 from weir.domain.planning import PoolState, RoutingPlan
 
-__all__ = ["Change", "Health", "PoolStanding", "Standing", "Waiting", "pool_standings"]
+__all__ = [
+    "Change",
+    "Health",
+    "LimitStanding",
+    "PoolStanding",
+    "Standing",
+    "Waiting",
+    "limit_standings",
+    "pool_standings",
+]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -39,6 +48,16 @@ class PoolStanding:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class LimitStanding:
+    """What of a limit is charged, in `unit`."""
+
+    name: str
+    unit: str
+    most: int
+    charged: int
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class Waiting:
     """A proposal that waits for an operator since `at_unix_s`."""
 
@@ -48,7 +67,10 @@ class Waiting:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Standing:
-    """`term` is 0 when this process does not lead. `holding`: why nothing is decided."""
+    """`term` is 0 when this process does not lead. `holding`: why nothing is decided.
+
+    `infeasible`: classes that are offered and that nobody can serve within SLO.
+    """
 
     term: int
     budget_gpus: int
@@ -62,6 +84,8 @@ class Standing:
     overrides: Overrides
     mode: str
     proposals: Sequence[Waiting] = ()
+    limits: Sequence[LimitStanding] = ()
+    infeasible: Sequence[ClassName] = ()
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -82,6 +106,15 @@ def pool_standings(ledger: Ledger, wall_s: float) -> list[PoolStanding]:
     return [
         _pool_standing(account, ledger.waits_for(pool_id), wall_s)
         for pool_id, account in sorted(ledger.accounts.items())
+    ]
+
+
+def limit_standings(ledger: Ledger) -> list[LimitStanding]:
+    """The budget first."""
+    gpus = {id: a.charged * a.spec.gpus_per_replica for id, a in ledger.accounts.items()}
+    return [
+        LimitStanding(name=each.name, unit=each.unit, most=each.most, charged=each.used(gpus))
+        for each in ledger.limits
     ]
 
 

@@ -26,6 +26,13 @@ def status_message(standing: Standing, refusals: Refusals) -> planner_pb2.Status
         mode=standing.mode,
         overrides=codec.encode_overrides(standing.overrides),
         proposals=[_proposal(waiting) for waiting in standing.proposals],
+        limits=[
+            planner_pb2.LimitStatus(
+                name=limit.name, unit=limit.unit, most=limit.most, charged=limit.charged
+            )
+            for limit in standing.limits
+        ],
+        infeasible_classes=standing.infeasible,
     )
 
 

@@ -35,12 +35,17 @@ def _head(status: planner_pb2.StatusResponse, health: planner_pb2.HealthResponse
         f"{status.charged_gpus} of {status.budget_gpus} GPUs charged,"
         f" {status.peak_charged_gpus} at most so far"
     )
+    for limit in status.limits:
+        if limit.unit == "W":
+            yield f"{limit.charged} of {limit.most} W charged ({limit.name})"
     if status.budget_violations:
         yield f"a limit has been exceeded {status.budget_violations} times"
     if health.problem:
         yield f"problem: {health.problem}"
     if status.holding and status.holding != health.problem:
         yield f"holding: {status.holding}"
+    if status.infeasible_classes:
+        yield f"infeasible, nothing grows for it: class {', '.join(status.infeasible_classes)}"
     if not health.growing and status.leading and not health.problem:
         yield "no pool may grow now"
 

@@ -131,6 +131,7 @@ class _Deciding:
             class_reasons=Lazily(lambda: self._class_reasons(stand, replicas)),
             alternatives=alternatives_of(stand, exchange.refused.values()),
             prices=prices_of(stand, self._givers.estimates.gain),
+            infeasible=space.offer.infeasible,
         )
 
     def _grew_much(self) -> bool:

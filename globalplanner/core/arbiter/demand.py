@@ -10,7 +10,7 @@ from globalplanner.core.arbiter.snapshot import PoolView, Rules, Snapshot
 from globalplanner.core.arbiter.stages import weighed_roles
 from weir.domain.fleet import Role
 from weir.domain.ids import ClassName, ModelName, PoolId
-from weir.sizing.basis import Floats
+from weir.sizing.basis import Flags, Floats
 from weir.sizing.value import Demand, Goodput, Supply
 
 __all__ = ["Offer", "Stream", "served_by", "streams_of"]
@@ -30,7 +30,9 @@ class Offer:
     """Arrays by position in the layout. A pool that somebody else sizes serves what is unknown.
 
     `capacity_rps`: what all pools say of themselves, those too. `entering`: whether what is weighed
-    of requests enters by a pool.
+    of requests enters by a pool. `infeasible`: classes that are offered, and that no pools could
+    serve within SLO however many replicas they had. Nothing grows for them, nor for what of
+    them is queued.
     """
 
     def __init__(
@@ -48,6 +50,13 @@ class Offer:
         self.demand = Demand(rate_rps=self._rates(views, snapshot), worth=layout.worth)
         most = np.array(layout.most, dtype=np.float64)
         queued = np.array([(view.backlog_replica_s or 0.0) * (view.wish is None) for view in views])
+        possible = self._possible(views, capacity, roles)
+        offered = self.demand.rate_rps.sum(axis=0) > 0.0
+        self.infeasible = frozenset(
+            names[c] for c in np.flatnonzero(offered & ~possible.any(axis=0)).tolist()
+        )
+        if self.infeasible:
+            queued = queued * self._part(possible, capacity)
         self.supply = Supply(
             pool_ids=layout.ids,
             roles=roles,
@@ -76,6 +85,42 @@ class Offer:
         loads = snapshot.loads or {}
         rates = [loads[name].rate_high_rps if name in loads else 0.0 for name in names]
         result: Floats = split * np.array(rates)
+        return result
+
+    def _possible(
+        self, views: Sequence[PoolView], capacity: Floats, roles: Sequence[Role]
+    ) -> Flags:
+        """Whether some pools of a model could serve a class, shape (models, classes).
+
+        Where too little is known of a pool they may.
+        """
+        model, able = self._layout.model, capacity > 0.0
+        by_role = {role: np.zeros_like(self.demand.rate_rps, dtype=bool) for role in Role}
+        for role, found in by_role.items():
+            of_role = np.array([each is role for each in roles], dtype=bool)
+            np.logical_or.at(found, model[of_role], able[of_role])
+        unknown = [
+            i
+            for i, view in enumerate(views)
+            if view.wish is not None or (view.held and not view.capacity_rps)
+        ]
+        possible = by_role[Role.AGG] | (by_role[Role.PREFILL] & by_role[Role.DECODE])
+        possible[model[unknown]] = True
+        result: Flags = possible
+        return result
+
+    def _part(self, possible: Flags, capacity: Floats) -> Floats:
+        """By pool, the part of the work of its model that is for classes it could be done for.
+
+        A class that the pool itself cannot serve is as much work as the most that it can.
+        """
+        model = self._layout.model
+        able = np.where(capacity > 0.0, capacity, np.inf)
+        least = able.min(axis=1, initial=np.inf)[:, None]
+        work = self.demand.rate_rps[model] / np.where(capacity > 0.0, capacity, least)
+        total = work.sum(axis=1)
+        part = np.where(possible[model], work, 0.0).sum(axis=1)
+        result: Floats = np.divide(part, total, out=np.ones_like(total), where=total > 0.0)
         return result
 
     def _replica_worth(self, capacity: Floats) -> Floats:

@@ -71,7 +71,7 @@ def _limits(stand: Stand, c: int, replicas: Sequence[int]) -> str:
     space, layout = stand.space, stand.space.layout
     able = np.flatnonzero(space.goodput.usable_rps[:, c] > 0.0).tolist()
     if not able:
-        return "no pools can serve it within SLO"
+        return "infeasible: no pools can serve it within SLO, so nothing grows for it"
     at_most = [layout.ids[i] for i in able if replicas[i] >= space.high[i]]
     tight = [limit for k, limit in enumerate(layout.limits) if _tight(stand, k, able)]
     parts = []

@@ -150,6 +150,8 @@ class Decision:
 
     `value` is what is served within SLO per second, weighted, of `full_value` that some pool
     could serve. `prices`, by limit: what one more GPU there would add; 0 where none is missing.
+    `infeasible`: classes that are offered and that no pools could serve within SLO at any size.
+
     `reasons` (by pool), `class_reasons` and `alternatives` are worked out when they are read:
     read them only of decisions that change something, and before the decision is forgotten.
     """
@@ -165,3 +167,4 @@ class Decision:
     class_reasons: Mapping[ClassName, str] = field(default_factory=dict)
     alternatives: tuple[Alternative, ...] = ()
     prices: Mapping[str, float] = field(default_factory=dict)
+    infeasible: frozenset[ClassName] = frozenset()

@@ -51,6 +51,17 @@ def test_each_pool_has_a_line_and_what_is_unknown_is_no_zero() -> None:
     ]
 
 
+def test_power_and_infeasible_classes_are_shown() -> None:
+    gpus = planner_pb2.LimitStatus(name="budget", unit="GPUs", most=8, charged=5)
+    power = planner_pb2.LimitStatus(name="power", unit="W", most=6000, charged=3500)
+    shown = lines(status(limits=[gpus, power], infeasible_classes=["chat", "long"]))
+    assert shown[1:4] == [
+        "5 of 8 GPUs charged, 6 at most so far",
+        "3500 of 6000 W charged (power)",
+        "infeasible, nothing grows for it: class chat, long",
+    ]
+
+
 def test_what_is_wrong_comes_first() -> None:
     health = planner_pb2.HealthResponse(problem="the store does not answer")
     shown = lines(status(holding="no traffic has been seen", budget_violations=2), health)

@@ -52,6 +52,7 @@ class Live:
         HandClock.time_s = 100.0
         self.clock = HandClock()
         self.stores = True
+        self.capacity_rps = {CHAT: 5.0}
         self.gate = Gate(mode)
         self.metrics = Metrics(pool.id for pool in document.pools)
         self.planner = GlobalPlanner(
@@ -122,7 +123,13 @@ class Live:
                 self.sequence += 1
                 ready = held.get(str(id), grant.replicas if grant else 0)
                 if id in ledger.accounts:
-                    message = report(str(id), self.sequence, ready=ready, acted=tuple(named))
+                    message = report(
+                        str(id),
+                        self.sequence,
+                        ready=ready,
+                        acted=tuple(named),
+                        capacity_rps=self.capacity_rps,
+                    )
                     self.planner.report(message)
                 found = self.planner.grant_of(id)
                 if found is not None:

@@ -245,7 +245,8 @@ def test_a_decision_tells_how_each_class_is_served() -> None:
     assert reasons == {
         "chat": "offered 7.0 rps, served within SLO 7.0 by a 7.0",
         "long": "offered 5.0 rps, served within SLO 2.0 by b 2.0; at their maximum: b",
-        "none": "offered 1.0 rps, served within SLO 0.0; no pools can serve it within SLO",
+        "none": "offered 1.0 rps, served within SLO 0.0; infeasible: no pools can serve it within "
+        "SLO, so nothing grows for it",
     }
     short = snapshot([view(pool("a"))], {"chat": 50.0}, gpus=2)
     assert arbitrate(short, RULES, Memory()).class_reasons["chat"] == (

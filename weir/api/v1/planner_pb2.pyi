@@ -214,7 +214,7 @@ class Decision(_message.Message):
     def __init__(self, at_s: _Optional[float] = ..., pool_id: _Optional[str] = ..., before_replicas: _Optional[int] = ..., after_replicas: _Optional[int] = ..., reason: _Optional[str] = ..., decision_id: _Optional[str] = ...) -> None: ...
 
 class StatusResponse(_message.Message):
-    __slots__ = ("term", "leading", "budget_gpus", "charged_gpus", "peak_charged_gpus", "budget_violations", "pools", "decisions", "plan", "holding", "proposals", "mode", "overrides")
+    __slots__ = ("term", "leading", "budget_gpus", "charged_gpus", "peak_charged_gpus", "budget_violations", "pools", "decisions", "plan", "holding", "proposals", "mode", "overrides", "limits", "infeasible_classes")
     TERM_FIELD_NUMBER: _ClassVar[int]
     LEADING_FIELD_NUMBER: _ClassVar[int]
     BUDGET_GPUS_FIELD_NUMBER: _ClassVar[int]
@@ -228,6 +228,8 @@ class StatusResponse(_message.Message):
     PROPOSALS_FIELD_NUMBER: _ClassVar[int]
     MODE_FIELD_NUMBER: _ClassVar[int]
     OVERRIDES_FIELD_NUMBER: _ClassVar[int]
+    LIMITS_FIELD_NUMBER: _ClassVar[int]
+    INFEASIBLE_CLASSES_FIELD_NUMBER: _ClassVar[int]
     term: int
     leading: bool
     budget_gpus: int
@@ -241,7 +243,21 @@ class StatusResponse(_message.Message):
     proposals: _containers.RepeatedCompositeFieldContainer[Proposal]
     mode: str
     overrides: Overrides
-    def __init__(self, term: _Optional[int] = ..., leading: _Optional[bool] = ..., budget_gpus: _Optional[int] = ..., charged_gpus: _Optional[int] = ..., peak_charged_gpus: _Optional[int] = ..., budget_violations: _Optional[int] = ..., pools: _Optional[_Iterable[_Union[PoolStatus, _Mapping]]] = ..., decisions: _Optional[_Iterable[_Union[Decision, _Mapping]]] = ..., plan: _Optional[_Union[RoutingPlan, _Mapping]] = ..., holding: _Optional[str] = ..., proposals: _Optional[_Iterable[_Union[Proposal, _Mapping]]] = ..., mode: _Optional[str] = ..., overrides: _Optional[_Union[Overrides, _Mapping]] = ...) -> None: ...
+    limits: _containers.RepeatedCompositeFieldContainer[LimitStatus]
+    infeasible_classes: _containers.RepeatedScalarFieldContainer[str]
+    def __init__(self, term: _Optional[int] = ..., leading: _Optional[bool] = ..., budget_gpus: _Optional[int] = ..., charged_gpus: _Optional[int] = ..., peak_charged_gpus: _Optional[int] = ..., budget_violations: _Optional[int] = ..., pools: _Optional[_Iterable[_Union[PoolStatus, _Mapping]]] = ..., decisions: _Optional[_Iterable[_Union[Decision, _Mapping]]] = ..., plan: _Optional[_Union[RoutingPlan, _Mapping]] = ..., holding: _Optional[str] = ..., proposals: _Optional[_Iterable[_Union[Proposal, _Mapping]]] = ..., mode: _Optional[str] = ..., overrides: _Optional[_Union[Overrides, _Mapping]] = ..., limits: _Optional[_Iterable[_Union[LimitStatus, _Mapping]]] = ..., infeasible_classes: _Optional[_Iterable[str]] = ...) -> None: ...
+
+class LimitStatus(_message.Message):
+    __slots__ = ("name", "unit", "most", "charged")
+    NAME_FIELD_NUMBER: _ClassVar[int]
+    UNIT_FIELD_NUMBER: _ClassVar[int]
+    MOST_FIELD_NUMBER: _ClassVar[int]
+    CHARGED_FIELD_NUMBER: _ClassVar[int]
+    name: str
+    unit: str
+    most: int
+    charged: int
+    def __init__(self, name: _Optional[str] = ..., unit: _Optional[str] = ..., most: _Optional[int] = ..., charged: _Optional[int] = ...) -> None: ...
 
 class Proposal(_message.Message):
     __slots__ = ("id", "at_unix_s", "changes")
