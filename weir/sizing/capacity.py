@@ -11,8 +11,8 @@ replicas. Whoever waits is also joined by those that come after: they share its 
 """
 
 import math
+from bisect import bisect_left
 from collections.abc import Callable, Iterator
-from dataclasses import replace
 from functools import lru_cache, partial
 
 from weir.domain.fleet import Role, Slo
@@ -30,7 +30,6 @@ _LEAST_SHARE_OF_UTILIZATION = 0.5
 
 _BETTER = 1.0005
 """Of many numbers of sequences that carry as much one is enough."""
-_STEPS = 10
 
 
 def replica_capacity_rps(
@@ -126,38 +125,45 @@ def _decode_rps(case: Case) -> float | None:
 
 
 def _agg_rps(case: Case) -> float | None:
-    prefill_s = case.profile.idle_prefill_s(case.prompt_tokens)
-    chunks = _chunks(case.profile, case.prompt_tokens)
-    decode_s = case.decode_times_s
+    prefill_s, decode_s = case.profile.idle_prefill_s(case.prompt_tokens), case.decode_times_s
     times_s = _agg_times_s(
         case.profile, decode_s, case.osl_tokens, case.prompt_tokens, case.accept_length
     )
-    places, best, least_s = Places(case, times_s), None, prefill_s
-    between = Interference(case, decode_s, prefill_s)
+    places, between = Places(case, times_s), Interference(case, decode_s, prefill_s)
+    line_of = partial(_agg_line, case, prefill_s, decode_s)
+    best, most = None, len(decode_s)
     for batch, itl_s in places.fastest_first():
-        allowed_s = case.slo.ttft_s - case.reload_s - chunks * decode_s[batch - 1]
-        if itl_s > case.slo.itl_s or allowed_s < least_s:
+        if itl_s > case.slo.itl_s or batch > most:
             continue
-        full_rps = places.rate_rps(batch)
+        full_rps, line = places.rate_rps(batch), line_of(batch)
+        if line.allowed_s < prefill_s:
+            continue
         if best is not None and full_rps * case.utilization <= best:
             break
-        iterations = case.prompt_tokens / max(1, case.profile.max_batched_tokens - batch)
-        service_s = prefill_s + iterations * decode_s[batch - 1]
-        line = Line(case, prefill_s, service_s, prefill_s, allowed_s)
         found = _better(case, best, full_rps, _agg_late(places, batch, line, between))
         if found != best:
-            best, least_s = found, _least_allowed_s(line, found)
+            best, more_rps = found, found * _BETTER
+            late = between.late(more_rps, places.used(batch, more_rps / full_rps))
+            most = _most_sequences(line_of, most, more_rps, late)
     return best
+
+
+def _agg_line(case: Case, prefill_s: float, decode_s: tuple[float, ...], batch: int) -> Line:
+    """Where prompts wait beside so many sequences.
+
+    A prompt holds up the next one for as long as the iterations take that it fills, with what
+    decodes in them.
+    """
+    iterations = case.prompt_tokens / max(1, case.profile.max_batched_tokens - batch)
+    chunks = _chunks(case.profile, case.prompt_tokens)
+    allowed_s = case.slo.ttft_s - case.reload_s - chunks * decode_s[batch - 1]
+    return Line(case, prefill_s, prefill_s + iterations * decode_s[batch - 1], prefill_s, allowed_s)
 
 
 def _agg_late(
     places: Places, batch: int, line: Line, between: Interference
 ) -> Callable[[float], float]:
-    """Of requests that wait for prefill and then for one of `batch` places, or for their tokens.
-
-    A prompt holds up the next one for as long as the iterations take that it fills, with what
-    decodes in them.
-    """
+    """Of requests that wait for prefill and then for one of `batch` places, or for their tokens."""
     full_rps, beyond = places.rate_rps(batch), line.case.beyond
     load, spare_s = full_rps * line.service_s, max(0.0, line.allowed_s - line.own_s)
 
@@ -175,21 +181,20 @@ def _agg_late(
     return _of(mean_s, line.allowed_s) if line.case.of_mean else late
 
 
-def _least_allowed_s(line: Line, best: float) -> float:
-    """What waiting for prefill alone must be allowed to take where more is to be carried.
+def _most_sequences(line_of: Callable[[int], Line], most: int, rate_rps: float, late: float) -> int:
+    """Up to how many sequences prompts can be prefilled in time beside, at this rate.
 
-    `best` is carried where it may take what it may of `line`. What is found is rather too little.
+    The more there are, the longer prompts wait. `late`: the share of requests whose tokens are
+    late then, which is the same for any number.
     """
-    load = min(best * _BETTER * line.own_s, _FULL)
-    low, high = line.allowed_s, line.case.slo.ttft_s
-    if line.case.of_mean or replace(line, service_s=line.own_s).late(load) <= line.case.beyond:
-        return line.own_s
-    for _ in range(_STEPS):
-        middle = 0.5 * (low + high)
-        least = replace(line, service_s=line.own_s, allowed_s=middle)
-        enough = least.late(load) <= line.case.beyond
-        low, high = (low, middle) if enough else (middle, high)
-    return low
+
+    def too_many(batch: int) -> bool:
+        line = line_of(batch)
+        return line.late(min(rate_rps * line.service_s, _FULL)) > line.case.beyond - late
+
+    if line_of(most).case.of_mean or not too_many(most):
+        return most
+    return bisect_left(range(1, most), True, key=too_many)
 
 
 def _better(

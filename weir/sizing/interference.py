@@ -37,8 +37,9 @@ class Interference:
         work = rate_rps * self.prompt_s
         # Routers give less to whoever is behind, the more so the more there are to choose from.
         spread = (queue.burstiness + queue.isl_spread) / math.sqrt(queue.replicas)
+        ratio, prompts = left / (work * itl_s), self._prompts(rate_rps)
         return sum(
-            share * _beyond(left / (work * itl_s), size * self._prompts(rate_rps), spread)
+            share * _beyond(ratio, size * prompts, spread)
             for size, share in sizes(queue.osl_spread)
         )
 

@@ -19,7 +19,7 @@ __all__ = ["LONE", "Queue", "greatest_share", "held_share", "late_share", "mean_
 
 _CELLS = (0.0, 0.4, 0.7, 0.85, 0.93, 0.97, 0.987, 0.995, 1.0)
 """Shares of requests, the shorter ones first; finer where a percentile of the TTFT is decided."""
-_STEPS = 16
+_PRECISION = 1e-4
 _MOST_MARGIN = 37.0
 
 
@@ -89,7 +89,7 @@ def greatest_share(
     if late(most) <= beyond:
         return most
     low, high = least, most
-    for _ in range(_STEPS):
+    while high - low > _PRECISION * high:
         middle = 0.5 * (low + high)
         low, high = (middle, high) if late(middle) <= beyond else (low, middle)
     return low
