@@ -3,6 +3,8 @@
 import math
 from collections.abc import Iterator
 from dataclasses import dataclass
+from itertools import pairwise
+from statistics import median
 
 import numpy as np
 from numpy.typing import NDArray
@@ -55,6 +57,8 @@ class History:
         self._value = np.empty(2 * capacity)
         self._window_s = np.empty(2 * capacity)
         self._start = self._end = 0
+        self._step_s: float | None = None
+        """As long as it is not known anew."""
 
     def add(self, sample: Sample) -> None:
         """Raises `ValueError` if `sample` is not newer than the last one."""
@@ -66,6 +70,7 @@ class History:
         self._value[self._end] = sample.value
         self._window_s[self._end] = sample.window_s
         self._end += 1
+        self._step_s = None
         self._start = max(self._start, self._end - self._capacity)
 
     def __len__(self) -> int:
@@ -90,10 +95,11 @@ class History:
 
     def step_s(self) -> float:
         """The usual distance of two samples; of a single one, its window."""
-        newest = self.at_s[-_PLACES:]
-        if len(newest) < 2:
-            return float(self._window_s[self._end - 1])
-        return float(np.median(np.diff(newest)))
+        if self._step_s is None:
+            newest = self.at_s[-_PLACES:].tolist()
+            apart_s = [later - before for before, later in pairwise(newest)]
+            self._step_s = median(apart_s) if apart_s else float(self._window_s[self._end - 1])
+        return self._step_s
 
     def mean_since(self, from_s: float) -> float:
         """Mean rate of the samples that ended after `from_s`, the newest at any rate."""
