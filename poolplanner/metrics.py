@@ -38,6 +38,10 @@ class Metrics:
         self._age = self._gauge(
             "telemetry_age_seconds", "Model seconds since the newest traffic sample; NaN: never."
         )
+        self._wish = self._gauge(
+            "wish_replicas",
+            "Replicas asked for by the pool's target; NaN: unknown, or the target is sla.",
+        )
         self._ticks = self._counter("ticks_total", "Planning rounds.").labels(pool_id)
         self._errors = self._counter("tick_errors_total", "What went wrong, by reason.", "reason")
         self._decisions = self._counter("decisions_total", "Replicas decided on.", "action")
@@ -95,6 +99,7 @@ class Metrics:
         for gauge, value in (
             (self._backlog, report.backlog_replica_s),
             (self._age, report.telemetry_age_s),
+            (self._wish, report.wish),
         ):
             gauge.labels(self._pool).set(unknown if value is None else value)
 

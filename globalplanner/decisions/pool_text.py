@@ -63,7 +63,7 @@ def _limit(limit: LimitNow) -> str:
 
 
 def _worth(pool: PoolNow) -> Iterator[str]:
-    if pool.gain is None:
+    if pool.gain is None or (pool.view is not None and pool.view.wish is not None):
         return
     if pool.gain <= _NOTHING_RPS:
         yield "one more replica here, and nowhere else, would add nothing"
@@ -115,17 +115,25 @@ def _changes(pool: PoolNow) -> Iterator[str]:
         return
     if account.report.withdrawn:
         yield "its pool planner has to be able to start replicas again"
-    if view is not None and not view.capacity_rps:
+    by_wish = view is not None and view.wish is not None
+    if view is not None and not by_wish and not view.capacity_rps:
         yield "its pool planner has to report what a replica serves within SLO"
-    if view is not None and view.backlog_replica_s is None:
+    if view is not None and not by_wish and view.backlog_replica_s is None:
         yield "it does not shrink until its pool planner knows what is queued"
     if pool.drained is not None or pool.frozen is not None or pool.holding:
         return
     if pool.desired != account.target:
         yield "weir approve" if pool.mode == "approve" else "let it act (spec.planner.advisory)"
+    elif view is not None and view.wish is not None:
+        yield from _other_wish(account, view.wish)
     elif not account.leaving:
         yield from _more(pool)
         yield from _less(pool)
+
+
+def _other_wish(account: Account, wish: int) -> Iterator[str]:
+    target = f"target {account.spec.target}" if account.spec.thresholds else "Dynamo"
+    yield f"its own planner ({target}) has to ask for another number than {wish}"
 
 
 def _more(pool: PoolNow) -> Iterator[str]:

@@ -12,8 +12,9 @@ Invariants:
   what there is.
 * Of several looks in a row no more is asked for than twice what was ready: a backlog is not
   answered again while those started for it get ready.
-* With the wish the load, spread evenly, is not above: so on constant load nothing that went is
-  called back.
+* With the wish the load, spread evenly, is not above. Engines with more to do are slower and hold
+  it longer, so that may be wrong; then no fewer are asked for again while the load is much the
+  same. So on constant load the pool comes to rest.
 
 A prefill pool's queue says little of what it could do without: it goes down by the time that
 engines spend in iterations, or a replica at a time where that is not known. Times are in model
@@ -36,21 +37,43 @@ _BUSY = 0.8
 _BUSY_MEMORY_S = 30.0
 _LEAVE = 4
 """One in so many goes at once: those that stay are slower with more to do, and hold it longer."""
+_TRIED_DWELLS = 5.0
+"""Engines that are above so soon after some have gone are so because these have gone,"""
+_SHORT_DWELLS = 60.0
+"""and for so long no fewer are tried again,"""
+_MUCH_LESS = 0.8
+"""unless the load is below this share of what it was."""
 _ROUNDING = 1e-9
+
+
+@dataclass(frozen=True, slots=True)
+class _Fewer:
+    """So few were asked for, with this load at all engines together."""
+
+    count: int
+    load: float
+    at_s: float
 
 
 @dataclass(slots=True, kw_only=True)
 class Wishes:
-    """One pool's. `dwell_s`: how long less must have been enough. `prefills`: its thresholds are of
-    queues.
+    """One pool's. `dwell_s`: how long less must have been enough. `idle_s`: how long nothing must
+    have been there before its last replica goes; None if that never does. `prefills`: its
+    thresholds are of queues.
     """
 
     thresholds: Thresholds
     dwell_s: float
     prefills: bool
+    idle_s: float | None = None
     _above_since_s: float | None = None
+    _idle_since_s: float | None = None
     _busy: float | None = None
     _busy_at_s: float = 0.0
+    _fewer: _Fewer | None = None
+    """The last time that less was asked for than there was."""
+    _short: _Fewer | None = None
+    """The last time that this was too little."""
     _needs: deque[tuple[float, int]] = field(default_factory=deque)
     """When replicas were needed, and how many: each more than all that came later."""
 
@@ -63,20 +86,39 @@ class Wishes:
         if not self._needs:
             self._most_needed(has, now_s)
         if fullness is None or (has and not ready):
-            self._above_since_s = self._busy = None
+            self._above_since_s = self._idle_since_s = self._busy = None
             self._most_needed(has, now_s)
             return None
-        return self._most_needed(self._needed(fullness, now_s, ready, has), now_s)
+        wish = self._most_needed(self._needed(fullness, now_s, ready, has), now_s)
+        if wish < has:
+            self._fewer = _Fewer(wish, self._load(fullness), now_s)
+        return wish
 
     def _needed(self, fullness: Fullness, now_s: float, ready: int, has: int) -> int:
         self._note_busy(fullness.busy, now_s)
+        last = self._last(fullness, now_s)
         if self.thresholds.above(fullness.hot):
-            return max(has, self._more(fullness, ready)) if self._lasts(now_s) else has
+            if not self._lasts(now_s):
+                return has
+            tried = self._fewer
+            if tried and ready <= tried.count and now_s < tried.at_s + self.dwell_s * _TRIED_DWELLS:
+                self._short = tried
+            return max(has, self._more(fullness, ready))
         self._above_since_s = None
         if not self.thresholds.below(fullness.fullest):
             return has
-        least = max(has - max(1, has // _LEAVE), 0 if fullness.idle else 1)
-        return max(least, min(has, self._enough(fullness, has)))
+        enough = max(self._enough(fullness, has), self._too_few(fullness, now_s) + 1)
+        return max(last, has - max(1, has // _LEAVE), min(has, enough))
+
+    def _last(self, fullness: Fullness, now_s: float) -> int:
+        """1 while the last replica stays, else 0. The dwell time is part of the time to be idle."""
+        if not fullness.idle:
+            self._idle_since_s = None
+            return 1
+        if self._idle_since_s is None:
+            self._idle_since_s = now_s
+        lasted_s = now_s - self._idle_since_s + self.dwell_s
+        return 0 if self.idle_s is not None and lasted_s >= self.idle_s else 1
 
     def _more(self, fullness: Fullness, ready: int) -> int:
         even = self._even(fullness.least)
@@ -88,6 +130,16 @@ class Wishes:
         if not self.prefills or fullness.idle:
             return even
         return max(even, has - 1 if self._busy is None else ceil(self._busy / _BUSY - _ROUNDING))
+
+    def _load(self, fullness: Fullness) -> float:
+        return fullness.most if self._busy is None else self._busy
+
+    def _too_few(self, fullness: Fullness, now_s: float) -> int:
+        """Replicas that were too few for much the same load, not long ago; -1 if none are known."""
+        short = self._short
+        if short is None or now_s >= short.at_s + self.dwell_s * _SHORT_DWELLS:
+            return -1
+        return short.count if self._load(fullness) > _MUCH_LESS * short.load else -1
 
     def _even(self, load: float) -> int:
         """Engines that an even spread of all their loads needs."""

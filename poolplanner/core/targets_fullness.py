@@ -1,7 +1,7 @@
 """How full a pool's engines are, in the unit of its thresholds; None if nobody can tell.
 
-Prefill: prompt tokens queued at an engine beyond the iteration that it can do next. Decode and
-aggregated pools: the KV that an engine is to hold over what it can, or its sequences over the most
+Prefill: prompt tokens at an engine that it has not computed yet; nothing is queued while they fit
+its next iteration. Decode and aggregated pools: the KV that an engine is to hold over what it can, or its sequences over the most
 that it runs, whichever is more. What routers hold back is queued at all engines alike: they send it
 to whichever has room.
 
@@ -26,8 +26,8 @@ _HOT_SHARE = 0.1
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Fullness:
-    """`hot`: the load that few engines exceed; `fullest`: that none does. `least` and `most`: all
-    engines' loads together. `busy`: engines' worth of time that a prefill pool spends in
+    """`hot`: the load that few engines exceed; `fullest`: that none does, with what is queued only.
+    `least` and `most`: all engines' loads together. `busy`: engines' worth of time that a prefill pool spends in
     iterations; None where that is unknown or says nothing. `idle`: nothing is there, or comes.
     """
 
@@ -55,19 +55,21 @@ def fullness_of(
         return _without_engines(seen)
     count = max(ready, len(heard))
     prefill = spec.role is Role.PREFILL
+    held_tokens = _held_tokens(seen, heard) / count
     loads = [
-        _prefill_load(spec, sample, _held_tokens(seen, heard) / count)
+        _prefill_load(sample, held_tokens)
         if prefill
-        else _decode_load(spec, sample, _held_tokens(seen, heard) / count, isl_tokens)
+        else _decode_load(spec, sample, held_tokens, isl_tokens)
         for sample in heard
     ]
     known = sorted((load for load in loads if load is not None), reverse=True)
     if not known or len(known) < len(loads):
         return None
     silent, blind = count - len(known), seen.rate_rps is None
+    next_tokens = spec.profile.max_batched_tokens if prefill else 0
     return Fullness(
         hot=known[int(_HOT_SHARE * len(known))],
-        fullest=inf if blind else known[0],
+        fullest=inf if blind else max(0.0, known[0] - next_tokens),
         least=sum(known) + silent * known[-1],
         most=inf if blind else sum(known) + silent * known[0],
         busy=_busy(heard, count) if prefill else None,
@@ -87,10 +89,8 @@ def _held_tokens(seen: Observation, heard: Iterable[ForwardPassSample]) -> float
     return max(0.0, (seen.queued_tokens or 0) - sum(s.waiting_tokens or 0 for s in heard))
 
 
-def _prefill_load(spec: PoolSpec, engine: ForwardPassSample, held_tokens: float) -> float | None:
-    if engine.waiting_tokens is None:
-        return None
-    return max(0.0, engine.waiting_tokens + held_tokens - spec.profile.max_batched_tokens)
+def _prefill_load(engine: ForwardPassSample, held_tokens: float) -> float | None:
+    return None if engine.waiting_tokens is None else engine.waiting_tokens + held_tokens
 
 
 def _decode_load(

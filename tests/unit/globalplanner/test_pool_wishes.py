@@ -7,10 +7,13 @@ import pytest
 from globalplanner.core.arbiter.arbitrate import arbitrate
 from globalplanner.core.arbiter.snapshot import Decision, Memory, PoolView, Rules
 from globalplanner.core.report import check_report
+from globalplanner.decisions.explain import Explainer
+from globalplanner.decisions.history import History
 from tests.unit.globalplanner.fleets import CHAT, fleet, pool, report, snapshot, view
 from tests.unit.globalplanner.live import Live
 from weir.codec.planning import decode_report, encode_report
 from weir.domain.fleet import PoolSpec, Role
+from weir.domain.ids import PoolId
 from weir.domain.targets import Target, Thresholds
 
 LATENCY = Thresholds(target=Target.LATENCY, up=0.4, down=0.1)
@@ -126,3 +129,13 @@ def test_wishes_travel_and_impossible_ones_are_refused() -> None:
     message.wish = -1
     with pytest.raises(ValueError, match="wish must be a finite number >= 0"):
         decode_report(message)
+
+
+def test_an_explanation_names_who_has_to_ask_for_something_else() -> None:
+    live = Wishing(fleet([sized("a")]))
+    live.ask(wish=3)
+    explainer = Explainer(live.planner, History(), wall_s=live.clock.wall_s, unix_s=lambda: 0.0)
+    text = "\n".join(explainer.pool(PoolId("a")).lines)
+    assert "3: asked for 3 by its own planner, by its target latency" in text
+    assert "to change   its own planner (target latency) has to ask for another number" in text
+    assert "worth" not in text

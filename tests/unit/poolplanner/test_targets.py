@@ -27,6 +27,7 @@ class Pool:
     """Looked at every 5 s. It has what it wishes `start_up_s` later."""
 
     prefills: bool = False
+    idle_s: float | None = None
     ready: int = 2
     start_up_s: float = 0.0
     now_s: float = 0.0
@@ -34,7 +35,9 @@ class Pool:
     wishes: Wishes = field(init=False)
 
     def __post_init__(self) -> None:
-        self.wishes = Wishes(thresholds=THRESHOLDS, dwell_s=DWELL_S, prefills=self.prefills)
+        self.wishes = Wishes(
+            thresholds=THRESHOLDS, dwell_s=DWELL_S, prefills=self.prefills, idle_s=self.idle_s
+        )
 
     def look(self, fullness: Fullness | None) -> int | None:
         self.now_s += 5.0
@@ -133,12 +136,28 @@ def test_what_went_is_not_called_back_on_constant_load() -> None:
         assert not THRESHOLDS.above(total / sizes[-1])
 
 
-def test_an_idle_pool_keeps_one_while_anything_is_there_or_comes() -> None:
-    pool = Pool(ready=1)
-    assert pool.looks(even(0.0, 1), 30) == 1
-    assert pool.looks(even(0.0, 1, idle=True), 30) == 0
+def test_what_was_too_few_is_not_tried_again_while_the_load_is_much_the_same() -> None:
+    # On one replica the load is four times what it is on two: engines are slower with more to do.
+    pool = Pool(ready=2)
+    loads = {1: 1.2, 2: 0.3, 3: 0.2}
+    sizes = []
+    for _ in range(300):
+        pool.follow(pool.look(even(loads[pool.ready], pool.ready)))
+        sizes.append(pool.ready)
+    assert min(sizes) == 1
+    assert set(sizes[50:]) == {2}
+    # With a fifth less it is tried again.
+    assert pool.looks(even(0.23, 2), 13) == 1
+
+
+def test_the_last_replica_goes_when_nothing_was_there_for_as_long_as_the_document_says() -> None:
+    pool = Pool(ready=1, idle_s=300.0)
+    assert pool.looks(even(0.0, 1), 100) == 1
+    assert pool.looks(even(0.0, 1, idle=True), 59) == 1
+    assert pool.look(even(0.0, 1, idle=True)) == 0
     pool.ready = 0
     assert pool.look(even(0.0, 0)) == 1
+    assert Pool(ready=1).looks(even(0.0, 1, idle=True), 1000) == 1
 
 
 def test_unknown_asks_for_nothing_and_counts_as_needed_for_the_dwell_time_after() -> None:

@@ -48,16 +48,19 @@ def known(role: Role, *engines: ForwardPassSample, **more: Any) -> Fullness:
     return found
 
 
-def test_a_prefill_queue_begins_beyond_the_next_iteration() -> None:
+def test_a_prefill_engine_has_what_it_has_not_computed_and_a_queue_beyond_the_next_iteration() -> (
+    None
+):
     found = known(Role.PREFILL, engine("a", waiting_tokens=900), engine("b", waiting_tokens=4000))
-    assert (found.hot, found.fullest, found.least, found.most) == (3000, 3000, 3000, 3000)
+    assert (found.hot, found.fullest, found.least, found.most) == (4000, 3000, 4900, 4900)
+    assert known(Role.PREFILL, engine("a", waiting_tokens=900)).fullest == 0
 
 
 def test_what_routers_hold_is_queued_at_all_engines_alike() -> None:
     # Of 6,000 tokens engines have 2,000: 2,000 more for each of the two.
     queued = engine("a", waiting_tokens=2000)
     found = known(Role.PREFILL, queued, engine("b"), queued_tokens=6000)
-    assert (found.fullest, found.least) == (3000, 4000)
+    assert (found.hot, found.least) == (4000, 6000)
 
 
 def test_decode_engines_are_as_full_as_their_kv_or_their_sequences() -> None:
