@@ -1,9 +1,9 @@
 """How full a pool's engines are, in the unit of its thresholds; None if nobody can tell.
 
 Prefill: prompt tokens at an engine that it has not computed yet; nothing is queued while they fit
-its next iteration. Decode and aggregated pools: the KV that an engine is to hold over what it can, or its sequences over the most
-that it runs, whichever is more. What routers hold back is queued at all engines alike: they send it
-to whichever has room.
+its next iteration. Decode and aggregated pools: the KV that an engine is to hold over what it can,
+or its sequences over the most that it runs, whichever is more. What routers hold back is queued at
+all engines alike: they send it to whichever has room.
 
 Engines that are silent are bounded: at least they hold nothing but their part of what routers hold,
 at most they are as full as the fullest one that is heard. While routers are silent there is no
@@ -27,8 +27,9 @@ _HOT_SHARE = 0.1
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Fullness:
     """`hot`: the load that few engines exceed; `fullest`: that none does, with what is queued only.
-    `least` and `most`: all engines' loads together. `busy`: engines' worth of time that a prefill pool spends in
-    iterations; None where that is unknown or says nothing. `idle`: nothing is there, or comes.
+    `least` and `most`: all engines' loads together. `busy`: engines' worth of time that a prefill
+    pool spends in iterations; None where that is unknown or says nothing. `idle`: nothing is there,
+    or comes.
     """
 
     hot: float
