@@ -20,6 +20,7 @@ from globalplanner.decisions.decision_log import DecisionLog
 from globalplanner.decisions.explain import Explainer
 from globalplanner.decisions.history import History
 from globalplanner.edge import Offers, open_edge
+from globalplanner.fits import Fits
 from globalplanner.leadership import Leadership, Lease
 from globalplanner.metrics import Metrics
 from globalplanner.operations import Operations
@@ -28,6 +29,7 @@ from globalplanner.publisher import Publisher
 from globalplanner.reload import Reload
 from globalplanner.scale_requests import ScaleRequests
 from globalplanner.service import GlobalPlanner
+from globalplanner.warm_up import predicted_for
 from globalplanner.what_if import WhatIf
 from weir.fleet import LoadedFleet
 from weir.runtime.address import split_address
@@ -46,7 +48,8 @@ async def run(config: GlobalPlannerConfig, loaded: LoadedFleet, clock: Clock, st
     """Plan the fleet until `stop` is requested. Pools keep what they have.
 
     Raises `InfeasibleFloorsError` if the floors do not fit, `OSError` if an address cannot be
-    bound, `CredentialsError` if it would let in who should not.
+    bound, `TraceError` if there is no trace to learn from, `CredentialsError` if it would let in
+    who should not.
     """
     entrance = entrance_of(config)
     fleet = loaded.fleet
@@ -69,6 +72,7 @@ async def run(config: GlobalPlannerConfig, loaded: LoadedFleet, clock: Clock, st
             announce=announce,
         )
         gate = Gate(mode_of(loaded.planner, advisory=config.advisory))
+        predicted = await predicted_for(fleet, loaded, clock)
         planner = GlobalPlanner(
             fleet,
             rules_of(loaded.planner),
@@ -79,6 +83,7 @@ async def run(config: GlobalPlannerConfig, loaded: LoadedFleet, clock: Clock, st
             unwritten=changed.set,
             effective=lambda document, overrides: effective(document, overrides, clock.unix_s()),
             gate=gate,
+            predicted=predicted,
         )
         await subscribe(bus, fleet.name, planner.on_traffic, metrics)
         history, stream = History(), DecisionStream(bus, fleet.name)
@@ -115,5 +120,6 @@ async def run(config: GlobalPlannerConfig, loaded: LoadedFleet, clock: Clock, st
             edge.run(stop),
             decisions.run(stop),
             reload.run(stop),
+            *([Fits(predicted, clock).run(stop)] if predicted is not None else []),
         )
     _log.info("the GlobalPlanner has ended; pools keep what they have")

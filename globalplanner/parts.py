@@ -1,11 +1,15 @@
 """The parts of a GlobalPlanner as the Fleet document wants them."""
 
 from globalplanner.core.arbiter.snapshot import Rules
+from globalplanner.core.load.predicted import Predicted
 from globalplanner.core.operators.proposals import Mode
+from globalplanner.core.overview import ahead_of
 from globalplanner.service import Patience
+from weir.domain.fleet import Fleet
 from weir.fleet import PlannerSettings
+from weir.forecast.forecaster import ForecastSettings, Kind
 
-__all__ = ["mode_of", "patience_of", "rules_of"]
+__all__ = ["mode_of", "patience_of", "predicted_of", "rules_of"]
 
 _STALE_WALL_S = 3.0
 """At high speeds a few missed samples are many model seconds."""
@@ -30,6 +34,24 @@ def patience_of(settings: PlannerSettings, *, speed: float) -> Patience:
         stale_s=max(settings.telemetry_stale_s, _STALE_WALL_S * speed),
         grant_valid_s=settings.grant_valid_s,
         silent_s=settings.grant_valid_s,
+    )
+
+
+def predicted_of(fleet: Fleet, settings: PlannerSettings) -> Predicted | None:
+    """Predictors of its classes' rates; None if they are forecast by the trend."""
+    wanted = settings.forecast
+    if wanted.predictor == "trend":
+        return None
+    return Predicted(
+        ForecastSettings(
+            kind=Kind(wanted.predictor),
+            log1p=wanted.log1p,
+            ahead_s=(ahead_of(fleet, settings.interval_s),),
+            window_s=wanted.window_s,
+            min_points=wanted.min_points,
+            prophet_points=wanted.prophet_points,
+            refit_s=wanted.refit_s,
+        )
     )
 
 

@@ -17,9 +17,10 @@ from globalplanner.core.arbiter.snapshot import Decision, Memory, Rules, Snapsho
 from globalplanner.core.budget.ledger import Ledger
 from globalplanner.core.budget.limits import check_floors
 from globalplanner.core.load.offered import OfferedLoad
+from globalplanner.core.load.predicted import Predicted
 from globalplanner.core.operators.proposals import Gate, held_at, remembered
 from globalplanner.core.operators.proposed import Proposal
-from globalplanner.core.overview import Moment, Overview
+from globalplanner.core.overview import Moment, Overview, ahead_of
 from globalplanner.core.report import check_report
 from globalplanner.decisions.decided import Decided
 from globalplanner.metrics import Metrics
@@ -73,7 +74,7 @@ class GlobalPlanner:
 
     `unwritten` is called when the record should be written soon. `effective` makes the fleet that
     counts of the document and what operators have changed. `wishes` are replicas that others ask
-    for, by pool. `gate` lets decisions through.
+    for, by pool. `gate` lets decisions through. `predicted` forecasts in place of the trend.
 
     Raises `InfeasibleFloorsError` if the fleet's floors do not fit its limits.
     """
@@ -91,6 +92,7 @@ class GlobalPlanner:
         effective: Callable[[Fleet, Overrides], Fleet] = lambda fleet, overrides: fleet,
         wishes: Callable[[], Mapping[PoolId, int]] = dict,
         gate: Gate | None = None,
+        predicted: Predicted | None = None,
     ) -> None:
         check_floors(fleet)
         self.document = fleet
@@ -114,11 +116,12 @@ class GlobalPlanner:
             (c.name for c in fleet.classes),
             stale_s=patience.stale_s,
             window_s=patience.interval_s,
+            predicted=predicted,
         )
         self._overview = Overview(
             fleet=fleet,
             overrides=self.overrides,
-            ahead_s=max(pool.start_up_s for pool in fleet.pools) + patience.interval_s,
+            ahead_s=ahead_of(fleet, patience.interval_s),
             stale_s=patience.stale_s,
             silent_s=patience.silent_s,
         )
@@ -473,7 +476,7 @@ class GlobalPlanner:
 
     def _take_over(self, fleet: Fleet, overrides: Overrides) -> None:
         self.overrides = overrides
-        ahead_s = max(pool.start_up_s for pool in fleet.pools) + self._patience.interval_s
+        ahead_s = ahead_of(fleet, self._patience.interval_s)
         self._overview = replace(self._overview, fleet=fleet, overrides=overrides, ahead_s=ahead_s)
         self._offered.follow(c.name for c in fleet.classes)
         if self._ledger is not None:

@@ -13,10 +13,15 @@ from weir.domain.ids import PoolId
 from weir.domain.overrides import Overrides
 from weir.domain.planning import PoolReport
 
-__all__ = ["Moment", "Overview"]
+__all__ = ["Moment", "Overview", "ahead_of"]
 
 _FIRST_REPORTS_S = 4.0
 """A leader that has just begun waits no longer for pools that do not report."""
+
+
+def ahead_of(fleet: Fleet, interval_s: float) -> float:
+    """How far ahead loads matter: what is decided next serves by then, in the slowest pool."""
+    return max(pool.start_up_s for pool in fleet.pools) + interval_s
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

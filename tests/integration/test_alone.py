@@ -335,14 +335,14 @@ async def test_a_dynamo_planners_file_is_planned_by(pond: Pond, tmp_path: Path) 
     file = tmp_path / "planner.yaml"
     file.write_text(
         "namespace: pond\noptimization_target: sla\nttft_ms: 4000\nitl_ms: 400\n"
-        "load_predictor: arima\nload_adjustment_interval_seconds: 2\nmax_gpu_budget: 5\n"
+        "load_predictor: kalman\nkalman_r: 5\nload_adjustment_interval_seconds: 2\nmax_gpu_budget: 5\n"
         "decode_min_endpoint: 2\n"
     )
     sets = ("--model", "m", "--set", "spec.planner.telemetry={source: nats}")
     pools = ("--pool", "first", "--pool", "second")
     async with pond.planner(*pools, *sets, of=("--dynamo-config", str(file))) as planner:
         await eventually(lambda: pond.ready() == {"first": 1, "second": 2}, 30.0)
-        assert sum("load_predictor: rates are" in line for line in planner.lines) == 1
+        assert sum("kalman_r: the noise" in line for line in planner.lines) == 1
         assert "weir_globalplanner_budget_gpus 5.0" in (await planner.get("/metrics"))[1]
         assert await planner.stop() == 0
 

@@ -18,6 +18,7 @@ from globalplanner.adapters.nats import NatsPlans, NatsRecords
 from globalplanner.core.operators.effective import effective
 from globalplanner.core.operators.proposals import Gate
 from globalplanner.decisions.decided import Decided
+from globalplanner.fits import Fits
 from globalplanner.leadership import Leadership, Lease
 from globalplanner.metrics import Metrics
 from globalplanner.parts import mode_of, patience_of, rules_of
@@ -25,6 +26,7 @@ from globalplanner.ports import RecordStore
 from globalplanner.publisher import Publisher
 from globalplanner.reload import Reload
 from globalplanner.service import GlobalPlanner
+from globalplanner.warm_up import predicted_for
 from poolplanner import app
 from poolplanner.config import PoolPlannerConfig
 from poolplanner.core.portion import portion_of
@@ -85,6 +87,7 @@ async def run(
             announce=_announce,
         )
         gate = Gate(mode_of(loaded.planner, advisory=config.advisory))
+        predicted = await predicted_for(fleet, loaded, clock)
         try:
             planner = GlobalPlanner(
                 fleet,
@@ -98,6 +101,7 @@ async def run(
                     document, overrides, clock.unix_s()
                 ),
                 gate=gate,
+                predicted=predicted,
             )
         except InfeasibleFloorsError as error:
             raise FleetError(str(loaded.path), [f"{error}; raise --budget"]) from None
@@ -106,6 +110,8 @@ async def run(
             asyncio.create_task(leadership.run(planner, stop)),
             asyncio.create_task(planner.run(stop)),
         ]
+        if predicted is not None:
+            work.append(asyncio.create_task(Fits(predicted, clock).run(stop)))
         if alone_as.follows:
             reload = Reload(
                 planner,

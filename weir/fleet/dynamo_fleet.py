@@ -28,6 +28,16 @@ _GRANTS_OUTLAST = 3.0
 """A grant is valid for at least so many rounds."""
 _GRANT_VALID_S = 15.0
 _LONGEST_NAME = 63
+_FORECAST = frozenset(
+    {
+        "load_predictor",
+        "load_predictor_log1p",
+        "load_predictor_warmup_trace",
+        "kalman_min_points",
+        "prophet_window_size",
+    }
+)
+"""Keys of which one says that rates are to be forecast as Dynamo does."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -166,6 +176,8 @@ def _planner(file: DynamoFile, around: Surroundings, namespace: str) -> dict[str
         settings["scale_down_dwell_s"] = planner.throughput_adjustment_interval_seconds
         settings["leave_replicas"] = planner.max_throughput_scaling_replicas
         settings["leave_window_s"] = planner.throughput_adjustment_interval_seconds
+    if _FORECAST & file.given:
+        settings["forecast"] = _forecast(planner, around)
     settings["telemetry"] = {
         "source": "prometheus",
         "metrics": planner.throughput_metrics_source,
@@ -182,6 +194,20 @@ def _planner(file: DynamoFile, around: Surroundings, namespace: str) -> dict[str
     if planner.advisory:
         settings["advisory"] = True
     return settings
+
+
+def _forecast(planner: DynamoPlanner, around: Surroundings) -> dict[str, Any]:
+    """Dynamo's predictors see one point for each round of its long loop."""
+    forecast: dict[str, Any] = {
+        "predictor": planner.load_predictor,
+        "log1p": planner.load_predictor_log1p,
+        "window_s": planner.throughput_adjustment_interval_seconds,
+        "min_points": planner.kalman_min_points,
+        "prophet_points": planner.prophet_window_size,
+    }
+    if planner.load_predictor_warmup_trace is not None:
+        forecast["warmup_trace"] = str(around.folder / planner.load_predictor_warmup_trace)
+    return forecast
 
 
 def _thresholds(planner: DynamoPlanner) -> dict[str, float]:

@@ -10,20 +10,15 @@ from weir.fleet.dynamo_planner import ROLES, Mode
 __all__ = ["notes_on"]
 
 _LEARNED = "learned from the engines' forward passes"
-_TREND = "rates are forecast by a trend whose noise is measured"
+_TREND = "the noise of rates is measured"
 _LIVE = "see /metrics, and weir explain and weir status of a GlobalPlanner"
 _INSTEAD: Mapping[str, str] = {
     "aic_interpolation": f"{_LEARNED}, or profile_results_dir",
     "ais_perf_model": f"{_LEARNED}, or profile_results_dir",
     "pre_deployment_sweeping_mode": "nothing is measured beforehand",
-    "load_predictor": _TREND,
-    "load_predictor_log1p": _TREND,
-    "load_predictor_warmup_trace": "the trend is learned from what arrives, within a minute",
     "kalman_q_level": _TREND,
     "kalman_q_trend": _TREND,
     "kalman_r": _TREND,
-    "kalman_min_points": _TREND,
-    "prophet_window_size": _TREND,
     "max_num_fpm_samples": f"{_LEARNED}, older ones counting less",
     "fpm_sample_bucket_size": f"{_LEARNED}, older ones counting less",
     "load_min_observations": f"{_LEARNED}, from the profile on",

@@ -96,7 +96,7 @@ class DynamoPlanner(BaseModel):
     pre_deployment_sweeping_mode: str | None = None
     load_predictor: Literal["constant", "arima", "kalman", "prophet"] = "arima"
     load_predictor_log1p: bool = False
-    load_predictor_warmup_trace: str | None = None
+    load_predictor_warmup_trace: Annotated[str, Field(min_length=1, max_length=4096)] | None = None
     kalman_q_level: Above = 1.0
     kalman_q_trend: Above = 0.1
     kalman_r: Above = 10.0

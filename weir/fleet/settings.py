@@ -12,6 +12,7 @@ from weir.domain.targets import Target
 __all__ = [
     "Address",
     "Count",
+    "ForecastSpec",
     "GrpcTelemetry",
     "Length",
     "LoadThresholds",
@@ -156,6 +157,33 @@ class LoadThresholds(StrictModel):
     """Fewer decode or aggregated replicas while none is to hold more than this share."""
 
 
+class ForecastSpec(StrictModel):
+    """How the rates of classes are forecast to when a replica started now would serve."""
+
+    predictor: Literal["trend", "auto", "constant", "mean", "kalman", "ets", "arima", "prophet"] = (
+        "trend"
+    )
+    """The trend of the last minute, or a predictor with that as its floor; `auto` picks one."""
+
+    log1p: Annotated[bool, Field(strict=True)] = False
+    """Forecast the logarithm, so that errors count by their share."""
+
+    window_s: Seconds = 30.0
+    """Predictors see means over such windows."""
+
+    min_points: Count = 5
+    """Windows before anything but the last value is forecast."""
+
+    prophet_points: Count = 50
+    """Windows that prophet looks back."""
+
+    refit_s: Seconds = 180.0
+    """Between two fits of arima or prophet, which are made in a process of their own."""
+
+    warmup_trace: Annotated[str, Field(min_length=1, max_length=4096)] | None = None
+    """Trace to learn from at the start, CSV or .jsonl, relative to this document."""
+
+
 class PlannerSettings(StrictModel):
     """How pool planners and the GlobalPlanner decide."""
 
@@ -200,6 +228,9 @@ class PlannerSettings(StrictModel):
 
     telemetry_stale_s: Seconds = 15.0
     """Traffic samples older than this count as unknown; nothing is scaled down on them."""
+
+    forecast: ForecastSpec = ForecastSpec()
+    """How the rates of classes are forecast."""
 
     telemetry: Telemetry = NatsTelemetry()
     """Where pool planners see their traffic and their engines."""

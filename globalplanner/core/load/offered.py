@@ -10,6 +10,7 @@ from dataclasses import dataclass, field
 from math import exp
 
 from globalplanner.core.load.burst import BurstFilter
+from globalplanner.core.load.predicted import Predicted
 from weir.domain.ids import ClassName, RouterId
 from weir.domain.planning import ClassLoad
 from weir.domain.telemetry import ClassTraffic, TrafficSample
@@ -67,12 +68,19 @@ class _Lengths:
 class OfferedLoad:
     """Take samples in with `add`, `fold` them before each decision, then ask for `loads`.
 
-    A measurement covers at least `window_s`: over less, chance looks like change.
+    A measurement covers at least `window_s`: over less, chance looks like change. `predicted`
+    forecasts in place of the trend; the trend's level is its floor.
     """
 
     def __init__(
-        self, classes: Iterable[ClassName], *, stale_s: float, window_s: float = 2.0
+        self,
+        classes: Iterable[ClassName],
+        *,
+        stale_s: float,
+        window_s: float = 2.0,
+        predicted: Predicted | None = None,
     ) -> None:
+        self._predicted = predicted
         self._stale_s = stale_s
         self._window_s = window_s
         self._routers: dict[RouterId, _Router] = {}
@@ -115,6 +123,8 @@ class OfferedLoad:
         for name, trend in self._trends.items():
             rate_rps = sum(r.series[name].rate_rps for r in self._of(name))
             self._trends[name] = observe(trend, rate_rps, now_s, window_s=window_s)
+            if self._predicted is not None:
+                self._predicted.observe(name, rate_rps, now_s, window_s=window_s)
         for router in fresh:
             router.window_s = 0.0
 
@@ -142,10 +152,17 @@ class OfferedLoad:
     def forecasts(self, now_s: float, *, ahead_s: float) -> Mapping[ClassName, Forecast]:
         """Rates at `now_s + ahead_s` of the classes that anything is known of, however old."""
         return {
-            name: predict(trend, max(now_s + ahead_s, trend.at_s))
+            name: self._forecast(name, trend, max(now_s + ahead_s, trend.at_s))
             for name, trend in self._trends.items()
             if trend is not None
         }
+
+    def _forecast(self, name: ClassName, trend: Trend, at_s: float) -> Forecast:
+        found = None
+        if self._predicted is not None:
+            now_rps = predict(trend, trend.at_s).mean
+            found = self._predicted.at(name, at_s, floor_rps=now_rps)
+        return predict(trend, at_s) if found is None else found
 
     def _count(self, router: _Router, traffic: ClassTraffic, window_s: float, now_s: float) -> None:
         series = router.series.setdefault(traffic.name, _Series())

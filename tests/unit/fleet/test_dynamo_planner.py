@@ -54,6 +54,9 @@ def test_a_disaggregated_deployment_that_meets_latencies() -> None:
     assert (slo.ttft_s, slo.itl_s, slo.statistic) == (0.3, 0.025, Statistic.MEAN)
     assert (planner.target, planner.interval_s, planner.scale_down_dwell_s) == (Target.SLA, 5, 60)
     assert (planner.leave_replicas, planner.leave_window_s) == (4, 60)
+    forecast = planner.forecast
+    assert (forecast.predictor, forecast.log1p, forecast.prophet_points) == ("prophet", True, 100)
+    assert (forecast.window_s, forecast.min_points) == (60, 5)
     telemetry = planner.telemetry
     assert isinstance(telemetry, PrometheusTelemetry)
     assert (telemetry.metrics, telemetry.namespace) == ("frontend", "prod-chat")
@@ -62,9 +65,6 @@ def test_a_disaggregated_deployment_that_meets_latencies() -> None:
     assert _noted(translation) == {
         "environment",
         "optimization_target",
-        "load_predictor",
-        "load_predictor_log1p",
-        "prophet_window_size",
         "load_scaling_down_sensitivity",
         "max_throughput_scaling_replicas",
         "control_api_port",
@@ -216,6 +216,13 @@ def test_what_nobody_tells_is_asked_for(
 ) -> None:
     with pytest.raises(FleetError, match=problem):
         dynamo(around, **keys)
+
+
+def test_rates_are_forecast_by_weirs_trend_unless_the_file_says_how(dynamo: Any) -> None:
+    assert dynamo()[1].planner.forecast.predictor == "trend"
+    # Dynamo's default is what the other keys are about.
+    forecast = dynamo(load_predictor_warmup_trace="t.jsonl")[1].planner.forecast
+    assert (forecast.predictor, forecast.warmup_trace) == ("arima", "/here/t.jsonl")
 
 
 def test_a_budget_from_elsewhere_counts_before_the_files(dynamo: Any) -> None:

@@ -6,7 +6,7 @@ from globalplanner.core.operators.effective import check_always, effective
 from globalplanner.core.operators.proposals import Gate, Mode
 from globalplanner.leadership import Leadership, Lease
 from globalplanner.metrics import Metrics
-from globalplanner.parts import patience_of, rules_of
+from globalplanner.parts import patience_of, predicted_of, rules_of
 from globalplanner.publisher import Publisher
 from globalplanner.service import SETTLE_WALL_S, GlobalPlanner
 from globalplanner.standing import Change
@@ -95,6 +95,7 @@ class GlobalPlannerRole:
             unwritten=changed.set,
             effective=lambda document, overrides: effective(document, overrides, events.now_s),
             gate=self.gate,
+            predicted=predicted_of(self.has_read, settings),
         )
         self.desk = Desk(plane, self.process, planner, self._wake_soon)
         publisher = Publisher(Plans(plane, self.process), clock, refresh_s=_REFRESH_S)
