@@ -141,6 +141,8 @@ async def _observed(
     cores = (_cpu_s(planner.pid) - before_s) / took_s
     rate = (await _rounds(control) - rounds) / took_s
     rss_mib = _rss_mib(planner.pid)
+    if bus.dropped:
+        raise RuntimeError(f"{bus.dropped} samples were not published")
     publishing.cancel()
     await asyncio.gather(publishing, return_exceptions=True)
     await bus.close()

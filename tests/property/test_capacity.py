@@ -41,7 +41,7 @@ def test_looser_targets_never_lower_capacity(
     loose_rps = replica_capacity_rps(profile, role, loose, isl, osl, utilization=0.8)
     if tight_rps is not None:
         assert loose_rps is not None
-        assert loose_rps >= tight_rps * (1.0 - 1e-3)
+        assert loose_rps >= tight_rps * (1.0 - 2e-3)
 
 
 # At the full rate the largest batch keeps prompts waiting too long: then less of it is planned,
@@ -64,7 +64,7 @@ def test_capacity_is_positive_and_grows_with_utilization(
     part_rps = replica_capacity_rps(profile, role, slo, isl, osl, utilization=utilization)
     if full_rps is not None:
         assert part_rps is not None
-        assert 0.0 < part_rps <= full_rps * (1.0 + 1e-3)
+        assert 0.0 < part_rps <= full_rps * (1.0 + 2e-3)
 
 
 @given(PROFILES, SLOS, LENGTHS, LENGTHS, LENGTHS)
@@ -103,8 +103,8 @@ def test_more_replicas_never_lower_capacity_and_bursts_never_raise_it(
         return found or 0.0
 
     queue = Queue(replicas=replicas, isl_spread=spread, osl_spread=spread)
-    assert rate_rps(replace(queue, replicas=replicas * times)) >= rate_rps(queue) * (1.0 - 1e-3)
-    assert rate_rps(replace(queue, burstiness=burstiness)) <= rate_rps(queue) * (1.0 + 1e-3)
+    assert rate_rps(replace(queue, replicas=replicas * times)) >= rate_rps(queue) * (1.0 - 2e-3)
+    assert rate_rps(replace(queue, burstiness=burstiness)) <= rate_rps(queue) * (1.0 + 2e-3)
 
 
 @given(PROFILES, ROLES, SLOS, LENGTHS, LENGTHS, st.floats(0.0, 1.0))

@@ -28,7 +28,7 @@ _FULL = 1.0 - 1e-9
 _LEAST_SHARE_OF_UTILIZATION = 0.5
 """A target hardly met even by an idle replica is not chased by leaving replicas idle."""
 
-_BETTER = 1.0005
+_BETTER = 1.001
 """Of many numbers of sequences that carry as much one is enough."""
 
 
