@@ -3,10 +3,11 @@
     python -m tests.benchmarks.bench_planner [--json]
 
 `ticks`: a pool of each role with 32 engines, 8 classes and 2 routers. `tick` is observing,
-learning from engines, forecasting, capacity, the report and the steps towards the grant; `intake`
-is what routers and engines have sent in a second, from the bytes on. `predictors`: a measurement
-taken in and a forecast a minute ahead. `process`: 64 pools of 8 engines (`planned_process`), for
-which it takes six minutes: until what is remembered has been filled.
+learning from engines, forecasting, capacity, the report and the steps towards the grant; `kalman`,
+`ets`, `auto` the same and besides requests, prompt and output tokens forecast by this predictor;
+`intake` is what routers and engines have sent in a second, from the bytes on. `predictors`: a
+measurement taken in and a forecast a minute ahead. `process`: 64 pools of 8 engines
+(`planned_process`), for six minutes: until what is remembered has been filled.
 """
 
 import argparse
@@ -29,6 +30,7 @@ from weir.api.v1 import telemetry_pb2
 from weir.domain.fleet import Role
 from weir.domain.planning import Grant
 from weir.fleet import LoadedFleet, load
+from weir.forecast.demand import Demand, DemandForecaster
 from weir.forecast.forecaster import Forecaster, ForecastSettings, Kind
 
 __all__ = ["main", "measure_predictor", "measure_ticks"]
@@ -46,18 +48,20 @@ def measure_ticks(
     """Milliseconds of CPU per round and second."""
     world = World([role, *(other for other in Role if other is not role)], engines)
     pool = _Pool(world.pools[0], _loaded(world))
-    tick_ms, intake_ms = [], []
+    taken_ms: dict[str, list[float]] = {}
     for number in range(1, _WARM_UP_S + seconds + 1):
-        taken_ms = _cpu_ms(partial(pool.take, *_sent(world, number), float(number)))
-        took_ms = _cpu_ms(partial(pool.tick, number))
+        intake_ms = _cpu_ms(partial(pool.take, *_sent(world, number), float(number)))
+        tick_ms = _cpu_ms(partial(pool.tick, number))
+        with_ms = {
+            kind.value: tick_ms + _cpu_ms(partial(pool.forecast, kind, number)) for kind in _KINDS
+        }
         if number > _WARM_UP_S:
-            tick_ms.append(took_ms)
-            intake_ms.append(taken_ms)
+            for name, ms in {"intake": intake_ms, "tick": tick_ms, **with_ms}.items():
+                taken_ms.setdefault(name, []).append(ms)
     return {
-        "tick_p50_ms": _quantile(tick_ms, 0.50),
-        "tick_p99_ms": _quantile(tick_ms, 0.99),
-        "tick_mean_ms": round(sum(tick_ms) / len(tick_ms), 3),
-        "intake_mean_ms": round(sum(intake_ms) / len(intake_ms), 3),
+        f"{name}_p{percent}_ms": _quantile(values, percent / 100.0)
+        for name, values in taken_ms.items()
+        for percent in (50, 99)
     }
 
 
@@ -75,12 +79,14 @@ class _Pool:
     def __init__(self, pool: PoolOfFleet, loaded: LoadedFleet) -> None:
         spec = loaded.fleet.pool(pool.id)
         self.pool = pool
+        self.offered_rps = 0.0
         self.reporter = reporter_of(spec, loaded, speed=1.0)
         self.pace = pace_of(spec, settle_s=1.0, unsettled_s=10.0)
         self.replicas = [
             Replica(id=worker, state=ReplicaState.READY, host="h", port=1)
             for worker in pool.workers
         ]
+        self.forecasters = {kind: DemandForecaster(ForecastSettings(kind=kind)) for kind in _KINDS}
 
     def take(self, routers: list[bytes], workers: list[bytes], now_s: float) -> None:
         telemetry = self.reporter.telemetry
@@ -97,7 +103,8 @@ class _Pool:
         report = self.reporter.report(
             sequence=number, state=state_of(self.replicas), grant=self.pace.grant, now_s=now_s
         )
-        assert report.load
+        self.offered_rps = sum(load.rate_rps for load in report.load)
+        assert self.offered_rps > 0.0
         grant = Grant(
             pool_id=self.pool.id,
             epoch=1,
@@ -108,6 +115,16 @@ class _Pool:
         )
         self.pace.offer(grant, sent_at_s=now_s)
         self.pace.step(self.replicas, now_s)
+
+    def forecast(self, kind: Kind, number: int) -> None:
+        """What the pool is offered, to when a replica started now would serve."""
+        forecaster, at_s = self.forecasters[kind], float(number)
+        rate_rps = self.offered_rps
+        demand = Demand(
+            requests=rate_rps, prompt_tokens=1200.0 * rate_rps, output_tokens=200.0 * rate_rps
+        )
+        forecaster.observe(demand, at_s, window_s=1.0)
+        forecaster.predict(at_s + self.reporter.spec.start_up_s)
 
 
 def measure_predictor(kind: Kind, *, samples: int = 3000) -> dict[str, float]:
