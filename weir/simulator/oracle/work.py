@@ -12,7 +12,7 @@ from functools import partial
 import numpy as np
 from numpy.typing import NDArray
 
-from weir.domain.fleet import PoolSpec, RequestClass, Role, Slo, Stage
+from weir.domain.fleet import PoolSpec, RequestClass, Role, Slo, Stage, Statistic
 from weir.domain.profile import EngineProfile
 from weir.simulator.oracle.offered import Offered
 from weir.sizing.capacity import prefill_backlog_s, replica_capacity_rps
@@ -158,12 +158,13 @@ def _decode_token_s(profile: EngineProfile, slo: Slo, kv_tokens: int) -> float:
 def _agg_token_s(profile: EngineProfile, slo: Slo, offered: Offered) -> float:
     """Replica seconds of one output token beside the prefill of the mean request's prompt.
 
-    The batch is that of all requests mixed as they come, within one class's ITL.
+    The batch is that of all requests mixed as they come, within one class's ITL in the mean: at
+    best nobody's tokens wait for more prompts than others' do.
     """
     isl, osl = float(offered.isl_tokens.mean()), float(offered.osl_tokens.mean())
     prompt_s = profile.idle_prefill_s(math.ceil(isl))
     for itl_s in (slo.itl_s, math.inf):
-        target = Slo(ttft_s=math.inf, itl_s=itl_s)
+        target = Slo(ttft_s=math.inf, itl_s=itl_s, statistic=Statistic.MEAN)
         rate_rps = replica_capacity_rps(profile, Role.AGG, target, isl, osl)
         if rate_rps is not None:
             return max(0.0, 1.0 / rate_rps - prompt_s) / math.ceil(osl)
