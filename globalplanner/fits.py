@@ -27,7 +27,10 @@ class Fits:
         """Look every wall second until `stop`."""
         try:
             while not await stop.sleep(_LOOK_S):
-                self.step()
+                try:
+                    self.step()
+                except Exception:
+                    _log.exception("fits could not be looked after; the last ones count")
         finally:
             self._worker.close()
 
