@@ -178,7 +178,11 @@ class Sources:
             dynamo_events.follow_passes,
             self._bus("engines"),
             dynamo_events.subject(self._namespace(pool), pool.spec.role),
-            Passes(pool_id=pool.spec.id, speed=self.clock.speed),
+            Passes(
+                pool_id=pool.spec.id,
+                speed=self.clock.speed,
+                kv_total_tokens=pool.spec.profile.kv_tokens,
+            ),
             pool.telemetry,
             self.clock,
             pool.metrics,

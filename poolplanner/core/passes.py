@@ -43,10 +43,14 @@ class _Worker:
 
 @dataclass(slots=True, kw_only=True)
 class Passes:
-    """One pool's. Times are wall seconds, windows of samples `speed` times as long."""
+    """One pool's. Times are wall seconds, windows of samples `speed` times as long.
+
+    `kv_total_tokens`: the KV space of one engine, which passes do not tell.
+    """
 
     pool_id: PoolId
     speed: float = 1.0
+    kv_total_tokens: int | None = None
     _workers: dict[str, _Worker] = field(default_factory=dict)
 
     def take(self, one: ForwardPass, now_s: float) -> bool:
@@ -99,4 +103,5 @@ class Passes:
             kv_used_tokens=sum(
                 one.decode_kv_tokens + one.prefill_kv_tokens + one.prefill_tokens for one in now
             ),
+            kv_total_tokens=self.kv_total_tokens,
         )

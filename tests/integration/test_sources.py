@@ -159,6 +159,7 @@ async def test_dynamos_passes_come_as_one_sample_a_second(world: World) -> None:
             await asyncio.sleep(0.01)
         engines = world.seen().engines
         assert engines is not None and (engines.workers, engines.running) == (1, 5)
+        assert (engines.kv_used_tokens, engines.kv_total_tokens) == (5000, 262_144)
         samples = world.telemetry.passes()
         assert 1 <= len(samples) <= 3
         assert (samples[0].iterations or 0) > 20
