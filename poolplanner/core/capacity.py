@@ -97,18 +97,23 @@ class CapacityTable:
     def capacity_rps(
         self, shapes: Mapping[ClassName, ClassShape], traffic: Traffic | None = None
     ) -> dict[ClassName, float]:
-        """Requests/s by class at planned utilization; without the classes it cannot serve."""
+        """Requests/s by class at planned utilization; without the classes it cannot serve.
+
+        For classes that nobody could serve in time nothing is planned.
+        """
         traffic = traffic or Traffic()
         self._left = _A_ROUND
         self._see(traffic)
-        served = {name: shapes[name] for name in self.full_rps(shapes)}
+        able = {name: shapes[name] for name in self.full_rps(shapes)}
+        served = {name: shape for name, shape in able.items() if not shape.hopeless}
         self._mix(served, traffic.burstiness)
         size, planned = float(max(1, traffic.replicas)), 1.0
         if traffic.rate_rps is not None:
-            size = self._size_for(served, traffic.rate_rps)
-            busy = traffic.rate_rps * self._busy_s(served)
+            rate_rps = traffic.rate_rps * _part(served, able)
+            size = self._size_for(served, rate_rps)
+            busy = rate_rps * self._busy_s(served)
             if busy > size:
-                size, planned = busy, self._needed(served, traffic.rate_rps, busy) / busy
+                size, planned = busy, self._needed(served, rate_rps, busy) / busy
         rates = {name: self._at(size, name, shape) for name, shape in served.items()}
         return {name: planned * rate for name, rate in rates.items() if rate is not None}
 
@@ -270,6 +275,12 @@ def _shares(shapes: Mapping[ClassName, ClassShape]) -> dict[ClassName, float]:
     if total <= 0.0:
         return dict.fromkeys(shapes, 1.0 / max(1, len(shapes)))
     return {name: shape.share / total for name, shape in shapes.items()}
+
+
+def _part(some: Mapping[ClassName, ClassShape], of: Mapping[ClassName, ClassShape]) -> float:
+    """Their part of the requests."""
+    total = sum(shape.share for shape in of.values())
+    return sum(shape.share for shape in some.values()) / total if total > 0.0 else 1.0
 
 
 def _moments(shapes: Mapping[ClassName, ClassShape]) -> tuple[float, float, float]:

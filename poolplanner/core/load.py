@@ -21,6 +21,8 @@ _PRIOR_REQUESTS = 10.0
 """The prior lengths weigh as much as this many requests."""
 _SPREAD_PRIOR = 1.5
 """Squared coefficient of variation of lengths within a class, as in most public traces."""
+_ALL, _SURE = 0.95, 20
+"""A class is hopeless if this share of its requests are, and so many have been seen."""
 _PRIOR_SPREAD_REQUESTS = 50.0
 """Squares take more requests to be known than means do."""
 
@@ -32,7 +34,7 @@ class ClassShape:
     Means, and their squared coefficients of variation as spreads. Prompts that even an idle
     engine would answer too late are not among these: they are `hopeless_share` (0..1) of the
     class's requests, `hopeless_isl_tokens` in the mean. No replica gets them to be in time; they
-    are work for whenever there is time.
+    are work for whenever there is time. `hopeless`: as good as all requests of the class are.
     """
 
     isl_tokens: float
@@ -42,6 +44,7 @@ class ClassShape:
     osl_spread: float = _SPREAD_PRIOR
     hopeless_share: float = 0.0
     hopeless_isl_tokens: float = 0.0
+    hopeless: bool = False
 
 
 def class_shapes(
@@ -73,6 +76,7 @@ def class_shapes(
             osl_spread=_spread(count.outputs),
             hopeless_share=count.hopeless_arrivals / count.arrivals if count.arrivals else 0.0,
             hopeless_isl_tokens=hopeless_tokens / max(1, count.hopeless_arrivals),
+            hopeless=count.hopeless_arrivals >= max(_SURE, _ALL * count.arrivals),
         )
     return shapes
 

@@ -54,8 +54,10 @@ class Charge:
         if not worker.stale:
             pool.reload(worker)
 
-    def depart(self, isl_tokens: int, now_s: float, *, streamed: bool = True) -> None:
-        """The leg is sent: its prompt joins the worker's queue.
+    def depart(
+        self, isl_tokens: int, now_s: float, *, streamed: bool = True, hopeless: bool = False
+    ) -> None:
+        """The leg is sent: its prompt joins the worker's queue. `hopeless`: it cannot be in time.
 
         Without streaming nobody sees when its prompt has been prefilled, so it does not count as
         queued and is taken to decode at once; the KV it holds counts all the same.
@@ -74,6 +76,8 @@ class Charge:
             if not worker.stale:
                 pool.reload(worker)
             return
+        if not hopeless:
+            pool.hopeful_at_s = now_s
         if not worker.queued_tokens:
             worker.prompts.begin(now_s)
         self._queued_tokens = isl_tokens

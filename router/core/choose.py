@@ -237,6 +237,8 @@ class _Search:
         terms = self._terms
         if not pool.has_prefill_room(worker, yields=terms.yields) or self._barred(pool):
             return _NO_PREFILL_ROOM
+        if terms.hopeless and not pool.takes_hopeless(self._now_s):
+            return _NO_PREFILL_ROOM
         transfer_s = decode.pool.transfer_s(sized.isl_tokens)
         if terms.due_s == inf:
             ttft_s = pool.prefill_s(worker, sized.isl_tokens) + transfer_s
@@ -258,6 +260,8 @@ class _Search:
             and not self._barred(pool)
             and pool.has_decode_room(worker, sized.kv_tokens, sized.itl_s, late=terms.late)
         ):
+            return _NO_PREFILL_ROOM
+        if terms.hopeless and not pool.takes_hopeless(self._now_s):
             return _NO_PREFILL_ROOM
         itl_s = pool.itl_s(worker, sized.kv_tokens)
         ttft_s = pool.prefill_s(worker, sized.isl_tokens)

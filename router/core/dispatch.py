@@ -257,7 +257,11 @@ class Dispatch:
         yields = late or any(log.open for log in self._above[flight.request_class.name])
         any_time = late or prefilled is not None
         return Terms(
-            due_s=inf if any_time else flight.due_s, barred=barred, yields=yields, late=late
+            due_s=inf if any_time else flight.due_s,
+            barred=barred,
+            yields=yields,
+            late=late,
+            hopeless=flight.hopeless and prefilled is None,
         )
 
     def _higher_priority(self) -> dict[ClassName, tuple[ClassLog, ...]]:

@@ -14,6 +14,9 @@ from weir.domain.fleet import RequestClass
 
 __all__ = ["Books", "Flight"]
 
+_SURE = 1.1
+"""Gaps between tokens are known to within so much."""
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Books:
@@ -66,10 +69,14 @@ class Flight:
         self._prefilled: Leg | None = None
         self._first_token_s: float | None = None
         self._log = books.traffic.classes[sized.request_class.name]
-        self.hopeless = sized.model.idle_first_s(sized.isl_tokens) > sized.ttft_s
-        """Whether it would be late even if it were alone, as engines are when it arrives."""
+        self.hopeless = _hopeless(sized)
+        """Whether it would miss a target even if it were alone, as engines were when it came."""
         self._log.arrived(sized.isl_tokens, hopeless=self.hopeless)
         self._log.queued += 1
+
+    def resize(self, sized: Sized) -> None:
+        """What it is to meet has changed while it waits."""
+        self.sized, self.hopeless = sized, _hopeless(sized)
 
     @property
     def due_s(self) -> float:
@@ -100,7 +107,7 @@ class Flight:
             return
         self._prefilled = None
         self._head = self._charge(route.prefill)
-        self._head.depart(self.sized.isl_tokens, now_s)
+        self._head.depart(self.sized.isl_tokens, now_s, hopeless=self.hopeless)
 
     def prefill_done(self, now_s: float) -> None:
         """The prefill leg has answered; its worker's queue is shorter."""
@@ -184,7 +191,10 @@ class Flight:
         if self._reserved is None:
             return
         self._decode, self._reserved = self._reserved, None
-        self._decode.depart(self.sized.isl_tokens, now_s, streamed=self.profile.streaming)
+        hopeless = self.hopeless and self._decode.pool.mixes
+        self._decode.depart(
+            self.sized.isl_tokens, now_s, streamed=self.profile.streaming, hopeless=hopeless
+        )
 
     def _land(self, now_s: float) -> None:
         """Take the request off its workers: it is queued here again, or about to end."""
@@ -230,3 +240,11 @@ class Flight:
                 max_tokens=profile.max_tokens,
                 osl_tokens=output,
             )
+
+
+def _hopeless(sized: Sized) -> bool:
+    model = sized.model
+    return (
+        model.idle_first_s(sized.isl_tokens) > sized.ttft_s
+        or model.idle_itl_s(sized.kv_tokens) > _SURE * sized.itl_s
+    )

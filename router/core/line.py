@@ -39,6 +39,11 @@ class Place:
 by_order: Callable[[Place], Order] = attrgetter("order")
 
 
+def _by_hope(place: Place) -> tuple[bool, Order]:
+    """Among the late, those last that could never have been in time."""
+    return place.flight.hopeless, place.order
+
+
 def by_worth(place: Place) -> tuple[int, float, Order]:
     """Among the first of several lines: higher priority, then what is worth more for its work."""
     return place.order[0], -place.line.worth, place.order
@@ -112,7 +117,7 @@ class Line:
         while hopeful and hopeful[0].latest_s < now_s:
             place = hopeful.pop(0)
             place.late = True
-            insort(late, place, key=by_order)
+            insort(late, place, key=_by_hope)
 
     def first(self, *, late: bool) -> Place | None:
         """Of those who are late, or of those who are not."""

@@ -21,6 +21,10 @@ __all__ = ["Pool"]
 _FADING_STEP_S = 1.0
 _WORKER_HALF_LIFE_S = 60.0
 _POOL_HALF_LIFE_S = 120.0
+_HOPEFUL_S = 30.0
+"""For so long after a prompt that can be in time others of the kind are to be expected."""
+_LEFT_BY_HOPELESS = 4
+"""Of so many workers one at least stays idle for those."""
 
 _by_rank = attrgetter("rank")
 
@@ -34,6 +38,8 @@ class Pool(Outlook):
         self.version = -1
         self.workers: dict[WorkerId, Worker] = {}
         self.log = PoolLog()
+        self.hopeful_at_s = -inf
+        """When a prompt that can be in time was last sent."""
         self._usable: list[Worker] = []
         self._recheck_at_s = -inf
         self._faded_at_s = -inf
@@ -157,10 +163,22 @@ class Pool(Outlook):
         """Seconds to the first token of a prompt that nobody is before."""
         return self.pace * self.predictor.prefill_s(isl_tokens)
 
+    def idle_itl_s(self, kv_tokens: int) -> float:
+        """Seconds between tokens of a sequence of so many that decodes alone."""
+        return self.pace * self.predictor.decode_s(1, kv_tokens)
+
     @property
     def crowded(self) -> bool:
         """Whether a batch or more is queued for each of its workers."""
         return self.log.queued_tokens >= self.predictor.batch_tokens * len(self.workers)
+
+    def takes_hopeless(self, now_s: float) -> bool:
+        """Whether one more prompt that cannot be in time leaves idle workers to those that can."""
+        if now_s - self.hopeful_at_s > _HOPEFUL_S:
+            return True
+        usable = self.usable(now_s)
+        idle = sum(not worker.queued_tokens for worker in usable)
+        return idle > max(min(1, len(usable) - 1), len(usable) // _LEFT_BY_HOPELESS)
 
     # --- capacity ----------------------------------------------------------------------
 

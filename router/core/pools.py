@@ -61,6 +61,10 @@ class ModelPools:
         """Seconds to the first token on an idle worker of the fastest pool."""
         return min((p.idle_first_s(isl_tokens) for p in self.heads), default=0.0)
 
+    def idle_itl_s(self, kv_tokens: int) -> float:
+        """Seconds between tokens of a sequence that has the fastest pool's worker for itself."""
+        return min((p.idle_itl_s(kv_tokens) for p in self.pools if p.decodes), default=0.0)
+
     def work_s(self, isl_tokens: int, osl_tokens: int) -> float:
         """Seconds of fully used workers of the fastest pools."""
         return self.idle_first_s(isl_tokens) + osl_tokens * self._token_s

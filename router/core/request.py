@@ -81,13 +81,14 @@ class Terms:
     It goes only where its first token is predicted by `due_s`, unless all is idle: waiting would
     gain nothing. Its prompt goes to no pool in `barred`. Who `yields` goes only behind less than a
     batch; in time, only where less than a batch is queued for each of the pool's workers; `late`,
-    leaving some of the sequences that an engine can run.
+    leaving some of the sequences that an engine can run; `hopeless`, if idle workers are left.
     """
 
     due_s: float = inf
     barred: frozenset[PoolId] = frozenset()
     yields: bool = False
     late: bool = False
+    hopeless: bool = False
 
 
 class WaitReason(StrEnum):

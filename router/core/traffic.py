@@ -74,7 +74,7 @@ class ClassLog:
         self.duration_s = BucketHistogram(_DURATION_EDGES_S)
 
     def arrived(self, isl_tokens: int, *, hopeless: bool = False) -> None:
-        """`hopeless`: not even an idle engine would give its first token in time."""
+        """`hopeless`: not even an idle engine would keep its targets."""
         window = self._window
         window.arrivals += 1
         window.isl_tokens += isl_tokens

@@ -156,7 +156,7 @@ class Waiting:
         for line in self._lines.values():
             for place in (*line.hopeful, *line.late):
                 flight = place.flight
-                flight.sized = resize(flight)
+                flight.resize(resize(flight))
                 place.order = _order(flight, place.order[-1])
                 place.latest_s = inf if place.prefilled is not None else _latest_s(flight)
             line.worth = self._worth.of(line.any().flight)
@@ -183,4 +183,6 @@ def _order(flight: Flight, arrivals: int) -> Order:
 def _latest_s(flight: Flight) -> float:
     """When it must be sent, at the latest, to be in time if nobody is before it."""
     sized = flight.sized
+    if flight.hopeless:
+        return -inf
     return flight.arrived_s + sized.ttft_s - sized.model.idle_first_s(sized.isl_tokens)

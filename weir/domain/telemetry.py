@@ -19,8 +19,8 @@ class ClassTraffic:
     `isl_tokens` sums their (estimated) prompts, `osl_tokens` the output of `completed`;
     `queued` wait at the router when the window ends. Latencies are of streamed responses.
 
-    None is unknown: `hopeless_arrivals` of the arrivals, with `hopeless_isl_tokens`, are so long
-    that not even an idle engine would give the first token in time. `isl_tokens_sq` sums the
+    None is unknown: `hopeless_arrivals` of the arrivals, with `hopeless_isl_tokens`, are such that
+    not even an idle engine would keep their targets. `isl_tokens_sq` sums the
     squares of the other prompts, `osl_tokens_sq` those of the outputs of `completed`.
     """
 

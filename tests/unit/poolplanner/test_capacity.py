@@ -201,6 +201,25 @@ def test_hopeless_work_takes_head_room_and_replicas_only_once_that_is_used_up() 
     assert _with_hopeless(1 / 3) == pytest.approx(1.0 / (0.8 * 2 / 3 + 2.0), rel=0.03)
 
 
+def test_nothing_is_planned_for_a_class_that_is_hopeless_as_a_whole() -> None:
+    other = ClassName("other")
+    classes = {**BY_NAME, other: replace(BY_NAME[SMALL], name=other)}
+    table = CapacityTable(pool_spec(Role.PREFILL), classes, 0.8)
+    alone = table.capacity_rps({SMALL: PROMPTS[SMALL]}, Traffic(rate_rps=4.0))
+    shapes = {
+        SMALL: replace(PROMPTS[SMALL], share=0.5),
+        other: replace(
+            PROMPTS[SMALL],
+            share=0.5,
+            hopeless=True,
+            hopeless_share=1.0,
+            hopeless_isl_tokens=60_000,
+        ),
+    }
+    both = CapacityTable(pool_spec(Role.PREFILL), classes, 0.8)
+    assert both.capacity_rps(shapes, Traffic(rate_rps=8.0)) == alone
+
+
 MANY = {ClassName(f"c{i}"): replace(CLASSES[0], name=ClassName(f"c{i}")) for i in range(6)}
 ALIKE = {name: ClassShape(isl_tokens=3000, osl_tokens=100, share=1 / 6) for name in MANY}
 EVEN, BURSTS = Traffic(rate_rps=4.0), Traffic(rate_rps=4.0, burstiness=8.0)

@@ -101,3 +101,17 @@ def test_hopeless_prompts_are_told_apart() -> None:
     assert shape.isl_tokens == pytest.approx((99 * 200 + 10 * 511) / 109)
     assert (shape.hopeless_share, shape.hopeless_isl_tokens) == (0.01, 90_000)
     assert totals.prompts.spread == 0.0
+    assert not shape.hopeless
+
+
+def test_a_class_is_hopeless_if_nearly_all_of_many_requests_are() -> None:
+    totals = ClassTotals()
+    for count in range(19):
+        assert not _shapes({SMALL: totals})[SMALL].hopeless, count
+        totals.add(_told(hopeless=90_000))
+    totals.add(_told(hopeless=90_000))
+    assert _shapes({SMALL: totals})[SMALL].hopeless
+    totals.add(_told(200))
+    assert _shapes({SMALL: totals})[SMALL].hopeless
+    totals.add(_told(200))
+    assert not _shapes({SMALL: totals})[SMALL].hopeless

@@ -103,3 +103,44 @@ def test_of_what_waits_the_hopeless_part_is_told() -> None:
     (told,) = (p for p in router.dispatch.sample(1.0).pools if p.pool_id == "slow")
     assert told.hopeless_queued_tokens == 2600
     assert told.queued_tokens == 7600
+
+
+def test_what_cannot_be_in_time_leaves_an_idle_worker_to_those_that_can() -> None:
+    router = Router(SLOW, DECODE, classes=(request_class(ttft_s=1.0),))
+    router.dispatch.apply_members(members("slow", "w1", "w2", "w3", version=2), 0.0)
+    router.arrive("short", 400, 0.0)
+    router.arrive("hopeless", 1500, 0.1)
+    assert router.sent == ["short slow", "hopeless slow"]
+    # One of three workers is idle: it is for who can be in time.
+    router.arrive("hopeless too", 1500, 0.2)
+    assert router.sent[2:] == []
+    router.arrive("short too", 400, 0.3)
+    assert router.sent[2:] == ["short too slow"]
+
+
+def test_while_nobody_else_asks_it_may_have_all_workers() -> None:
+    router = Router(SLOW, DECODE, classes=(request_class(ttft_s=1.0),))
+    router.dispatch.apply_members(members("slow", "w1", "w2", version=2), 0.0)
+    for number in range(2):
+        router.arrive(f"{number}", 1500, 0.0)
+    assert router.sent == ["0 slow", "1 slow"]
+
+
+def test_who_could_never_have_been_in_time_goes_after_the_late() -> None:
+    router = Router(SLOW, DECODE, classes=(request_class(ttft_s=2.0),))
+    first = router.arrive("first", 1000, 0.0)
+    router.arrive("hopeless", 2500, 0.1)
+    late = router.arrive("late", 1500, 0.2)
+    assert router.sent == ["first slow"]
+    first.prefill_done(5.0)
+    assert router.sent[1:] == ["late slow"]
+    late.prefill_done(7.0)
+    assert router.sent[2:] == ["hopeless slow"]
+
+
+def test_who_would_miss_its_itl_alone_is_hopeless_too() -> None:
+    # An iteration that decodes takes 10 ms.
+    router = Router(SLOW, DECODE, classes=(request_class(ttft_s=2.0, itl_s=0.008),))
+    assert router.arrive("fast", 100, 0.0).hopeless
+    router = Router(SLOW, DECODE, classes=(request_class(ttft_s=2.0, itl_s=0.012),))
+    assert not router.arrive("slow", 100, 0.0).hopeless
