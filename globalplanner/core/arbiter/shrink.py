@@ -27,8 +27,8 @@ def settle_lulls(
     """
     settled, going_on, low = list(replicas), {}, lowest.replicas
     for pool, (id, count, least) in enumerate(zip(space.layout.ids, replicas, low, strict=True)):
-        if least >= count:
-            continue
+        if least >= count or space.views[pool].wish is not None:
+            continue  # who wishes says itself what would do
         lull = lulls.get(id) or Lull(since_s=now_s, replicas=least)
         lull = Lull(since_s=lull.since_s, replicas=max(lull.replicas, least))
         if lull.replicas >= count:
