@@ -335,8 +335,8 @@ async def test_a_dynamo_planners_file_is_planned_by(pond: Pond, tmp_path: Path) 
     file = tmp_path / "planner.yaml"
     file.write_text(
         "namespace: pond\noptimization_target: sla\nttft_ms: 4000\nitl_ms: 400\n"
-        "load_predictor: kalman\nkalman_r: 5\nload_adjustment_interval_seconds: 2\nmax_gpu_budget: 5\n"
-        "decode_min_endpoint: 2\n"
+        "load_predictor: kalman\nkalman_r: 5\nload_adjustment_interval_seconds: 2\n"
+        "max_gpu_budget: 5\ndecode_min_endpoint: 2\n"
     )
     sets = ("--model", "m", "--set", "spec.planner.telemetry={source: nats}")
     pools = ("--pool", "first", "--pool", "second")
