@@ -312,6 +312,30 @@ async def test_one_pool_scales_for_its_share_without_nats(tmp_path: Path) -> Non
     await server.close(0.0)
 
 
+async def test_an_advisor_says_what_it_would_do_and_starts_nothing(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    caplog.set_level("INFO", "weir.alone")
+    actuator, stop = FakeActuator(), Stop()
+    server = await rpc.serve(
+        f"{HOST}:0",
+        lambda server: pool_pb2_grpc.add_LocalActuatorServicer_to_server(actuator, server),
+    )
+    async with _router(arrivals=8) as router:
+        file = tmp_path / "fleet.yaml"
+        file.write_text(SMALL.replace("ROUTER", router))
+        address = f"{HOST}:{server.port}"
+        config = PoolPlannerConfig(pools=("mine",), actuator=address, advisory=True)
+        clock = Clock(origin_s=time.monotonic())
+        work = asyncio.create_task(alone.run(config, alone.Alone(), fleet.load(file), clock, stop))
+        await eventually(lambda: "advised pool=mine replicas=3" in caplog.text, 20.0)
+        assert actuator.states == {}
+        stop.set()
+        async with asyncio.timeout(5.0):
+            await work
+    await server.close(0.0)
+
+
 @pytest.mark.parametrize(
     ("pools", "budget_gpus", "problem"),
     [
