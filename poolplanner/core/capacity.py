@@ -32,7 +32,7 @@ _NEAR = 0.75
 """Steps by which a value may be off before it is rounded anew."""
 _BISECTIONS = 12
 _MOST_ENTRIES = 4096
-_A_ROUND = 4
+_A_ROUND = 3
 """Rates that are worked out anew in a round, 0.1 to 0.8 ms each."""
 
 _Key = tuple[ClassName, int, int, int | None]

@@ -232,7 +232,7 @@ def test_what_arrives_otherwise_is_worked_out_in_several_rounds_and_then_exactly
     bursts = CapacityTable(pool_spec(Role.PREFILL), MANY, 0.8).capacity_rps(ALIKE, BURSTS)
     first, *_, last = MANY
     assert bursts[first] < even[first]
-    # Four rates a round: the first round leaves the last classes as they were.
+    # Three rates a round: the first round leaves the last classes as they were.
     assert rounds[0][last] == pytest.approx(even[last], rel=0.01)
     assert rounds[-1] == pytest.approx(bursts, rel=0.01)
 
