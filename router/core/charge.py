@@ -16,6 +16,8 @@ _TELLING_TOKENS = 32.0
 class Charge:
     """On the worker from its making to `release`. A call out of turn changes nothing.
 
+    `reserved_s`: since when it is held for a prompt that is prefilled elsewhere.
+
     In turn: `depart` once the leg is sent, `first_token` if it is seen, `completed` if the leg
     ends well, `release`. A prefill leg has only `depart` and `prefilled`, or `release`.
     """
@@ -29,6 +31,7 @@ class Charge:
         "_probe",
         "_prompts_s",
         "_queued_tokens",
+        "_reserved_s",
         "_sent_s",
         "_since_s",
         "_steps",
@@ -36,8 +39,11 @@ class Charge:
         "pool",
     )
 
-    def __init__(self, pool: "Pool", worker: Worker, kv_tokens: int) -> None:
+    def __init__(
+        self, pool: "Pool", worker: Worker, kv_tokens: int, reserved_s: float | None = None
+    ) -> None:
         self.pool = pool
+        self._reserved_s = reserved_s
         self._worker = worker
         self._kv_tokens = kv_tokens
         self._queued_tokens = 0
@@ -69,6 +75,8 @@ class Charge:
         self._sent_s = now_s
         pool, worker = self.pool, self._worker
         pool.log.sent(isl_tokens)
+        if self._reserved_s is not None:
+            pool.turnover.begun(now_s - self._reserved_s)
         if not streamed:
             if pool.mixes:
                 worker.ideal.prompts_s += pool.prompt_s(isl_tokens)
@@ -129,6 +137,8 @@ class Charge:
         if worker.failures:
             self.succeeded()
         pool.log.completed(osl_tokens, itl_s)
+        if self._reserved_s is not None:
+            pool.turnover.ended(now_s - self._sent_s)
         if pool.mixes:
             pool.served(self._isl_tokens, osl_tokens)
         if itl_s is not None and self._decoding:

@@ -235,7 +235,8 @@ class _Search:
         if not isinstance(decode, _Choice):
             return decode
         terms = self._terms
-        if not pool.has_prefill_room(worker, yields=terms.yields) or self._barred(pool):
+        room = pool.has_prefill_room(worker, yields=terms.yields, late=terms.late)
+        if not room or self._barred(pool):
             return _NO_PREFILL_ROOM
         if terms.hopeless and not pool.takes_hopeless(self._now_s):
             return _NO_PREFILL_ROOM
@@ -256,7 +257,7 @@ class _Search:
             return _NO_PREFILL_WORKER
         terms = self._terms
         if not (
-            pool.has_prefill_room(worker, yields=terms.yields)
+            pool.has_prefill_room(worker, yields=terms.yields, late=terms.late)
             and not self._barred(pool)
             and pool.has_decode_room(worker, sized.kv_tokens, sized.itl_s, late=terms.late)
         ):

@@ -101,10 +101,14 @@ class Flight:
         self._books.traffic.routes[route.reason] += 1
         prefilled = route.prefill is not None and route.prefill is self._prefilled
         self._books.chooser.sent(self.sized, route, prefilled=prefilled)
-        self._reserved = self._charge(route.decode, kv_tokens=self.sized.kv_tokens)
-        if route.prefill is None or prefilled:
+        alone = route.prefill is None or prefilled
+        self._reserved = self._charge(
+            route.decode, kv_tokens=self.sized.kv_tokens, reserved_s=None if alone else now_s
+        )
+        if alone:
             self._send_decode(now_s)
             return
+        assert route.prefill is not None
         self._prefilled = None
         self._head = self._charge(route.prefill)
         self._head.depart(self.sized.isl_tokens, now_s, hopeless=self.hopeless)
@@ -183,8 +187,9 @@ class Flight:
         self._learn(outcome, prompt_tokens, output_tokens)
         self._books.eased(now_s, eased)
 
-    def _charge(self, leg: Leg, *, kv_tokens: int = 0) -> Charge:
-        return self._books.pools[leg.pool_id].charge(leg.worker, kv_tokens=kv_tokens)
+    def _charge(self, leg: Leg, *, kv_tokens: int = 0, reserved_s: float | None = None) -> Charge:
+        pool = self._books.pools[leg.pool_id]
+        return pool.charge(leg.worker, kv_tokens=kv_tokens, reserved_s=reserved_s)
 
     def _send_decode(self, now_s: float) -> None:
         """The leg that answers the client goes out on the charge reserved for it."""

@@ -3,6 +3,7 @@
 from bisect import insort
 from collections.abc import Callable
 from dataclasses import dataclass, field
+from heapq import heapify, heappop, heappush
 from operator import attrgetter
 
 from router.core.flight import Flight
@@ -13,6 +14,8 @@ from weir.domain.ids import PoolId, WorkerId
 __all__ = ["Line", "Order", "Place", "by_order"]
 
 Order = tuple[int, float, int]
+_MOST_GONE = 4
+"""Where so many times more are remembered by length than are hopeful, they are sorted out."""
 
 
 @dataclass(slots=True, kw_only=True, eq=False)
@@ -37,6 +40,11 @@ class Place:
 
 
 by_order: Callable[[Place], Order] = attrgetter("order")
+_ByLength = tuple[int, int, Place]
+
+
+def _by_length(place: Place) -> _ByLength:
+    return place.flight.sized.isl_tokens, -place.order[-1], place
 
 
 def _by_hope(place: Place) -> tuple[bool, Order]:
@@ -53,10 +61,11 @@ class Line:
     """`hopeful` and `late` are in order; `isl_tokens` are those of all prompts.
 
     `judged` are those who were looked at last and could not go, for want of what `stage` and
-    `reason` tell.
+    `reason` tell. `_by_length` has all who are hopeful, and some who are not any more.
     """
 
     __slots__ = (
+        "_by_length",
         "_judged",
         "_judged_late",
         "hopeful",
@@ -72,7 +81,8 @@ class Line:
         self.hopeful: list[Place] = []
         self.late: list[Place] = []
         self.isl_tokens = 0
-        self._judged: tuple[Place, Place] | None = None
+        self._by_length: list[_ByLength] = []
+        self._judged: tuple[Place, Place | None] | None = None
         self._judged_late: Place | None = None
         self.wanted: frozenset[PoolId] = frozenset()
         self.worth = 0.0
@@ -86,18 +96,22 @@ class Line:
         """Raises `IndexError` if there is nobody."""
         return (self.hopeful or self.late)[0]
 
-    def hopeless_tokens(self) -> int:
-        """Of the prompts that are still to be prefilled and were hopeless when they came."""
-        return sum(
-            place.flight.sized.isl_tokens
-            for places in (self.hopeful, self.late)
-            for place in places
-            if place.flight.hopeless and place.prefilled is None
-        )
+    def late_tokens(self) -> int:
+        """Of the prompts that are still to be prefilled and cannot be in time any more."""
+        return sum(place.flight.sized.isl_tokens for place in self.late if place.prefilled is None)
 
     def join(self, place: Place) -> None:
-        insort(self.hopeful, place, key=by_order)
         self.isl_tokens += place.flight.sized.isl_tokens
+        if place.flight.hopeless and place.prefilled is None:
+            place.late = True
+            insort(self.late, place, key=_by_hope)
+            return
+        insort(self.hopeful, place, key=by_order)
+        if len(self._by_length) > _MOST_GONE * len(self.hopeful):
+            self._by_length = [_by_length(each) for each in self.hopeful]
+            heapify(self._by_length)
+        else:
+            heappush(self._by_length, _by_length(place))
 
     def leave(self, place: Place) -> None:
         (self.late if place.late else self.hopeful).remove(place)
@@ -109,15 +123,26 @@ class Line:
         for place in places:
             place.late = False
         self.hopeful, self.late = sorted(places, key=by_order), []
+        self._by_length = sorted(map(_by_length, places))
         self._judged = self._judged_late = None
 
     def step_aside(self, now_s: float) -> None:
         """Those whose time has passed go to the late ones when it comes to them."""
-        hopeful, late = self.hopeful, self.late
-        while hopeful and hopeful[0].latest_s < now_s:
-            place = hopeful.pop(0)
-            place.late = True
-            insort(late, place, key=_by_hope)
+        while self.hopeful and self.hopeful[0].latest_s < now_s:
+            self.is_late(self.hopeful[0])
+
+    def is_late(self, place: Place) -> None:
+        """It has no time left: it steps aside for all who have."""
+        self.hopeful.remove(place)
+        place.late = True
+        insort(self.late, place, key=_by_hope)
+
+    def shortest(self) -> Place | None:
+        """Of those who have time, the one with the shortest prompt, of equals whoever came last."""
+        places = self._by_length
+        while places and (places[0][2].left or places[0][2].late):
+            heappop(places)
+        return places[0][2] if places else None
 
     def first(self, *, late: bool) -> Place | None:
         """Of those who are late, or of those who are not."""
@@ -131,7 +156,7 @@ class Line:
         judged = self._judged
         if judged is None or place is not judged[0]:
             return False
-        return self.reason is not WaitReason.NO_TIME or self.hopeful[-1] is judged[1]
+        return self.reason is not WaitReason.NO_TIME or self.shortest() is judged[1]
 
     def wait(self, place: Place, decision: Wait) -> None:
         """The first cannot go."""
@@ -139,7 +164,7 @@ class Line:
         if place.late:
             self._judged_late = place
         else:
-            self._judged = place, self.hopeful[-1]
+            self._judged = place, self.shortest()
             self.wanted = decision.wanted
         if not (place.late and self.hopeful):
             self.stage, self.reason = decision.stage, decision.reason

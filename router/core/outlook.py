@@ -1,11 +1,12 @@
 """What is to be expected of a pool's engines: their profile times what is seen of their pace."""
 
 from collections.abc import Callable
-from math import inf
+from math import ceil, inf
 
 from router.core.fading import FadingQuotient
 from router.core.pace import Pace
 from router.core.predictor import Predictor
+from router.core.turnover import Turnover
 from router.core.workers import Rank, Worker
 from weir.domain.fleet import PoolSpec, Role
 
@@ -47,6 +48,7 @@ class Outlook:
         self._observed = Pace(_PACE_MEMORY)
         self._prompt_share = FadingQuotient()
         self._prompt_s_per_token = 0.0
+        self.turnover = Turnover()
 
     # --- rank --------------------------------------------------------------------------
 
@@ -70,7 +72,7 @@ class Outlook:
         """Seconds, infinite where the engine has all the sequences that it can run."""
         predictor, sequences = self.predictor, worker.in_flight
         most = predictor.max_sequences
-        if sequences >= most:
+        if sequences >= most and self._occupied(worker) >= most:
             return inf
         return (
             predictor.no_sequence_s
@@ -138,15 +140,18 @@ class Outlook:
 
     # --- room --------------------------------------------------------------------------
 
-    def has_prefill_room(self, worker: Worker, *, yields: bool = False) -> bool:
+    def has_prefill_room(self, worker: Worker, *, yields: bool = False, late: bool = False) -> bool:
         """Less than keeps the engine's batches full is queued there.
 
         A batch is running and one must be complete when it ends, before word of what it
         finished has come back; behind a longer prompt, while it is in work. More would only queue
         at the engine, from where it cannot move to a worker that appears later, and make those
-        late that follow. Who `yields` leaves the second batch to others.
+        late that follow. Who `yields` leaves the second batch to others, who is `late` all but a
+        worker without prompts.
         """
         queued_tokens, batch_tokens = worker.queued_tokens, self.predictor.batch_tokens
+        if late:
+            return not queued_tokens
         if yields:
             return queued_tokens < batch_tokens
         if queued_tokens < 2 * batch_tokens:
@@ -162,19 +167,34 @@ class Outlook:
         """
         if not worker.in_flight:
             return True
-        sequences = worker.in_flight
+        sequences, spare = worker.in_flight, 0
         if late:
             spare = -(-self.predictor.max_sequences // _LEFT_BY_LATE)
             kv_tokens += spare * worker.kv_tokens // sequences
-            sequences += spare
-        if sequences >= self.predictor.max_sequences or not self.holds(worker, kv_tokens):
+        if not self.holds(worker, kv_tokens):
             return False
-        return itl_s == inf or self._keeps(worker, sequences + 1, kv_tokens, itl_s)
+        if self._runs(worker, sequences + spare, kv_tokens, itl_s):
+            return True
+        fewer = self._occupied(worker)
+        return fewer < sequences and self._runs(worker, fewer + spare, kv_tokens, itl_s)
+
+    def _occupied(self, worker: Worker) -> int:
+        """Sequences that it will have when one that is sent now begins to decode."""
+        if self.spec.role is not Role.DECODE:
+            return worker.in_flight
+        decoding = worker.ideal.sequences
+        return ceil(self.turnover.occupied(decoding, worker.in_flight - decoding))
 
     def holds(self, worker: Worker, kv_tokens: int) -> bool:
         """Whether it has KV space for so much more."""
         held_tokens = worker.kv_tokens
         return not held_tokens or held_tokens + kv_tokens <= self.predictor.most_kv_tokens
+
+    def _runs(self, worker: Worker, sequences: int, kv_tokens: int, itl_s: float) -> bool:
+        """Whether it runs one more than so many, within `itl_s`."""
+        if sequences >= self.predictor.max_sequences:
+            return False
+        return itl_s == inf or self._keeps(worker, sequences + 1, kv_tokens, itl_s)
 
     def _keeps(self, worker: Worker, sequences: int, kv_tokens: int, itl_s: float) -> bool:
         """Whether ITL is kept with so many, or would not be kept by one alone either."""

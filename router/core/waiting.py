@@ -1,11 +1,12 @@
 """Requests that wait at the router for room: order, bounds, and whose turn it is.
 
 Within a model and class the higher priority goes first, then the earlier arrival; where that one
-would be late by now, whoever came last. Among classes the higher priority goes first, then what is
-worth more for its work. Whoever can no longer get its first token in time steps aside for all who
-still can, of whatever class: the late get what nobody in time can use. Classes, and within them
-those who fit into other pools, do not hold each other up, since they may wait for different pools.
-But where those who go first would be in time if less were queued, nobody else may queue.
+would be late by now, the shortest prompt, so that as many as can be are in time. Among classes the
+higher priority goes first, then what is worth more for its work. Whoever can no longer get its
+first token in time steps aside for all who still can, of whatever class: the late get what nobody
+in time can use. Classes, and within them those who fit into other pools, do not hold each other up,
+since they may wait for different pools. But where those who go first would be in time if less were
+queued, nobody else may queue.
 """
 
 from collections.abc import Callable, Iterator
@@ -126,16 +127,36 @@ class Waiting:
         while (place := line.first(late=late)) is not None:
             decision = decide(place, barred)
             if isinstance(decision, Wait):
+                if _is_late(place, decision):
+                    line.is_late(place)
+                    continue
                 line.wait(place, decision)
-                newest = line.hopeful[-1] if line.hopeful else place
-                if late or newest is place or decision.reason is not WaitReason.NO_TIME:
+                if late or decision.reason is not WaitReason.NO_TIME:
                     return
-                place, decision = newest, decide(newest, barred)
-                if isinstance(decision, Wait):
-                    line.wanted = decision.wanted
+                found = self._shortest(line, place, decide, barred)
+                if found is None:
                     return
+                place, decision = found
             self.leave(place)
             yield place, decision
+
+    def _shortest(
+        self,
+        line: Line,
+        head: Place,
+        decide: Callable[[Place, frozenset[PoolId]], Route | Wait],
+        barred: frozenset[PoolId],
+    ) -> tuple[Place, Route] | None:
+        """Instead of the head, who needs least: it may still be in time where the head is not."""
+        while (place := line.shortest()) is not None and place is not head:
+            decision = decide(place, barred)
+            if isinstance(decision, Route):
+                return place, decision
+            line.wanted = decision.wanted
+            if not _is_late(place, decision):
+                break
+            line.is_late(place)
+        return None
 
     def wanted_before(self, flight: Flight) -> frozenset[PoolId]:
         """Pools that those who go before the flight want, had they less queued."""
@@ -166,8 +187,14 @@ class Waiting:
         """Prompt tokens that wait: of which model and class, for which stage."""
         for line in self._lines.values():
             flight = line.any().flight
-            held = Held(tokens=line.isl_tokens, hopeless_tokens=line.hopeless_tokens())
+            held = Held(tokens=line.isl_tokens, hopeless_tokens=line.late_tokens())
             yield flight.sized.model, flight.request_class.name, line.stage, held
+
+
+def _is_late(place: Place, decision: Wait) -> bool:
+    """Whether it would be late even if nothing were queued anywhere."""
+    hopeless = decision.reason is WaitReason.NO_TIME and not decision.wanted
+    return hopeless and not place.late
 
 
 def _key(flight: Flight) -> _Key:

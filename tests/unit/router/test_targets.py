@@ -106,8 +106,10 @@ def test_those_who_wait_step_aside_by_the_new_deadline() -> None:
     assert place.latest_s == 5.0 - 0.1
     router.plan(chat=ClassTargets(ttft_s=4.0))
     assert place.latest_s == 4.0 - 0.1
-    router.wait("b", at_s=1.0)
+    first = router.wait("b", at_s=1.0)
     router.dispatch.apply_members(members("a", "w"), 4.5)
+    assert router.sent == ["b"]
+    first.flight.first_token(4.6)
     assert router.sent == ["b", "a"]
 
 

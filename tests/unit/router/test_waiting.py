@@ -14,6 +14,7 @@ from weir.domain.planning import WorkerEndpoint
 LEG = Leg(pool_id=PoolId("a"), worker=WorkerEndpoint(id=WorkerId("w"), host="h", port=1))
 SLO = request_class(ttft_s=5.0)
 NONE: frozenset[PoolId] = frozenset()
+WANTED = frozenset({PoolId("a")})
 
 
 class Queue:
@@ -23,13 +24,16 @@ class Queue:
         self.router = service((pool("a", Role.AGG),), classes=classes)
         self.waiting = Waiting(most_requests=100, most_bytes=1_000_000)
         self.names: dict[int, str] = {}
+        self.places: list[Place] = []
         self.too_late: dict[str, frozenset[PoolId]] = {}
         """Who would be late where there is room, and which pools they want."""
         self.barred: dict[str, frozenset[PoolId]] = {}
 
     def join(self, name: str, at_s: float, prefilled: Leg | None = None, isl: int = 100) -> None:
         flight = self.router.open(request(isl), at_s)
-        assert self.waiting.join(flight, frozenset(), prefilled) is not None
+        place = self.waiting.join(flight, frozenset(), prefilled)
+        assert place is not None
+        self.places.append(place)
         self.names[id(flight)] = name
 
     def order(self, now_s: float) -> list[str]:
@@ -93,10 +97,27 @@ def test_who_has_its_prompt_done_is_never_made_to_step_aside(queue: Queue) -> No
     assert queue.order(10.0) == ["prefilled", "new"]
 
 
-def test_where_the_first_would_be_late_whoever_came_last_goes(queue: Queue) -> None:
-    for name, at_s in (("a", 0.0), ("b", 1.0), ("c", 2.0)):
+def test_where_the_first_would_be_late_the_shortest_goes_that_is_in_time(queue: Queue) -> None:
+    for name, isl in (("first", 100), ("long", 900), ("short", 50), ("shortest", 10)):
+        queue.join(name, 0.0, isl=isl)
+    queue.too_late = dict.fromkeys(("first", "long", "shortest"), WANTED)
+    queue.too_late["shortest"] = NONE
+    assert queue.order(3.0) == ["short"]
+    # Nobody in time could be in time; the shortest is late however little is queued.
+    assert [place.late for place in queue.places] == [False, False, False, True]
+
+
+def test_who_would_be_late_on_an_idle_worker_holds_up_nobody(queue: Queue) -> None:
+    for name, at_s in (("a", 0.0), ("b", 1.0)):
         queue.join(name, at_s)
     queue.too_late["a"] = NONE
+    assert queue.order(3.0) == ["b"]
+
+
+def test_of_equal_prompts_whoever_came_last_goes_instead_of_the_first(queue: Queue) -> None:
+    for name, at_s in (("a", 0.0), ("b", 1.0), ("c", 2.0)):
+        queue.join(name, at_s)
+    queue.too_late["a"] = WANTED
     assert queue.order(3.0) == ["c", "b"]
     assert len(queue.waiting) == 1
 
