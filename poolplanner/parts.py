@@ -52,6 +52,7 @@ def wishes_of(spec: PoolSpec, settings: PlannerSettings) -> Wishes | None:
         thresholds=spec.thresholds,
         dwell_s=settings.scale_down_dwell_s,
         prefills=spec.role is Role.PREFILL,
+        horizon_s=settings.backlog_horizon_s,
     )
 
 

@@ -7,18 +7,18 @@ growth is immediate, and less is asked for only once less has been enough throug
 Invariants:
 * What is unknown asks for nothing, and counts as a need for what there is: after an outage nothing
   goes before a dwell time has been seen.
-* Nothing is asked for beyond what an even spread of the load needs in the middle between the
-  thresholds; where few engines are hot, beyond twice that. Nor, while nothing is above, beyond
-  what there is.
+* Nothing is asked for beyond what the load needs: of a queue what comes and, within `horizon_s`,
+  what is queued; else an even spread in the middle between the thresholds. Where few engines are
+  hot, nothing beyond twice that. Nor, while nothing is above, beyond what there is.
 * Of several looks in a row no more is asked for than twice what was ready: a backlog is not
   answered again while those started for it get ready.
 * With the wish the load, spread evenly, is not above. Engines with more to do are slower and hold
   it longer, so that may be wrong; then no fewer are asked for again while the load is much the
   same. So on constant load the pool comes to rest.
 
-A prefill pool's queue says little of what it could do without: it goes down by the time that
-engines spend in iterations, or a replica at a time where that is not known. Times are in model
-seconds.
+A prefill pool's queue says little of what it needs: that goes by the time that engines spend in
+iterations. Where it is not known the queue is spread evenly, and one replica goes at a time. Times
+are in model seconds.
 """
 
 from collections import deque
@@ -59,12 +59,13 @@ class _Fewer:
 class Wishes:
     """One pool's. `dwell_s`: how long less must have been enough. `idle_s`: how long nothing must
     have been there before its last replica goes; None if that never does. `prefills`: its
-    thresholds are of queues.
+    thresholds are of queues, and what is queued is to be gone within `horizon_s`.
     """
 
     thresholds: Thresholds
     dwell_s: float
     prefills: bool
+    horizon_s: float = 20.0
     idle_s: float | None = None
     _above_since_s: float | None = None
     _idle_since_s: float | None = None
@@ -121,9 +122,15 @@ class Wishes:
         return 0 if self.idle_s is not None and lasted_s >= self.idle_s else 1
 
     def _more(self, fullness: Fullness, ready: int) -> int:
-        even = self._even(fullness.least)
+        even = self._for_queue(fullness) or self._even(fullness.least)
         hot = min(ready + 1, 2 * even)
         return min(2 * ready, max(even, hot))
+
+    def _for_queue(self, fullness: Fullness) -> int | None:
+        """Prefill replicas that compute what comes and what is queued; None if unknown."""
+        if self._busy is None or fullness.backlog_s is None:
+            return None
+        return ceil(self._busy / _BUSY + fullness.backlog_s / self.horizon_s - _ROUNDING)
 
     def _enough(self, fullness: Fullness, has: int) -> int:
         even = self._even(fullness.most)

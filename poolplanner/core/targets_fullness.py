@@ -27,9 +27,9 @@ _HOT_SHARE = 0.1
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Fullness:
     """`hot`: the load that few engines exceed; `fullest`: that none does, with what is queued only.
-    `least` and `most`: all engines' loads together. `busy`: engines' worth of time that a prefill
-    pool spends in iterations; None where that is unknown or says nothing. `idle`: nothing is there,
-    or comes.
+    `least` and `most`: all engines' loads together. Of a prefill pool, None where it is unknown:
+    `busy`: engines' worth of time that is spent in iterations; `backlog_s`: how long one engine
+    would take for what is there. `idle`: nothing is there, or comes.
     """
 
     hot: float
@@ -37,6 +37,7 @@ class Fullness:
     least: float
     most: float
     busy: float | None = None
+    backlog_s: float | None = None
     idle: bool = False
 
 
@@ -68,12 +69,14 @@ def fullness_of(
         return None
     silent, blind = count - len(known), seen.rate_rps is None
     next_tokens = spec.profile.max_batched_tokens if prefill else 0
+    least = sum(known) + silent * known[-1]
     return Fullness(
         hot=known[int(_HOT_SHARE * len(known))],
         fullest=inf if blind else max(0.0, known[0] - next_tokens),
-        least=sum(known) + silent * known[-1],
+        least=least,
         most=inf if blind else sum(known) + silent * known[0],
         busy=_busy(heard, count) if prefill else None,
+        backlog_s=_backlog_s(heard, least) if prefill else None,
         idle=_is_idle(seen, heard),
     )
 
@@ -119,6 +122,13 @@ def _busy(heard: Sequence[ForwardPassSample], count: int) -> float | None:
     if not shares or len(shares) < len(heard):
         return None
     return count * sum(min(1.0, share) for share in shares) / len(shares)
+
+
+def _backlog_s(heard: Sequence[ForwardPassSample], tokens: float) -> float | None:
+    """By what engines have computed lately."""
+    told = [(s.prefill_tokens, s.busy_s) for s in heard if s.busy_s and s.prefill_tokens]
+    done_tokens = sum(done for done, _ in told)
+    return tokens * sum(busy_s for _, busy_s in told) / done_tokens if done_tokens else None
 
 
 def _is_idle(seen: Observation, heard: Iterable[ForwardPassSample]) -> bool:

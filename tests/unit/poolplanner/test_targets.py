@@ -191,6 +191,14 @@ def test_a_prefill_pool_goes_down_to_where_engines_compute_four_fifths_of_the_ti
     assert sorted(set(sizes), reverse=True) == [7, 6, 5]
 
 
+def test_a_prefill_pool_grows_by_what_comes_and_what_is_to_be_caught_up_on_in_time() -> None:
+    # 4.0 engines' worth at 80 % are 5, and 50 s of queue within 20 s 2.5 more.
+    pool = Pool(prefills=True, ready=4)
+    assert pool.looks(even(9.0, 4, busy=4.0, backlog_s=50.0), 2) == 8
+    pool = Pool(prefills=True, ready=4)
+    assert pool.looks(even(9.0, 4, busy=4.0, backlog_s=20.0), 2) == 6
+
+
 def test_a_prefill_pool_whose_engines_do_not_tell_their_time_goes_down_one_by_one() -> None:
     pool = Pool(prefills=True, ready=20)
     assert pool.looks(even(0.0, 20), 13) == 19

@@ -124,6 +124,14 @@ def test_without_engines_it_is_unknown_unless_there_are_none() -> None:
     assert fullness(Role.DECODE, ready=0, rate_rps=None) is None
 
 
+def test_a_queue_is_as_long_as_engines_have_taken_for_as_much() -> None:
+    # 1,000 tokens took 0.5 s, and 4,000 are there.
+    busy = engine("a", waiting_tokens=3000, prefill_tokens=1000, busy_s=0.5)
+    idle = engine("b", waiting_tokens=1000, prefill_tokens=0, busy_s=0.0)
+    assert known(Role.PREFILL, busy, idle).backlog_s == pytest.approx(2.0)
+    assert known(Role.PREFILL, idle).backlog_s is None
+
+
 def test_time_spent_is_that_of_all_engines_or_unknown() -> None:
     half, full = engine("a", busy_s=0.5), engine("b", busy_s=1.5)
     assert known(Role.PREFILL, half, full).busy == pytest.approx(1.5)
