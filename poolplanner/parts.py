@@ -53,6 +53,7 @@ def wishes_of(spec: PoolSpec, settings: PlannerSettings) -> Wishes | None:
         dwell_s=settings.scale_down_dwell_s,
         prefills=spec.role is Role.PREFILL,
         horizon_s=settings.backlog_horizon_s,
+        idle_s=spec.scale_to_zero_after_s if spec.min_replicas == 0 else None,
     )
 
 

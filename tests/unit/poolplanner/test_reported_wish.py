@@ -1,16 +1,19 @@
 """The wish in a pool's reports: of those replicas only that stay."""
 
 from collections.abc import Collection
+from dataclasses import replace
 
 from poolplanner.core.observe import Telemetry
 from poolplanner.core.report import Reporter
 from poolplanner.core.targets import Wishes
+from poolplanner.parts import wishes_of
 from tests.unit.poolplanner.pools import CLASSES, POOL, pool_spec
 from weir.domain.fleet import Role
 from weir.domain.ids import RouterId, WorkerId
 from weir.domain.planning import Grant, PoolState
 from weir.domain.targets import Target, Thresholds
 from weir.domain.telemetry import ForwardPassSample, PoolTraffic, TrafficSample
+from weir.fleet import PlannerSettings
 
 THRESHOLDS = Thresholds(target=Target.LATENCY, up=0.8, down=0.4)
 
@@ -110,3 +113,16 @@ def test_what_leaving_engines_hold_is_no_load() -> None:
         pool.hear(10_000, 10_000, 95_000)
         wish = pool.wish(2, 2, leaving=["2"])
     assert wish == 1
+
+
+def test_wishes_are_as_the_document_wants_them() -> None:
+    settings = PlannerSettings(scale_down_dwell_s=40.0, backlog_horizon_s=9.0)
+    assert wishes_of(pool_spec(Role.PREFILL), settings) is None
+    spec = replace(pool_spec(Role.PREFILL, min_replicas=0), thresholds=THRESHOLDS)
+    wishes = wishes_of(replace(spec, scale_to_zero_after_s=120.0), settings)
+    assert wishes == Wishes(
+        thresholds=THRESHOLDS, dwell_s=40.0, prefills=True, horizon_s=9.0, idle_s=120.0
+    )
+    staying = wishes_of(replace(spec, min_replicas=1), settings)
+    assert staying is not None
+    assert staying.idle_s is None
