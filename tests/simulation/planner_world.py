@@ -25,6 +25,7 @@ from weir.simulator.roles.together import Roles
 from weir.simulator.world import World
 
 __all__ = [
+    "BIN_S",
     "FLEETS",
     "START_UP_S",
     "TELEMETRY",
