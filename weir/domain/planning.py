@@ -20,13 +20,18 @@ __all__ = [
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ClassLoad:
-    """Offered load of one class: the forecast rate, an upper quantile of it, mean lengths."""
+    """Offered load of one class: the forecast rate, an upper quantile of it, mean lengths.
+
+    `decoding_rps`: the rate that decode replicas are needed for. It follows `rate_rps` as slowly as
+    outputs take; None, as in what pools report: it is the same.
+    """
 
     name: ClassName
     rate_rps: float
     rate_high_rps: float
     isl_tokens: float
     osl_tokens: float
+    decoding_rps: float | None = None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

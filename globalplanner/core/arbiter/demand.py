@@ -16,6 +16,10 @@ from weir.sizing.value import Demand, Goodput, Supply
 __all__ = ["Offer", "Stream", "served_by", "streams_of"]
 
 
+_MOST_APART = 100.0
+"""Times that arrivals and what decodes may differ."""
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Stream:
     """Offered load of one class for one model; `worth` is that of one request within SLO."""
@@ -45,6 +49,7 @@ class Offer:
         self.capacity_rps = np.array(rows, dtype=np.float64).reshape(len(views), len(names))
         ours = np.array([view.wish is None for view in views], dtype=bool)
         capacity = np.where(ours[:, None], self.capacity_rps, 0.0)
+        capacity[layout.decodes] *= _arriving_per_decoding(names, snapshot)
         roles = weighed_roles(views)
         self.entering = np.array([role is not Role.DECODE for role in roles], dtype=bool)
         self.demand = Demand(rate_rps=self._rates(views, snapshot), worth=layout.worth)
@@ -135,6 +140,25 @@ class Offer:
         whole = np.array([role is Role.AGG for role in self._layout.roles], dtype=bool)
         result: Floats = np.where(whole, each, 0.5 * each)
         return result
+
+
+def _arriving_per_decoding(names: Sequence[ClassName], snapshot: Snapshot) -> Floats:
+    """By class, the rate at which requests arrive over the one that decode replicas are needed for.
+
+    A replica that decodes counts as one that serves so much more of what arrives: requests are
+    weighed once, at the rate at which they come.
+    """
+    loads = snapshot.loads or {}
+    found = [loads.get(name) for name in names]
+    return np.array(
+        [
+            min(_MOST_APART, max(1.0 / _MOST_APART, load.rate_rps / load.decoding_rps))
+            if load and load.decoding_rps and load.rate_rps > 0.0
+            else 1.0
+            for load in found
+        ],
+        dtype=np.float64,
+    )
 
 
 def streams_of(snapshot: Snapshot) -> tuple[Stream, ...]:

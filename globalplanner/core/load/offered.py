@@ -7,9 +7,9 @@ keeps its last rate until it is forgotten; when all are silent the load is unkno
 
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
-from math import exp
 
 from globalplanner.core.load.burst import BurstFilter
+from globalplanner.core.load.lengths import Lengths
 from globalplanner.core.load.predicted import Predicted
 from weir.domain.ids import ClassName, RouterId
 from weir.domain.planning import ClassLoad
@@ -22,7 +22,6 @@ _HIGH_QUANTILE = 0.8
 _MOST_MARGIN = 0.1
 """The upper quantile is at most this much above the mean: head room is the pools' business."""
 _ENOUGH = 0.9
-_LENGTH_MEMORY_S = 300.0
 _RESTART_S = 5.0
 """A lower sequence, this long after the last new sample, is that of a new process."""
 _FORGET = 4.0
@@ -46,25 +45,6 @@ class _Router:
     series: dict[ClassName, _Series] = field(default_factory=dict)
 
 
-@dataclass(slots=True)
-class _Lengths:
-    """Decayed sums, so that means follow what is offered now."""
-
-    at_s: float
-    arrivals: float = 0.0
-    isl_tokens: float = 0.0
-    completed: float = 0.0
-    osl_tokens: float = 0.0
-
-    def add(self, traffic: ClassTraffic, now_s: float) -> None:
-        keep = exp(-max(0.0, now_s - self.at_s) / _LENGTH_MEMORY_S)
-        self.at_s = max(self.at_s, now_s)
-        self.arrivals = self.arrivals * keep + traffic.arrivals
-        self.isl_tokens = self.isl_tokens * keep + traffic.isl_tokens
-        self.completed = self.completed * keep + traffic.completed
-        self.osl_tokens = self.osl_tokens * keep + traffic.osl_tokens
-
-
 class OfferedLoad:
     """Take samples in with `add`, `fold` them before each decision, then ask for `loads`.
 
@@ -85,7 +65,7 @@ class OfferedLoad:
         self._window_s = window_s
         self._routers: dict[RouterId, _Router] = {}
         self._trends: dict[ClassName, Trend | None] = dict.fromkeys(classes)
-        self._lengths: dict[ClassName, _Lengths] = {}
+        self._lengths: dict[ClassName, Lengths] = {}
 
     def follow(self, classes: Iterable[ClassName]) -> None:
         """From now on these classes count; what is known of them stays."""
@@ -123,6 +103,8 @@ class OfferedLoad:
         for name, trend in self._trends.items():
             rate_rps = sum(r.series[name].rate_rps for r in self._of(name))
             self._trends[name] = observe(trend, rate_rps, now_s, window_s=window_s)
+            if name in self._lengths:
+                self._lengths[name].measured(rate_rps, window_s)
             if self._predicted is not None:
                 self._predicted.observe(name, rate_rps, now_s, window_s=window_s)
         for router in fresh:
@@ -147,7 +129,7 @@ class OfferedLoad:
         if not self.known(now_s):
             return None
         forecasts = self.forecasts(now_s, ahead_s=ahead_s)
-        return {name: self._load(name, forecast) for name, forecast in forecasts.items()}
+        return {name: self._load(name, forecast, ahead_s) for name, forecast in forecasts.items()}
 
     def forecasts(self, now_s: float, *, ahead_s: float) -> Mapping[ClassName, Forecast]:
         """Rates at `now_s + ahead_s` of the classes that anything is known of, however old."""
@@ -168,22 +150,19 @@ class OfferedLoad:
         series = router.series.setdefault(traffic.name, _Series())
         rate_rps = traffic.arrivals / window_s
         series.admitted += series.filter.admit(rate_rps, window_s) * window_s
-        self._lengths.setdefault(traffic.name, _Lengths(now_s)).add(traffic, now_s)
+        self._lengths.setdefault(traffic.name, Lengths(now_s)).add(traffic, now_s)
 
     def _of(self, name: ClassName) -> list[_Router]:
         return [router for router in self._routers.values() if name in router.series]
 
-    def _load(self, name: ClassName, forecast: Forecast) -> ClassLoad:
+    def _load(self, name: ClassName, forecast: Forecast, ahead_s: float) -> ClassLoad:
         high_rps = forecast.quantile(_HIGH_QUANTILE)
         lengths = self._lengths.get(name)
         return ClassLoad(
             name=name,
             rate_rps=forecast.mean,
             rate_high_rps=min(max(forecast.mean, high_rps), forecast.mean * (1.0 + _MOST_MARGIN)),
-            isl_tokens=_mean(lengths.isl_tokens, lengths.arrivals) if lengths else 0.0,
-            osl_tokens=_mean(lengths.osl_tokens, lengths.completed) if lengths else 0.0,
+            isl_tokens=lengths.isl_tokens if lengths else 0.0,
+            osl_tokens=lengths.osl_tokens if lengths else 0.0,
+            decoding_rps=lengths.decoding_until(ahead_s, forecast.mean) if lengths else None,
         )
-
-
-def _mean(total: float, count: float) -> float:
-    return total / count if count > 0.0 else 0.0

@@ -412,3 +412,14 @@ def test_loads_of_a_class_are_taken_at_their_upper_quantile() -> None:
     base = snapshot([view(pool("a"))], {"chat": 9.0})
     decision = arbitrate(dataclasses.replace(base, loads={CHAT: high}), RULES, Memory())
     assert decision.replicas == {"a": 3}
+
+
+@pytest.mark.parametrize(("decoding_rps", "replicas"), [(12.0, 3), (4.0, 1), (19.0, 4), (None, 3)])
+def test_decode_replicas_are_for_what_decodes_and_prefill_replicas_for_what_arrives(
+    decoding_rps: float | None, replicas: int
+) -> None:
+    chat = dataclasses.replace(load(12.0), decoding_rps=decoding_rps)
+    whole = snapshot([view(PREFILL), view(DECODE)], None, gpus=16)
+    decision = arbitrate(dataclasses.replace(whole, loads={CHAT: chat}), RULES, Memory())
+    assert decision.replicas == {"prefill": 3, "decode": replicas}
+    assert decision.value == pytest.approx(12.0)
