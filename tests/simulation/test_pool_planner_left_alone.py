@@ -35,3 +35,13 @@ def test_load_that_rises_meanwhile_is_met_as_soon_as_it_is_found_again(
     assert played.taken(LOST_S, FOUND_S) == 0
     assert played.replicas(FOUND_S + 30.0) > played.replicas(FOUND_S)
     assert played.attainment(FOUND_S + 60.0 + START_UP_S, OVER_S) >= 0.99
+
+
+def test_six_pools_that_share_classes_stay_as_they_are_too() -> None:
+    more = f",burst=2@{RISES_S:g}+{OVER_S:g}"
+    played = play(FLEETS["classes"], OVER_S, seed=0, more=more, watch=LOST)
+    assert played.world.invariants.violations == []
+    assert played.added(LOST_S, FOUND_S) == 0
+    assert played.taken(LOST_S, FOUND_S) == 0
+    assert played.steps(LOST_S, FOUND_S) == []
+    assert played.steps(FOUND_S, FOUND_S + 30.0) != []
