@@ -77,7 +77,7 @@ def test_load_that_falls_meanwhile_takes_no_replica_before_it_is_known(
 def test_load_that_rises_meanwhile_is_met_a_start_up_time_after_it_is_known(
     fleet: str, kinds: Sequence[str], seed: int
 ) -> None:
-    played, _ = outage(fleet, kinds, seed, change=2.0)
+    played, _ = outage(fleet, kinds, seed, change=3.0)
     assert played.taken(UNHEARD_S, ENDS_S) == 0
     assert played.attainment(CHANGES_S, ENDS_S) < 0.9
     assert played.attainment(NORMAL_S + START_UP_S, OVER_S) >= 0.99
