@@ -59,7 +59,7 @@ class Telemetry:
     stale_s: float
     percentile: float | None = 0.95
     window_s: float = 10.0
-    memory_s: float = 300.0
+    memory_s: float = 60.0
     stages: Stages | None = None
     _routers: dict[RouterId, _Router] = field(default_factory=dict)
     _windows: Windows = field(init=False)

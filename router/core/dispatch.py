@@ -261,7 +261,7 @@ class Dispatch:
             barred=barred,
             yields=yields,
             late=late,
-            hopeless=flight.hopeless and prefilled is None,
+            hopeless=(late or flight.hopeless) and prefilled is None,
         )
 
     def _higher_priority(self) -> dict[ClassName, tuple[ClassLog, ...]]:

@@ -36,12 +36,12 @@ class Dynamics:
     The defaults suit public request traces sampled every 2 s and predicted 30 s ahead.
     """
 
-    level_rel: float = 0.025
-    trend_rel: float = 1e-4
+    level_rel: float = 0.005
+    trend_rel: float = 1e-5
     fade_s: float = 120.0
-    outlier_sigma: float = 3.0
+    outlier_sigma: float = 3.6
     jump_slack: float = 1.0
-    jump_sum: float = 3.9
+    jump_sum: float = 5.0
     dispersion_memory_s: float = 60.0
 
 

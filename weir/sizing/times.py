@@ -8,28 +8,30 @@ __all__ = ["Times"]
 
 
 class Times:
-    """Planned load may take `carry` of what replicas are planned to carry, catching up all.
+    """Planned load may take `carry` (one, or by pool) of what replicas are planned to carry, catching
+    up all.
 
     `utilization` is the share of a replica's time that its planned capacity stands for. Work is
     queued that would keep `backlog` replicas busy, each worth `backlog_worth`, by pool.
     """
 
     def __init__(
-        self, *, carry: float, utilization: float, backlog: Floats, backlog_worth: Floats
+        self, *, carry: float | Floats, utilization: float, backlog: Floats, backlog_worth: Floats
     ) -> None:
-        self.carry = carry
+        self.carry: Floats = np.broadcast_to(np.asarray(carry, dtype=np.float64), backlog.shape)
         self.backlog = backlog
         self._utilization = utilization
         self._worth = backlog_worth
         self._backlogs: list[float] = backlog.tolist()
         self._worths: list[float] = backlog_worth.tolist()
+        self._carries: list[float] = self.carry.tolist()
 
     def of(self, pool: int, count: int) -> tuple[float, float, float]:
         """Time that is free for planned load, time that is late, and what catching up is worth.
 
         The last as if planned load took no late time.
         """
-        planned, backlog = self.carry * count, self._backlogs[pool]
+        planned, backlog = self._carries[pool] * count, self._backlogs[pool]
         if backlog <= 0.0:
             return planned, 0.0, 0.0
         free = min(max((count - backlog) / self._utilization, 0.0), planned)

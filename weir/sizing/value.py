@@ -90,7 +90,7 @@ class Goodput:
         self,
         replicas: Sequence[int],
         *,
-        carry: float = 1.0,
+        carry: float | Floats = 1.0,
         backlog_replicas: Floats | None = None,
         start: int = 0,
     ) -> Point:
@@ -102,7 +102,9 @@ class Goodput:
         times = self.times(carry=carry, backlog_replicas=backlog_replicas)
         return Point(self._places, times, replicas, start)
 
-    def times(self, *, carry: float = 1.0, backlog_replicas: Floats | None = None) -> Times:
+    def times(
+        self, *, carry: float | Floats = 1.0, backlog_replicas: Floats | None = None
+    ) -> Times:
         backlog = self.supply.backlog_replicas if backlog_replicas is None else backlog_replicas
         return Times(
             carry=carry,

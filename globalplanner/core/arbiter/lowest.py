@@ -1,6 +1,6 @@
 """Which replicas could go: the survivors serve as much as before, also with a margin.
 
-With all of what they are planned to carry, and with `shrink_carry` of it: so demand that stays as
+With all of what they are planned to carry, and with less of it: so demand that stays as
 it is does not call a replica back. What was found is checked again at the next decision, which is
 cheap, and looked into further.
 """
@@ -8,13 +8,17 @@ cheap, and looked into further.
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 
+import numpy as np
+
 from globalplanner.core.arbiter.space import Space
 from globalplanner.core.arbiter.stand import Effort, Stand
 from weir.domain.ids import PoolId
+from weir.sizing.basis import Floats
 from weir.sizing.point import Change
 
 __all__ = ["Lowest", "Tried"]
 
+_LEAST_CARRY = 0.5
 _TRUSTED = 12
 """Decisions for which a replica that could not go is not looked at again."""
 
@@ -46,7 +50,7 @@ class Lowest:
             for i, (id, now, low) in enumerate(zip(ids, space.now, space.low, strict=True))
         ]
         self.tried = dict(tried)
-        self.point = space.goodput.at(self.replicas, carry=space.rules.shrink_carry, start=1)
+        self.point = space.goodput.at(self.replicas, carry=_carry(space), start=1)
         self.sure: set[int] = set()
         """Components that serve everything, with the margin, with `replicas`."""
         self.seen: set[int] = set()
@@ -270,3 +274,10 @@ class Lowest:
         for pool, component in enumerate(space.component_of):
             if component < 0 and self._may_shrink(pool):
                 self.replicas[pool] = space.low[pool]
+
+
+def _carry(space: Space) -> Floats:
+    """By pool, the share of what replicas are planned to carry that they may have to after one
+    has gone: the more there are, the less their load varies by chance."""
+    replicas = np.maximum(1.0, np.array(space.now, dtype=np.float64))
+    return np.maximum(_LEAST_CARRY, 1.0 - space.rules.shrink_margin / np.sqrt(replicas))

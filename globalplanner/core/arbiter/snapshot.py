@@ -31,8 +31,8 @@ SpillByClass = Mapping[ClassName, Mapping[Stage, tuple[PoolId, ...]]]
 class Rules:
     """How decisions are made.
 
-    `shrink_carry`: after a removal the planned load must fit into this share of what the
-    survivors are planned to carry, so that it is not taken back soon.
+    `shrink_margin`: after a removal the planned load must leave this much of what a replica is
+    planned to carry, times the root of their number, so that it is not taken back soon.
 
     `repay_s`: a GPU changes hands by choice only if what is gained has made up, this long after,
     for what is not served while its new replica starts. Of a pool at most `leave_replicas`, and
@@ -45,7 +45,7 @@ class Rules:
     utilization: float = 0.8
     backlog_horizon_s: float = 20.0
     scale_down_dwell_s: float = 60.0
-    shrink_carry: float = 0.9
+    shrink_margin: float = 0.3
     repay_s: float = 600.0
     leave_replicas: int | None = None
     leave_share: float | None = None

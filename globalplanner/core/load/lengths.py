@@ -14,6 +14,8 @@ from weir.domain.telemetry import ClassTraffic
 __all__ = ["Lengths"]
 
 _MEMORY_S = 300.0
+_LEAST_MEMORY_S = 30.0
+"""Over less, chance looks like change."""
 
 
 @dataclass(slots=True)
@@ -45,13 +47,12 @@ class Lengths:
         self._itl_s = self._itl_s * keep + timed * (itl_s or 0.0)
 
     def measured(self, rate_rps: float, window_s: float) -> None:
-        """So many arrived per second, all routers together."""
-        if self.decoding_rps is None or self.stay_s <= 0.0:
+        """So many arrive per second, all routers together."""
+        if self.decoding_rps is None:
             self.decoding_rps = rate_rps
         else:
-            self.decoding_rps += (1.0 - exp(-window_s / self.stay_s)) * (
-                rate_rps - self.decoding_rps
-            )
+            gain = 1.0 - exp(-window_s / max(self.stay_s, _LEAST_MEMORY_S))
+            self.decoding_rps += gain * (rate_rps - self.decoding_rps)
 
     def decoding_until(self, ahead_s: float, rate_rps: float) -> float:
         """The most that `decoding_rps` is from now to then, if from now on `rate_rps` arrive."""

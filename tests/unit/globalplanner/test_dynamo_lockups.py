@@ -315,7 +315,7 @@ def test_k_a_pool_of_weir_gets_what_fits_and_the_rest_when_there_is_room() -> No
     assert world.ready == {"a": 1, "b": 4}
     world.offered_rps = {"a": 28, "b": 18}
     world.run(60)
-    assert world.ready == {"a": 4, "b": 4}
+    assert world.ready == {"a": 5, "b": 3}
     assert "the GPUs are used up" in world.why("a")
     world.offered_rps = {"a": 28, "b": 8}
     world.run(120)

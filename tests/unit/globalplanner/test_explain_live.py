@@ -66,7 +66,7 @@ def test_two_limits_that_bind_at_once_are_both_named() -> None:
 def test_idle_replicas_are_told_when_they_will_go() -> None:
     desk = Desk()
     desk.run(20, rps=20)
-    desk.run(4, rps=8)
+    desk.run(10, rps=8)
     shrinking = next(id for id in (A, B) if "fewer replicas: " in desk.told(id))
     assert " s unless more is needed until then" in desk.told(shrinking)
 

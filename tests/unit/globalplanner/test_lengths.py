@@ -35,11 +35,9 @@ def test_means_are_of_what_was_seen() -> None:
     assert found.stay_s == pytest.approx(4.0, rel=0.1)
 
 
-def test_before_an_output_was_seen_decoding_follows_at_once() -> None:
+def test_before_an_output_was_seen_decoding_goes_by_what_is_forecast() -> None:
     found = Lengths(0.0)
-    for rate_rps in (5.0, 50.0):
-        found.measured(rate_rps, 5.0)
-        assert found.decoding_rps == rate_rps
+    found.measured(5.0, 5.0)
     assert found.decoding_until(60.0, 80.0) == 80.0
 
 
@@ -60,8 +58,9 @@ def test_when_fewer_come_those_that_decode_go_on() -> None:
     assert found.decoding_until(60.0, 0.0) == 20.0
 
 
-def test_short_outputs_follow_within_seconds() -> None:
+def test_short_outputs_follow_what_is_forecast_and_chance_is_averaged() -> None:
     found = lengths(osl_tokens=10, itl_s=0.02)
     found.measured(10.0, 5.0)
     found.measured(20.0, 5.0)
-    assert found.decoding_rps == pytest.approx(20.0, rel=0.01)
+    assert found.decoding_rps == pytest.approx(10.0 + 10.0 * (1.0 - math.exp(-5.0 / 30.0)))
+    assert found.decoding_until(60.0, 20.0) == pytest.approx(20.0)

@@ -104,10 +104,10 @@ def test_a_silent_router_keeps_its_rate_until_all_is_unknown() -> None:
     load = offered()
     feed(load, 6, until_s=30)
     for second in range(31, 60):
-        load.add(sample(second, 2, router="r2"), second)
+        load.add(sample(second, 6, router="r2"), second)
         load.fold(second)
         if second == 45:
-            assert chat_load(load, 45.0).rate_rps == pytest.approx(8.0, rel=0.1)
+            assert chat_load(load, 45.0).rate_rps == pytest.approx(12.0, rel=0.1)
     assert load.loads(59.0, ahead_s=1.0) is None
 
 
