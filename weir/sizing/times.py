@@ -8,8 +8,9 @@ __all__ = ["Times"]
 
 
 class Times:
-    """Planned load may take `carry` (one, or by pool) of what replicas are planned to carry, catching
-    up all.
+    """Planned load may take `carry` of what replicas are planned to carry, catching up all.
+
+    One share, or one for each pool.
 
     `utilization` is the share of a replica's time that its planned capacity stands for. Work is
     queued that would keep `backlog` replicas busy, each worth `backlog_worth`, by pool.
