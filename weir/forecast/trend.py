@@ -11,7 +11,7 @@ Counting arrivals is noisy in a known way: the variance of count/window is rate/
 Poisson arrivals. It is scaled by an index of dispersion learned from the surprises. A
 single outlier is clipped. Surprises that add up in one direction (cumulative sum of Page,
 Biometrika 41, 1954) are a jump of the level, not of the trend: a burst is believed within
-two measurements and not extrapolated.
+three measurements and not extrapolated.
 """
 
 import math
