@@ -141,7 +141,7 @@ def _sample(sequence: int) -> bytes:
         sequence=sequence,
         window_s=1.0,
         classes=(ClassTraffic(name=ClassName("small"), arrivals=6, isl_tokens=6000),),
-        pools=(PoolTraffic(pool_id=CHAT, arrivals=6, queued_tokens=5000),),
+        pools=(PoolTraffic(pool_id=CHAT, arrivals=6, queued_tokens=50_000),),
     )
     return codec.encode_traffic(sample).SerializeToString()
 

@@ -22,6 +22,8 @@ _HIGH_QUANTILE = 0.97
 _MOST_MARGIN = 0.1
 """The upper quantile is at most this much above the mean: head room is the pools' business."""
 _ENOUGH = 0.9
+_QUIET_S = 60.0
+"""If so long nothing has come of a class nothing is forecast; a filter only approaches zero."""
 _RESTART_S = 5.0
 """A lower sequence, this long after the last new sample, is that of a new process."""
 _FORGET = 4.0
@@ -66,6 +68,7 @@ class OfferedLoad:
         self._routers: dict[RouterId, _Router] = {}
         self._trends: dict[ClassName, Trend | None] = dict.fromkeys(classes)
         self._lengths: dict[ClassName, Lengths] = {}
+        self._came_at_s: dict[ClassName, float] = {}
 
     def follow(self, classes: Iterable[ClassName]) -> None:
         """From now on these classes count; what is known of them stays."""
@@ -102,6 +105,8 @@ class OfferedLoad:
         window_s = min(router.window_s for router in fresh)
         for name, trend in self._trends.items():
             rate_rps = sum(r.series[name].rate_rps for r in self._of(name))
+            if rate_rps > 0.0 or name not in self._came_at_s:
+                self._came_at_s[name] = now_s
             self._trends[name] = observe(trend, rate_rps, now_s, window_s=window_s)
             if name in self._lengths:
                 self._lengths[name].measured(rate_rps, window_s)
@@ -140,6 +145,8 @@ class OfferedLoad:
         }
 
     def _forecast(self, name: ClassName, trend: Trend, at_s: float) -> Forecast:
+        if trend.at_s - self._came_at_s[name] >= _QUIET_S:
+            return Forecast(mean=0.0, std=0.0)
         found = None
         if self._predicted is not None:
             now_rps = predict(trend, trend.at_s).mean

@@ -186,3 +186,13 @@ def test_a_class_of_another_fleet_is_left_out() -> None:
     load.fold(2.0)
     loads = load.loads(2.0, ahead_s=1.0) or {}
     assert ClassName("other") not in loads
+
+
+def test_after_a_minute_without_a_request_none_are_forecast() -> None:
+    load = offered()
+    feed(load, 6, until_s=60)
+    feed(load, 1, since_s=60, until_s=64)
+    feed(load, 0, since_s=64, until_s=124)
+    assert chat_load(load, 124.0).rate_high_rps == 0.0
+    feed(load, 6, since_s=124, until_s=140)
+    assert chat_load(load, 140.0).rate_rps == pytest.approx(6.0, rel=0.2)
