@@ -2,9 +2,6 @@
 
 import asyncio
 import logging
-import os
-import secrets
-import socket
 from contextlib import AsyncExitStack
 from pathlib import Path
 
@@ -14,7 +11,6 @@ from globalplanner.adapters.dynamo import DynamoEndpoint, door_of
 from globalplanner.adapters.jsonl import JsonlFile, place_of
 from globalplanner.adapters.nats import NatsPlans, NatsRecords, subscribe
 from globalplanner.config import GlobalPlannerConfig
-from globalplanner.core.operators.effective import effective
 from globalplanner.core.operators.proposals import Gate
 from globalplanner.decisions.decision_log import DecisionLog
 from globalplanner.decisions.explain import Explainer
@@ -24,11 +20,10 @@ from globalplanner.fits import Fits
 from globalplanner.leadership import Leadership, Lease
 from globalplanner.metrics import Metrics
 from globalplanner.operations import Operations
-from globalplanner.parts import mode_of, patience_of, rules_of
+from globalplanner.parts import mode_of, owner_name, planner_of
 from globalplanner.publisher import Publisher
 from globalplanner.reload import Reload
 from globalplanner.scale_requests import ScaleRequests
-from globalplanner.service import GlobalPlanner
 from globalplanner.warm_up import predicted_for
 from globalplanner.what_if import WhatIf
 from weir.fleet import LoadedFleet
@@ -67,21 +62,19 @@ async def run(config: GlobalPlannerConfig, loaded: LoadedFleet, clock: Clock, st
             NatsRecords(bus, fleet.name, metrics),
             clock,
             Lease(lease_s=config.lease_s),
-            owner=f"{socket.gethostname()}-{os.getpid()}-{secrets.token_hex(4)}",
+            owner=owner_name(),
             changed=changed,
             announce=announce,
         )
         gate = Gate(mode_of(loaded.planner, advisory=config.advisory))
         predicted = await predicted_for(fleet, loaded, clock)
-        planner = GlobalPlanner(
+        planner = planner_of(
             fleet,
-            rules_of(loaded.planner),
-            patience_of(loaded.planner, speed=clock.speed),
+            loaded.planner,
             clock,
             metrics,
-            may_grow=leadership.sure,
-            unwritten=changed.set,
-            effective=lambda document, overrides: effective(document, overrides, clock.unix_s()),
+            leadership,
+            changed,
             gate=gate,
             predicted=predicted,
         )

@@ -1,15 +1,24 @@
 """The parts of a GlobalPlanner as the Fleet document wants them."""
 
+import os
+import secrets
+import socket
+
 from globalplanner.core.arbiter.snapshot import Rules
 from globalplanner.core.load.predicted import Predicted
-from globalplanner.core.operators.proposals import Mode
+from globalplanner.core.operators.effective import effective
+from globalplanner.core.operators.proposals import Gate, Mode
 from globalplanner.core.overview import ahead_of
-from globalplanner.service import Patience
+from globalplanner.leadership import Leadership
+from globalplanner.metrics import Metrics
+from globalplanner.service import GlobalPlanner, Patience
 from weir.domain.fleet import Fleet
 from weir.fleet import PlannerSettings
 from weir.forecast.forecaster import ForecastSettings, Kind
+from weir.runtime.clock import Clock
+from weir.runtime.signal import Signal
 
-__all__ = ["mode_of", "patience_of", "predicted_of", "rules_of"]
+__all__ = ["mode_of", "owner_name", "patience_of", "planner_of", "predicted_of", "rules_of"]
 
 _STALE_WALL_S = 3.0
 """At high speeds a few missed samples are many model seconds."""
@@ -60,3 +69,34 @@ def mode_of(settings: PlannerSettings, *, advisory: bool = False) -> Mode:
     if advisory or settings.advisory:
         return Mode.ADVISE
     return Mode.APPROVE if settings.approve == "required" else Mode.ACT
+
+
+def owner_name() -> str:
+    """How this process signs the record; no other one does so, on whatever machine."""
+    return f"{socket.gethostname()}-{os.getpid()}-{secrets.token_hex(4)}"
+
+
+def planner_of(
+    fleet: Fleet,
+    settings: PlannerSettings,
+    clock: Clock,
+    metrics: Metrics,
+    leadership: Leadership,
+    changed: Signal,
+    *,
+    gate: Gate,
+    predicted: Predicted | None,
+) -> GlobalPlanner:
+    """Raises `InfeasibleFloorsError` if the floors do not fit."""
+    return GlobalPlanner(
+        fleet,
+        rules_of(settings),
+        patience_of(settings, speed=clock.speed),
+        clock,
+        metrics,
+        may_grow=leadership.sure,
+        unwritten=changed.set,
+        effective=lambda document, overrides: effective(document, overrides, clock.unix_s()),
+        gate=gate,
+        predicted=predicted,
+    )

@@ -103,8 +103,7 @@ class Line:
     def join(self, place: Place) -> None:
         self.isl_tokens += place.flight.sized.isl_tokens
         if place.flight.hopeless and place.prefilled is None:
-            place.late = True
-            insort(self.late, place, key=_by_hope)
+            self._set_aside(place)
             return
         insort(self.hopeful, place, key=by_order)
         if len(self._by_length) > _MOST_GONE * len(self.hopeful):
@@ -134,6 +133,9 @@ class Line:
     def is_late(self, place: Place) -> None:
         """It has no time left: it steps aside for all who have."""
         self.hopeful.remove(place)
+        self._set_aside(place)
+
+    def _set_aside(self, place: Place) -> None:
         place.late = True
         insort(self.late, place, key=_by_hope)
 

@@ -6,22 +6,18 @@ differs is that reports do not cross a network, and that nobody else shares the 
 
 import asyncio
 import logging
-import os
-import secrets
-import socket
 from collections.abc import Callable
 from contextlib import AsyncExitStack
 from dataclasses import dataclass
 from functools import partial
 
 from globalplanner.adapters.nats import NatsPlans, NatsRecords
-from globalplanner.core.operators.effective import effective
 from globalplanner.core.operators.proposals import Gate
 from globalplanner.decisions.decided import Decided
 from globalplanner.fits import Fits
 from globalplanner.leadership import Leadership, Lease
 from globalplanner.metrics import Metrics
-from globalplanner.parts import mode_of, patience_of, rules_of
+from globalplanner.parts import mode_of, owner_name, planner_of
 from globalplanner.ports import RecordStore
 from globalplanner.publisher import Publisher
 from globalplanner.reload import Reload
@@ -82,24 +78,20 @@ async def run(
             _records(bus, fleet, metrics),
             clock,
             Lease(),
-            owner=f"{socket.gethostname()}-{os.getpid()}-{secrets.token_hex(4)}",
+            owner=owner_name(),
             changed=changed,
             announce=_announce,
         )
         gate = Gate(mode_of(loaded.planner, advisory=config.advisory))
         predicted = await predicted_for(fleet, loaded, clock)
         try:
-            planner = GlobalPlanner(
+            planner = planner_of(
                 fleet,
-                rules_of(loaded.planner),
-                patience_of(loaded.planner, speed=clock.speed),
+                loaded.planner,
                 clock,
                 metrics,
-                may_grow=leadership.sure,
-                unwritten=changed.set,
-                effective=lambda document, overrides: effective(
-                    document, overrides, clock.unix_s()
-                ),
+                leadership,
+                changed,
                 gate=gate,
                 predicted=predicted,
             )
