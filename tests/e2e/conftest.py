@@ -1,5 +1,6 @@
 """`weir up` as a process: started, talked to, killed in parts, and checked to leave nothing."""
 
+import http.client
 import json
 import os
 import re
@@ -81,8 +82,13 @@ class Fleet:
 
     def children(self, *words: str) -> list[psutil.Process]:
         """Living children whose command line has all of `words` among its arguments."""
-        found = psutil.Process(self.process.pid).children(recursive=True)
-        return [child for child in found if set(words) <= set(_command(child))]
+        return [child for child, _ in self._commands(*words)]
+
+    def _commands(self, *words: str) -> list[tuple[psutil.Process, list[str]]]:
+        """These children with their command lines, each read once: one that dies now has none."""
+        family = psutil.Process(self.process.pid).children(recursive=True)
+        commands = [(child, _command(child)) for child in family]
+        return [(child, command) for child, command in commands if set(words) <= set(command)]
 
     def child(self, *words: str) -> psutil.Process:
         """The one child with these arguments."""
@@ -92,19 +98,18 @@ class Fleet:
 
     def unready_roles(self) -> list[str]:
         """Planners and routers that do not say at /readyz that they are ready, and why."""
-        commands = [_command(child) for child in self.children("--control")]
+        commands = [command for _, command in self._commands("--control")]
         answers = [(c, get(f"http://{_after(c, '--control')}/readyz")) for c in commands]
         return [f"{c[4]}: {text}" for c, (status, text) in answers if status != 200]
 
     def engines(self, pool: str | None = None) -> list[psutil.Process]:
-        engines = self.children("mocker")
-        return [e for e in engines if pool is None or _after(_command(e), "--pool") == pool]
+        engines = self._commands("mocker")
+        return [e for e, command in engines if pool in (None, _after(command, "--pool"))]
 
     def engine_counter(self, name: str) -> dict[str, float]:
         """The counter of that name of every engine, by worker."""
         counts = {}
-        for engine in self.engines():
-            command = _command(engine)
+        for _, command in self._commands("mocker"):
             _, text = get(f"http://{_after(command, '--listen')}/metrics")
             values = re.findall(rf"^{name}(?:\{{[^}}]*\}})? (\S+)$", text, re.MULTILINE)
             counts[_after(command, "--worker-id")] = sum(map(float, values))
@@ -147,7 +152,7 @@ def get(url: str, timeout_s: float = 5.0) -> tuple[int, str]:
             return response.status, response.read().decode()
     except urllib.error.HTTPError as error:
         return error.code, error.read().decode()
-    except OSError as error:
+    except (OSError, http.client.HTTPException) as error:
         return 0, str(error)
 
 
