@@ -3,7 +3,6 @@
 import json
 import os
 import signal
-import socket
 import subprocess
 import time
 import urllib.request
@@ -12,12 +11,13 @@ from contextlib import ExitStack
 from pathlib import Path
 from typing import Any
 
+from tests.integration.ports import free_port
 from weir.runtime.nats_server import server_command
 
-__all__ = ["Cluster", "Node", "free_ports"]
+__all__ = ["Cluster", "Node"]
 
 _HOST = "127.0.0.1"
-_PORTS_OF_A_NODE = 3
+_HEALTHY_WITHIN_S = 60.0
 
 
 class Node:
@@ -88,9 +88,8 @@ class Cluster:
     """
 
     def __init__(self, folder: Path) -> None:
-        ports = iter(free_ports(3 * _PORTS_OF_A_NODE))
         self.nodes = {
-            name: Node(name, (next(ports), next(ports), next(ports)), folder / name)
+            name: Node(name, (free_port(), free_port(), free_port()), folder / name)
             for name in ("n1", "n2", "n3")
         }
 
@@ -140,7 +139,7 @@ class Cluster:
                 self.restart(name)
         self.until_healthy()
 
-    def until_healthy(self, timeout_s: float = 20.0) -> None:
+    def until_healthy(self, timeout_s: float = _HEALTHY_WITHIN_S) -> None:
         """Wait, seconds, until every running node has JetStream and has caught up."""
         _until(
             lambda: all(
@@ -167,20 +166,12 @@ class Cluster:
                     return name
         return None
 
-    def until_led(self, stream: str, timeout_s: float = 20.0) -> str:
+    def until_led(self, stream: str, timeout_s: float = _HEALTHY_WITHIN_S) -> str:
         """Wait for `stream` to have a leader, and say which node it is."""
         _until(lambda: self.stream_leader(stream) is not None, timeout_s)
         leader = self.stream_leader(stream)
         assert leader is not None
         return leader
-
-
-def free_ports(count: int) -> list[int]:
-    with ExitStack() as held:
-        probes = [held.enter_context(socket.socket()) for _ in range(count)]
-        for probe in probes:
-            probe.bind((_HOST, 0))
-        return [int(probe.getsockname()[1]) for probe in probes]
 
 
 def _leader(jsz: Any, stream: str) -> str | None:

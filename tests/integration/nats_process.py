@@ -9,18 +9,20 @@ import time
 from collections.abc import Callable
 from pathlib import Path
 
+from tests.integration.ports import free_port
 from weir.runtime.nats_server import server_command
 
 __all__ = ["Server", "eventually"]
+
+_DEADLINE_S = 30.0
+"""For what takes milliseconds on a machine that is not kept busy by others."""
 
 
 class Server:
     """One nats-server process with its store and port kept across restarts."""
 
     def __init__(self, store: Path) -> None:
-        with socket.socket() as probe:
-            probe.bind(("127.0.0.1", 0))
-            self.port = int(probe.getsockname()[1])
+        self.port = free_port()
         self.store = store
         self.process: subprocess.Popen[bytes] | None = None
         self.url = f"nats://127.0.0.1:{self.port}"
@@ -31,7 +33,7 @@ class Server:
             stdout=subprocess.DEVNULL,
             stderr=subprocess.DEVNULL,
         )
-        deadline = time.monotonic() + 10.0
+        deadline = time.monotonic() + _DEADLINE_S
         while time.monotonic() < deadline:
             with socket.socket() as probe:
                 if probe.connect_ex(("127.0.0.1", self.port)) == 0:
@@ -46,7 +48,7 @@ class Server:
             self.process = None
 
 
-async def eventually(condition: Callable[[], bool], timeout_s: float = 10.0) -> None:
+async def eventually(condition: Callable[[], bool], timeout_s: float = _DEADLINE_S) -> None:
     async with asyncio.timeout(timeout_s):
         while not condition():
             await asyncio.sleep(0.02)

@@ -3,7 +3,6 @@
 import json
 import os
 import signal
-import socket
 import subprocess
 import time
 import urllib.parse
@@ -13,18 +12,14 @@ from typing import Any
 
 from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram, start_http_server
 
-__all__ = ["NAMESPACE", "DynamoFrontend", "DynamoRouter", "PrometheusServer", "free_port"]
+from tests.integration.ports import free_port
+
+__all__ = ["NAMESPACE", "DynamoFrontend", "DynamoRouter", "PrometheusServer"]
 
 NAMESPACE = "prod-chat"
 _LABELS = {"dynamo_namespace": "prod_chat", "dynamo_component": "router"}
 _TTFT_S = (0.05, 0.1, 0.2, 0.4, 0.8, 1.6)
 _LENGTHS = (100.0, 200.0, 400.0, 800.0, 1600.0)
-
-
-def free_port() -> int:
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        return int(probe.getsockname()[1])
 
 
 class _Dynamo:
@@ -125,7 +120,7 @@ class PrometheusServer:
             stdout=subprocess.DEVNULL,
             stderr=subprocess.DEVNULL,
         )
-        deadline = time.monotonic() + 30.0
+        deadline = time.monotonic() + 60.0
         while time.monotonic() < deadline:
             try:
                 with urllib.request.urlopen(f"{self.url}/-/ready", timeout=1.0):

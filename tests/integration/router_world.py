@@ -1,8 +1,7 @@
 """A whole router in this process, engines on real sockets, and a way to ask it things."""
 
 import asyncio
-import socket
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -21,10 +20,13 @@ from tests.integration.frontend.world import (
     event,
     whole,
 )
+from tests.integration.ports import free_port
 from weir.domain.ids import RouterId
 from weir.runtime.lifecycle import Stop
 
-__all__ = ["PREFILLED", "STREAMED", "FLEETS", "RouterWorld", "eventually", "free_port", "router"]
+__all__ = ["PREFILLED", "STREAMED", "FLEETS", "RouterWorld", "router"]
+
+_DEADLINE_S = 30.0
 
 FLEETS = Path(__file__).resolve().parents[2] / "examples" / "fleets"
 USAGE = {"choices": [], "usage": {"prompt_tokens": 7, "completion_tokens": 3}}
@@ -35,18 +37,6 @@ STREAMED: Behaviour = answers(
 PREFILLED: Behaviour = answers(
     whole(b'{"choices":[],"kv_transfer_params":{"do_remote_prefill":true}}')
 )
-
-
-def free_port() -> int:
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        return int(probe.getsockname()[1])
-
-
-async def eventually(condition: Callable[[], bool], timeout_s: float = 10.0) -> None:
-    async with asyncio.timeout(timeout_s):
-        while not condition():
-            await asyncio.sleep(0.02)
 
 
 @dataclass
@@ -74,7 +64,7 @@ class RouterWorld:
         address = self.control if control else self.public
         return Client(*await asyncio.open_connection(address.host, address.port))
 
-    async def ready(self, timeout_s: float = 10.0) -> None:
+    async def ready(self, timeout_s: float = _DEADLINE_S) -> None:
         """Returns when /readyz says 200."""
         async with asyncio.timeout(timeout_s):
             while (await self.get("/readyz")).status != 200:
@@ -97,7 +87,7 @@ async def router(**fields: Any) -> AsyncIterator[RouterWorld]:
     task = asyncio.create_task(app.run(config, stop))
     world = RouterWorld(config.listen, config.control, stop, task)
     try:
-        async with asyncio.timeout(10.0):
+        async with asyncio.timeout(_DEADLINE_S):
             while not await _listens(config.listen):
                 if task.done():
                     task.result()
@@ -105,7 +95,7 @@ async def router(**fields: Any) -> AsyncIterator[RouterWorld]:
         yield world
     finally:
         stop.set()
-        await asyncio.wait_for(task, 10.0)
+        await asyncio.wait_for(task, _DEADLINE_S)
 
 
 async def _listens(address: Address) -> bool:

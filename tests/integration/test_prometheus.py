@@ -14,12 +14,12 @@ from poolplanner.core.observe import Telemetry
 from poolplanner.metrics import Metrics
 from poolplanner.troubles import Troubles
 from tests.integration.nats_process import eventually
+from tests.integration.ports import free_port
 from tests.integration.prometheus_process import (
     NAMESPACE,
     DynamoFrontend,
     DynamoRouter,
     PrometheusServer,
-    free_port,
 )
 from weir import fleet
 from weir.domain.ids import ClassName, PoolId

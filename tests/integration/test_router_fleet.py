@@ -12,14 +12,13 @@ from grpc_health.v1 import health_pb2, health_pb2_grpc
 from router.adapters.static import static_members
 from router.config import parse_address
 from tests.integration.frontend.world import STREAM, Engine, engine
-from tests.integration.nats_process import Server
+from tests.integration.nats_process import Server, eventually
+from tests.integration.ports import free_port
 from tests.integration.router_world import (
     FLEETS,
     PREFILLED,
     STREAMED,
     RouterWorld,
-    eventually,
-    free_port,
     router,
 )
 from weir import codec, fleet
@@ -92,7 +91,7 @@ async def test_a_request_that_comes_too_early_waits_for_the_first_worker(nats: S
         await asyncio.sleep(0.2)
         assert not asked.done()
         await _announce(bus, "disagg", "decode", 1, d1)
-        assert (await asyncio.wait_for(asked, 10.0)).status == 200
+        assert (await asyncio.wait_for(asked, 30.0)).status == 200
 
 
 async def test_the_plan_moves_the_shares(nats: Server) -> None:
@@ -123,7 +122,7 @@ async def test_the_plan_moves_the_shares(nats: Server) -> None:
 
 
 async def _metric(weir: RouterWorld, line: str) -> None:
-    async with asyncio.timeout(10.0):
+    async with asyncio.timeout(30.0):
         while line not in (await weir.get("/metrics")).body.decode().splitlines():
             await asyncio.sleep(0.05)
 
@@ -180,7 +179,7 @@ async def test_the_router_serves_on_while_nats_is_away_and_hears_it_when_back(
         nats.start()
         async with _bus(nats) as bus:
             await _announce(bus, "disagg", "prefill", 2, p2)
-            async with asyncio.timeout(10.0):
+            async with asyncio.timeout(30.0):
                 while not p2.requests:
                     assert (await weir.post(BODY)).status == 200
 
@@ -224,13 +223,13 @@ async def test_route_says_where_a_request_would_go() -> None:
     async with _route_channel(_static(workers)) as channel:
         stub = router_pb2_grpc.RouterStub(channel)
         request = router_pb2.RouteRequest(model="demo-model", isl_tokens=100, max_tokens=10)
-        route = await stub.Route(request, timeout=5.0)
+        route = await stub.Route(request, timeout=20.0)
         assert (route.class_name, route.isl_tokens, route.osl_tokens) == ("all", 100, 10)
         assert (route.prefill.pool_id, route.prefill.url) == ("prefill", "http://127.0.0.1:7001")
         assert (route.decode.pool_id, route.decode.url) == ("decode", "http://127.0.0.1:7002")
         health = health_pb2_grpc.HealthStub(channel)
         answer = await health.Check(
-            health_pb2.HealthCheckRequest(service="weir.api.v1.Router"), timeout=5.0
+            health_pb2.HealthCheckRequest(service="weir.api.v1.Router"), timeout=20.0
         )
         assert answer.status == health_pb2.HealthCheckResponse.SERVING
 
@@ -249,7 +248,7 @@ async def test_route_refuses_what_cannot_be_served(fields: dict[str, object], wo
     async with _route_channel(_static(["prefill=http://127.0.0.1:7001"])) as channel:
         stub = router_pb2_grpc.RouterStub(channel)
         with pytest.raises(grpc.aio.AioRpcError) as refused:
-            await stub.Route(router_pb2.RouteRequest(**fields), timeout=5.0)
+            await stub.Route(router_pb2.RouteRequest(**fields), timeout=20.0)
         assert refused.value.code() is grpc.StatusCode.INVALID_ARGUMENT
         assert words in (refused.value.details() or "")
 
@@ -259,6 +258,6 @@ async def test_route_is_unavailable_while_a_stage_has_no_worker() -> None:
         stub = router_pb2_grpc.RouterStub(channel)
         request = router_pb2.RouteRequest(model="demo-model", isl_tokens=1)
         with pytest.raises(grpc.aio.AioRpcError) as refused:
-            await stub.Route(request, timeout=5.0)
+            await stub.Route(request, timeout=20.0)
         assert refused.value.code() is grpc.StatusCode.UNAVAILABLE
         assert "decode" in (refused.value.details() or "")

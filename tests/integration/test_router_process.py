@@ -24,7 +24,8 @@ from tests.integration.frontend.world import (
     event,
     whole,
 )
-from tests.integration.router_world import STREAMED, RouterWorld, free_port
+from tests.integration.ports import free_port
+from tests.integration.router_world import STREAMED, RouterWorld
 from weir.runtime.lifecycle import Stop
 
 WEIR = (sys.executable, "-P", "-m", "weir", "router")
