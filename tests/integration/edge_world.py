@@ -116,7 +116,7 @@ class Client:
         self.stub = planner_pb2_grpc.GlobalPlannerStub(channel)  # type: ignore[no-untyped-call]
         self._credentials = credentials
 
-    async def call(self, method: str, request: Any, *, timeout_s: float = 3.0) -> Any:
+    async def call(self, method: str, request: Any, *, timeout_s: float = 20.0) -> Any:
         return await getattr(self.stub, method)(
             request, timeout=timeout_s, metadata=self._credentials.metadata()
         )

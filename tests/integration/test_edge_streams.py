@@ -7,6 +7,7 @@ from contextlib import AsyncExitStack
 import grpc
 import pytest
 
+from globalplanner.adapters import pools
 from globalplanner.edge import Edge
 from tests.integration.edge_world import Client, EdgeWorld, client, report_of
 from weir.api.v1 import planner_pb2
@@ -14,6 +15,8 @@ from weir.domain.fleet import Stage
 from weir.domain.ids import ClassName, PoolId
 from weir.domain.planning import RoutingPlan
 from weir.runtime.clock import Clock
+
+DEADLINE_S = 20.0
 
 
 @pytest.fixture
@@ -71,14 +74,15 @@ async def test_each_report_is_answered_in_order_and_pools_share_a_stream(caller:
     assert await stream.code() is grpc.StatusCode.OK
 
 
-async def test_a_new_grant_is_pushed_within_milliseconds(world: EdgeWorld, caller: Client) -> None:
+async def test_a_new_grant_is_pushed_without_another_report(
+    world: EdgeWorld, caller: Client
+) -> None:
     stream = caller.stream("ReportStream")
     for pool_id in ("a", "b", "c"):
         await settled(stream, pool_id)
-    began_s = Clock.wall_s()
     world.aim(a=3)
-    answer = await stream.read()
-    assert Clock.wall_s() - began_s < 0.2
+    async with asyncio.timeout(DEADLINE_S):
+        answer = await stream.read()
     assert (answer.pool_id, answer.grant.replicas, answer.newest_sequence) == ("a", 3, 2)
 
 
@@ -92,27 +96,28 @@ async def test_growth_is_pushed_only_once_it_is_written(world: EdgeWorld, caller
     await asyncio.sleep(0.3)
     assert not reading.done()
     world.write()
-    async with asyncio.timeout(0.5):
+    async with asyncio.timeout(DEADLINE_S):
         assert (await reading).grant.replicas == 3
 
 
 async def test_a_unary_report_waits_for_the_write_but_not_for_long(
-    world: EdgeWorld, caller: Client
+    world: EdgeWorld, caller: Client, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     stream = caller.stream("ReportStream")
     for pool_id in ("a", "b", "c"):
         last = await settled(stream, pool_id)
     world.writes = False
     world.aim(c=3)
+    monkeypatch.setattr(pools, "_WRITE_WAIT_S", 1000.0)
     asyncio.get_running_loop().call_later(0.1, world.write)
-    began_s = Clock.wall_s()
     answer = await caller.call("Report", acting_on(last, 3))
     assert answer.grant.replicas == 3
-    assert 0.05 < Clock.wall_s() - began_s < 0.4
+    monkeypatch.setattr(pools, "_WRITE_WAIT_S", 0.2)
     world.aim(c=4)
+    began_s = Clock.wall_s()
     answer = await caller.call("Report", acting_on(answer, 4))
     assert answer.grant.replicas == 3
-    assert 0.4 < Clock.wall_s() - began_s < 1.2
+    assert Clock.wall_s() - began_s >= 0.2
 
 
 async def test_a_report_that_cannot_be_true_ends_the_stream_with_the_reason(
@@ -134,7 +139,7 @@ async def test_streams_end_when_it_ceases_to_lead(world: EdgeWorld, caller: Clie
     )
     await settled(reports, "a")
     world.planner.yield_to("a later GlobalPlanner leads")
-    async with asyncio.timeout(1.0):
+    async with asyncio.timeout(DEADLINE_S):
         for stream in (reports, plans):
             assert await stream.code() is grpc.StatusCode.UNAVAILABLE
             assert "a later GlobalPlanner leads" in (await stream.details() or "")
@@ -180,7 +185,7 @@ async def test_a_client_that_goes_away_leaves_nothing_behind(world: EdgeWorld, e
         assert len(asyncio.all_tasks()) > before
         stream.cancel()
         watch.cancel()
-    async with asyncio.timeout(2.0):
+    async with asyncio.timeout(DEADLINE_S):
         while len(asyncio.all_tasks()) > before:
             await asyncio.sleep(0.02)
 
@@ -206,7 +211,7 @@ async def test_a_slow_watcher_gets_only_the_newest_plans(world: EdgeWorld, calle
         world.write()
         await asyncio.sleep(0.005)
     seen = []
-    async with asyncio.timeout(5.0):
+    async with asyncio.timeout(DEADLINE_S):
         while not seen or seen[-1] < 40:
             seen.append((await stream.read()).version)
     assert seen == sorted(set(seen))

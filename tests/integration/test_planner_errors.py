@@ -94,7 +94,7 @@ async def serving(
 
 @asynccontextmanager
 async def asking(*targets: str) -> AsyncIterator[GlobalPlannerClient]:
-    client = GlobalPlannerClient(targets, ClientCredentials(), timeout_s=1.0)
+    client = GlobalPlannerClient(targets, ClientCredentials(), timeout_s=3.0)
     try:
         yield client
     finally:
@@ -103,7 +103,7 @@ async def asking(*targets: str) -> AsyncIterator[GlobalPlannerClient]:
 
 async def _answered(client: GlobalPlannerClient) -> Grant | None:
     """It connects again within a second or two."""
-    async with asyncio.timeout(10.0):
+    async with asyncio.timeout(30.0):
         while True:
             try:
                 return (await client.report(REPORT)).grant
