@@ -17,11 +17,14 @@ from tests.integration.frontend.world import (
     EVENT_STREAM,
     LAST,
     STREAM,
+    Behaviour,
     Engine,
+    Received,
     answers,
     chunk,
     engine,
     event,
+    hangs_after,
     whole,
 )
 from tests.integration.ports import free_port
@@ -30,10 +33,20 @@ from weir.runtime.lifecycle import Stop
 
 WEIR = (sys.executable, "-P", "-m", "weir", "router")
 LISTENING = re.compile(r"listening host=\S+ port=(\d+) control_port=(\d+)")
-SLOW_STREAM = answers(
-    EVENT_STREAM, *[chunk(event({"choices": [{}]}))] * 200, chunk(event("[DONE]")), LAST
-)
-"""About a second from the first chunk to the last."""
+TOKEN = chunk(event({"choices": [{}]}))
+
+
+def _held_stream(go_on: asyncio.Event) -> Behaviour:
+    """One token, and the other 199 when the test lets it."""
+
+    async def behave(
+        reader: asyncio.StreamReader, writer: asyncio.StreamWriter, request: Received
+    ) -> None:
+        await answers(EVENT_STREAM, TOKEN)(reader, writer, request)
+        await go_on.wait()
+        await answers(*[TOKEN] * 199, chunk(event("[DONE]")), LAST)(reader, writer, request)
+
+    return behave
 
 
 @dataclass
@@ -41,7 +54,7 @@ class Process(RouterWorld):
     child: asyncio.subprocess.Process
 
     async def exit_code(self) -> int:
-        return await asyncio.wait_for(self.child.wait(), 15.0)
+        return await asyncio.wait_for(self.child.wait(), 60.0)
 
 
 @asynccontextmanager
@@ -51,7 +64,7 @@ async def process(*arguments: str) -> AsyncIterator[Process]:
     child = await asyncio.create_subprocess_exec(*command, stderr=subprocess.PIPE)
     assert child.stderr is not None
     try:
-        async with asyncio.timeout(30.0):
+        async with asyncio.timeout(60.0):
             while True:
                 line = (await child.stderr.readline()).decode()
                 assert line, "the router ended before it listened"
@@ -90,13 +103,19 @@ async def test_workers_on_the_command_line_are_one_pool_with_all_features() -> N
 
 
 async def test_sigterm_fails_readiness_finishes_the_stream_and_exits_0() -> None:
-    async with engine(SLOW_STREAM) as one, process("--model", "m", *_workers(one)) as weir:
+    go_on = asyncio.Event()
+    async with (
+        engine(_held_stream(go_on)) as one,
+        process("--model", "m", *_workers(one)) as weir,
+    ):
         client = await weir.connect()
         client.send(STREAM)
         assert (await client.head()).status == 200
         weir.child.send_signal(signal.SIGTERM)
-        await asyncio.sleep(0.1)
-        assert (await weir.get("/readyz", control=True)).status == 503
+        async with asyncio.timeout(30.0):
+            while (await weir.get("/readyz", control=True)).status != 503:
+                await asyncio.sleep(0.02)
+        go_on.set()
         body = await client.chunks()
         assert body.count(b"choices") == 200
         assert await weir.exit_code() == 0
@@ -104,7 +123,7 @@ async def test_sigterm_fails_readiness_finishes_the_stream_and_exits_0() -> None
 
 async def test_drain_ends_at_its_deadline() -> None:
     async with (
-        engine(SLOW_STREAM) as one,
+        engine(hangs_after(EVENT_STREAM, TOKEN)) as one,
         process("--model", "m", "--drain-timeout-s", "0.2", *_workers(one)) as weir,
     ):
         client = await weir.connect()
@@ -158,7 +177,7 @@ async def test_an_address_in_use_is_exit_1_and_named() -> None:
         port = one.worker.port
         command = [*WEIR, "--listen", f"127.0.0.1:{port}", "--model", "m", *_workers(one)]
         child = await asyncio.create_subprocess_exec(*command, stderr=subprocess.PIPE)
-        _, error = await asyncio.wait_for(child.communicate(), 30.0)
+        _, error = await asyncio.wait_for(child.communicate(), 60.0)
         assert child.returncode == 1
         assert str(port) in error.decode()
         assert "Traceback" not in error.decode()

@@ -168,7 +168,7 @@ async def test_draining_fails_readiness_first_and_finishes_what_runs() -> None:
         busy, idle = await w.connect(), await w.connect()
         busy.send(STREAM)
         await busy.head()
-        drain = asyncio.create_task(w.frontend.drain(5.0, notice_s=0.1))
+        drain = asyncio.create_task(w.frontend.drain(30.0, notice_s=1.0))
         await asyncio.sleep(0.02)
         assert (await w.get("/readyz")).body == b"draining\n"
         assert await idle.rest() == b""
@@ -230,7 +230,7 @@ async def test_what_does_not_finish_draining_in_time_is_broken_off() -> None:
         assert not await w.frontend.drain(0.2)
         assert b'data: {"error":{"message":"the router is shutting down"' in await client.rest()
         assert (await w.ended()).outcome is Outcome.FAILED
-        await asyncio.wait_for(one.gone.wait(), 2)
+        await asyncio.wait_for(one.gone.wait(), 30)
 
 
 async def test_requests_on_one_connection_are_answered_in_order() -> None:

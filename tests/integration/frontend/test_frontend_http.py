@@ -41,10 +41,16 @@ class Echo:
         writer.write(data)
         if half_close:
             writer.write_eof()
-        async with asyncio.timeout(5.0):
+        async with asyncio.timeout(30.0):
             answer = await reader.read()
         writer.close()
         return answer
+
+    async def holds(self, count: int) -> None:
+        """Wait until so many requests have come to `/hold`."""
+        async with asyncio.timeout(30.0):
+            while len(self.held) < count:
+                await asyncio.sleep(0.001)
 
     async def connect(self) -> tuple[asyncio.StreamReader, asyncio.StreamWriter]:
         return await asyncio.open_connection("127.0.0.1", self.server.port)
@@ -149,7 +155,7 @@ async def test_endless_trailers_are_refused() -> None:
         for _ in range(20):
             writer.write(b"x" * 10_000)
             await asyncio.sleep(0.001)
-        check_refusal(await asyncio.wait_for(reader.read(), 5), 431)
+        check_refusal(await asyncio.wait_for(reader.read(), 30), 431)
         writer.close()
 
 
@@ -160,14 +166,14 @@ async def test_a_head_behind_a_large_body_is_not_mistaken_for_a_large_head() -> 
         writer.write(data[:-30])
         await asyncio.sleep(0.05)
         writer.write(data[-30:])
-        assert (await asyncio.wait_for(reader.read(), 5)).count(b"HTTP/1.1 200") == 2
+        assert (await asyncio.wait_for(reader.read(), 30)).count(b"HTTP/1.1 200") == 2
         writer.close()
 
 
 async def test_a_client_that_writes_20_mb_first_can_read_its_413() -> None:
     def write_all_then_read(port: int) -> bytes:
         body = b"x" * 20_000_000
-        with socket.create_connection(("127.0.0.1", port), timeout=5) as s:
+        with socket.create_connection(("127.0.0.1", port), timeout=30) as s:
             s.sendall(post(body))  # a reset would raise here or below
             answer = b""
             while piece := s.recv(65536):
@@ -184,7 +190,7 @@ async def test_a_refused_client_that_never_stops_sending_is_cut_off() -> None:
         _, writer = await e.connect()
         writer.write(post(b"x" * 11))
         with pytest.raises(ConnectionError):
-            async with asyncio.timeout(5.0):
+            async with asyncio.timeout(30.0):
                 while True:
                     writer.write(b"x" * 1000)
                     await writer.drain()
@@ -203,10 +209,11 @@ async def test_a_request_waits_for_the_response_before_it() -> None:
     async with echo() as e:
         reader, writer = await e.connect()
         writer.write(post(b"", path=b"/hold") + post(b"two"))
+        await e.holds(1)
         await asyncio.sleep(0.05)
         assert len(e.requests) == 1
         e.held[0].send(200, [], b"one")
-        answer = await asyncio.wait_for(reader.readuntil(b"two"), 5)
+        answer = await asyncio.wait_for(reader.readuntil(b"two"), 30)
         assert answer.index(b"one") < answer.index(b"two")
         writer.close()
 
@@ -226,9 +233,10 @@ async def test_a_bad_request_behind_a_good_one_is_answered_after_it() -> None:
     async with echo() as e:
         reader, writer = await e.connect()
         writer.write(post(b"", path=b"/hold") + b"nonsense\r\n\r\n")
+        await e.holds(1)
         await asyncio.sleep(0.05)
         e.held[0].send(200, [], b"one")
-        answer = await asyncio.wait_for(reader.read(), 5)
+        answer = await asyncio.wait_for(reader.read(), 30)
         assert [status(b"HTTP/1.1" + part) for part in answer.split(b"HTTP/1.1")[1:]] == [200, 400]
         writer.close()
 
@@ -237,11 +245,11 @@ async def test_continue_is_said_only_to_those_who_ask_and_may_send() -> None:
     async with echo(Limits(max_body_bytes=100)) as e:
         reader, writer = await e.connect()
         writer.write(post(b"abc", b"expect: 100-continue\r\n")[:-3])
-        assert await asyncio.wait_for(reader.readuntil(b"\r\n\r\n"), 5) == (
+        assert await asyncio.wait_for(reader.readuntil(b"\r\n\r\n"), 30) == (
             b"HTTP/1.1 100 Continue\r\n\r\n"
         )
         writer.write(b"abc")
-        assert (await asyncio.wait_for(reader.readuntil(b"abc"), 5)).startswith(b"HTTP/1.1 200")
+        assert (await asyncio.wait_for(reader.readuntil(b"abc"), 30)).startswith(b"HTTP/1.1 200")
         writer.close()
         refused = await e.talk(post(b"x" * 101, b"expect: 100-continue\r\n")[:-101])
         check_refusal(refused, 413)
@@ -275,7 +283,7 @@ async def test_an_offered_upgrade_is_ignored() -> None:
         for piece in (chunked, b"\r\n3\r\na", b"bc\r\n0\r\n\r\n"):
             writer.write(piece)
             await asyncio.sleep(0.01)
-        assert await asyncio.wait_for(reader.readuntil(b"abc"), 5)
+        assert await asyncio.wait_for(reader.readuntil(b"abc"), 30)
         writer.close()
         check_refusal(await e.talk(b"CONNECT a:1 HTTP/1.1\r\nhost: t\r\n\r\n"), 501)
 
@@ -293,17 +301,17 @@ async def test_head_gets_no_body() -> None:
 
 
 async def test_a_head_that_does_not_end_in_time_gets_a_408() -> None:
-    async with echo(Limits(header_timeout_s=0.1)) as e:
+    async with echo(Limits(header_timeout_s=0.3)) as e:
         check_refusal(await e.talk(b"POST / HTTP/1.1\r\nhost:"), 408)
 
 
 async def test_a_body_that_does_not_end_in_time_gets_a_408() -> None:
-    async with echo(Limits(body_timeout_s=0.1)) as e:
+    async with echo(Limits(body_timeout_s=0.3)) as e:
         check_refusal(await e.talk(post(b"abc")[:-1]), 408)
 
 
 async def test_a_silent_connection_is_closed() -> None:
-    async with echo(Limits(header_timeout_s=0.1)) as e:
+    async with echo(Limits(header_timeout_s=0.3)) as e:
         assert await e.talk(b"") == b""
     async with echo(Limits(idle_timeout_s=0.1)) as e:
         assert status(await e.talk(post(b"abc"))) == 200
@@ -311,13 +319,14 @@ async def test_a_silent_connection_is_closed() -> None:
 
 
 async def test_a_request_that_is_being_answered_outlasts_the_idle_timeout() -> None:
-    limits = Limits(idle_timeout_s=0.1, header_timeout_s=0.1, body_timeout_s=0.1)
+    limits = Limits(idle_timeout_s=0.3, header_timeout_s=0.3, body_timeout_s=0.3)
     async with echo(limits) as e:
         reader, writer = await e.connect()
         writer.write(post(b"", path=b"/hold"))
-        await asyncio.sleep(0.4)
+        await e.holds(1)
+        await asyncio.sleep(0.8)
         e.held[0].send(200, [], b"late")
-        await asyncio.wait_for(reader.readuntil(b"late"), 5)
+        await asyncio.wait_for(reader.readuntil(b"late"), 30)
         writer.close()
 
 
@@ -325,14 +334,13 @@ async def test_a_client_that_never_reads_is_dropped() -> None:
     async with echo(Limits(write_timeout_s=0.2)) as e:
         _, writer = await e.connect()
         writer.write(post(b"", path=b"/hold"))
-        while not e.held:
-            await asyncio.sleep(0.01)
+        await e.holds(1)
         held = e.held[0]
         held.start(200, [])
         while not held.paused:
             held.write(b"x" * 100_000)
             await asyncio.sleep(0)
-        async with asyncio.timeout(5.0):
+        async with asyncio.timeout(30.0):
             await held.drain()
         assert held.closed
         assert e.gone == 1
@@ -344,15 +352,14 @@ async def test_a_client_that_leaves_is_noticed_before_its_answer(how: str) -> No
     async with echo() as e:
         _, writer = await e.connect()
         writer.write(post(b"", path=b"/hold"))
-        while not e.held:
-            await asyncio.sleep(0.01)
+        await e.holds(1)
         if how == "half":
             writer.write_eof()
         elif how == "close":
             writer.close()
         else:
             writer.transport.abort()
-        async with asyncio.timeout(2.0):
+        async with asyncio.timeout(30.0):
             while not e.gone:
                 await asyncio.sleep(0.01)
         e.held[0].send(200, [], b"nobody reads this")
@@ -374,18 +381,21 @@ async def test_a_small_answer_is_sent_at_once() -> None:
         raw = writer.get_extra_info("socket")
         raw.setsockopt(socket.IPPROTO_TCP, socket.TCP_QUICKACK, 0)
         loop = asyncio.get_running_loop()
-        began = loop.time()
-        for _ in range(10):
+        took_s = []
+        for number in range(10):
+            began = loop.time()
             writer.write(post(b"", path=b"/hold"))
-            await asyncio.sleep(0.001)
+            await e.holds(number + 1)
             held = e.held[-1]
             held.start(200, [])
             for _ in range(3):
                 held.write(b"x")
                 await asyncio.sleep(0.001)
             held.finish()
-            await asyncio.wait_for(reader.readuntil(b"0\r\n\r\n"), 5)
-        assert loop.time() - began < 0.35
+            await asyncio.wait_for(reader.readuntil(b"0\r\n\r\n"), 30)
+            took_s.append(loop.time() - began)
+        # Each waits 40 ms then; a busy machine makes only some of them late.
+        assert sorted(took_s)[2] < 0.03
         writer.close()
 
 
@@ -393,12 +403,13 @@ async def test_the_pool_keeps_connections_and_drops_idle_ones() -> None:
     async with echo() as e:
         pool = Pool("127.0.0.1", e.server.port, idle_timeout_s=0.2)
         for _ in range(5):
-            assert (await pool.request("POST", "/", (), b"abc", timeout_s=2)).body == b"abc"
+            assert (await pool.request("POST", "/", (), b"abc", timeout_s=30)).body == b"abc"
         assert pool.connections == 1
-        await asyncio.gather(*(pool.request("GET", "/", timeout_s=2) for _ in range(4)))
+        await asyncio.gather(*(pool.request("GET", "/", timeout_s=30) for _ in range(4)))
         assert pool.connections == 4
-        await asyncio.sleep(0.5)
-        assert pool.connections == 0
+        async with asyncio.timeout(30.0):
+            while pool.connections:
+                await asyncio.sleep(0.05)
         pool.close()
 
 
@@ -408,30 +419,29 @@ async def test_the_pool_says_what_went_wrong() -> None:
         with pytest.raises(DeadlineError):
             await pool.request("GET", "/hold", timeout_s=0.2)
         assert pool.connections == 0
-        task = asyncio.create_task(pool.request("GET", "/hold", timeout_s=5))
-        while len(e.held) < 2:
-            await asyncio.sleep(0.01)
-        e.held[1].start(200, [(b"content-length", b"10")])
-        e.held[1].write(b"short")
-        e.held[1].abort()
+        e.held.clear()
+        task = asyncio.create_task(pool.request("GET", "/hold", timeout_s=30))
+        await e.holds(1)
+        e.held[0].start(200, [(b"content-length", b"10")])
+        e.held[0].write(b"short")
+        e.held[0].abort()
         with pytest.raises(BrokenError):
             await task
         port = e.server.port
         pool.close()
     with pytest.raises(ConnectError):
-        await Pool("127.0.0.1", port).request("GET", "/", timeout_s=1)
+        await Pool("127.0.0.1", port).request("GET", "/", timeout_s=30)
 
 
 async def test_a_cancelled_request_breaks_its_connection() -> None:
     async with echo() as e:
         pool = Pool("127.0.0.1", e.server.port)
-        task = asyncio.create_task(pool.request("GET", "/hold", timeout_s=5))
-        while not e.held:
-            await asyncio.sleep(0.01)
+        task = asyncio.create_task(pool.request("GET", "/hold", timeout_s=30))
+        await e.holds(1)
         task.cancel()
         with pytest.raises(asyncio.CancelledError):
             await task
-        async with asyncio.timeout(2):
+        async with asyncio.timeout(30):
             while not e.gone:
                 await asyncio.sleep(0.01)
         assert pool.connections == 0
@@ -469,7 +479,7 @@ async def test_a_sink_gets_the_pieces_as_they_come_and_may_stop() -> None:
 
     async with await serve(handle, "127.0.0.1", 0) as server:
         pool = Pool("127.0.0.1", server.port)
-        patience = Patience(first_byte_s=2, idle_s=2)
+        patience = Patience(first_byte_s=30, idle_s=30)
         keeper = _Keeper()
         await pool.stream("GET", "/", (), b"", keeper, patience=patience)
         assert (keeper.data, keeper.ended) == ([b"one", b"two", b"three"], True)

@@ -156,7 +156,7 @@ async def test_a_worker_that_fails_before_the_first_byte_is_replaced(
 
 
 async def test_a_worker_that_refuses_connections_is_replaced() -> None:
-    refusing = await refusing_worker()
+    refusing = refusing_worker()
     async with engine(answers(STREAMED)) as one, world([refusing, one.worker]) as w:
         assert (await w.post(STREAM)).status == 200
         assert (await w.ended()).retries == [("refusing", RetryReason.CONNECT)]
@@ -185,7 +185,7 @@ async def test_when_all_attempts_fail_the_last_answer_is_the_clients() -> None:
 
 
 async def test_when_nobody_can_be_reached_the_client_is_told() -> None:
-    async with world([await refusing_worker("w7")]) as w:
+    async with world([refusing_worker("w7")]) as w:
         reply = await w.post(CHAT)
         assert reply.status == 502
         assert reply.error["type"] == "upstream_error"
@@ -199,9 +199,7 @@ async def test_kv_that_no_decode_worker_has_touched_is_used_by_the_next(how: str
         engine(answers(PREFILLED)) as pre,
         engine(fails(b"503 X")) as busy,
         engine(answers(STREAMED)) as dec,
-        world(
-            [await refusing_worker() if how == "refuses" else busy.worker, dec.worker], [pre]
-        ) as w,
+        world([refusing_worker() if how == "refuses" else busy.worker, dec.worker], [pre]) as w,
     ):
         assert (await w.post(STREAM)).status == 200
         assert len(pre.requests) == 1

@@ -55,7 +55,7 @@ async def test_each_chunk_is_passed_on_at_once() -> None:
         client = await w.connect()
         client.send(STREAM)
         assert (await client.head()).status == 200
-        assert await asyncio.wait_for(client.reader.readexactly(len(TOKENS[0])), 2) == TOKENS[0]
+        assert await asyncio.wait_for(client.reader.readexactly(len(TOKENS[0])), 30) == TOKENS[0]
         client.close()
 
 
@@ -149,7 +149,7 @@ async def test_a_client_that_leaves_takes_its_decode_leg_along() -> None:
         client.send(STREAM)
         await client.head()
         client.close()
-        await asyncio.wait_for(one.gone.wait(), 2)
+        await asyncio.wait_for(one.gone.wait(), 30)
         assert (await w.ended()).outcome is Outcome.CANCELLED
 
 
@@ -164,7 +164,7 @@ async def test_a_client_that_leaves_takes_its_prefill_leg_along() -> None:
         while not pre.requests:
             await asyncio.sleep(0.005)
         client.close()
-        await asyncio.wait_for(pre.gone.wait(), 2)
+        await asyncio.wait_for(pre.gone.wait(), 30)
         assert (await w.ended()).outcome is Outcome.CANCELLED
         assert not dec.requests
 

@@ -20,6 +20,7 @@ from router.core.request import (
 )
 from router.frontend.app import Frontend
 from router.frontend.ports import FrontendSettings
+from tests.integration.ports import free_port
 from weir.domain.errors import RequestError
 from weir.domain.fleet import RequestClass, Slo, TokenRange
 from weir.domain.ids import ClassName, PoolId, WorkerId
@@ -173,6 +174,7 @@ def event(data: Any) -> bytes:
     return b"data: %b\n\n" % text.encode()
 
 
+_DEADLINE_S = 30.0
 LAST = b"0\r\n\r\n"
 
 
@@ -306,7 +308,7 @@ class World:
 
     async def ended(self) -> RecordingFlight:
         """The last request's flight, once it has ended."""
-        await asyncio.wait_for(self.flight.done.wait(), 5.0)
+        await asyncio.wait_for(self.flight.done.wait(), _DEADLINE_S)
         return self.flight
 
     async def connect(self, *, receive_buffer: int | None = None) -> "Client":
@@ -372,14 +374,14 @@ class Client:
         self.writer.write(head.encode() + data)
 
     async def head(self) -> Reply:
-        async with asyncio.timeout(5.0):
+        async with asyncio.timeout(_DEADLINE_S):
             lines = (await self.reader.readuntil(b"\r\n\r\n")).decode("latin-1").split("\r\n")
         headers = dict(line.split(": ", 1) for line in lines[1:] if line)
         return Reply(int(lines[0].split(" ")[1]), headers, b"")
 
     async def reply(self) -> Reply:
         reply = await self.head()
-        async with asyncio.timeout(5.0):
+        async with asyncio.timeout(_DEADLINE_S):
             if "content-length" in reply.headers:
                 reply.body = await self.reader.readexactly(int(reply.headers["content-length"]))
             elif reply.headers.get("transfer-encoding") == "chunked":
@@ -397,7 +399,7 @@ class Client:
 
     async def rest(self) -> bytes:
         """Everything up to the end of the connection."""
-        async with asyncio.timeout(5.0):
+        async with asyncio.timeout(_DEADLINE_S):
             return await self.reader.read()
 
     def close(self) -> None:
@@ -441,10 +443,6 @@ def _workers(engines: Sequence[Engine | WorkerEndpoint]) -> list[WorkerEndpoint]
     return [engine.worker if isinstance(engine, Engine) else engine for engine in engines]
 
 
-async def refusing_worker(worker_id: str = "refusing") -> WorkerEndpoint:
+def refusing_worker(worker_id: str = "refusing") -> WorkerEndpoint:
     """An address where nobody listens."""
-    server = await asyncio.start_server(lambda r, w: None, "127.0.0.1", 0)
-    port = server.sockets[0].getsockname()[1]
-    server.close()
-    await server.wait_closed()
-    return WorkerEndpoint(id=WorkerId(worker_id), host="127.0.0.1", port=port)
+    return WorkerEndpoint(id=WorkerId(worker_id), host="127.0.0.1", port=free_port())
