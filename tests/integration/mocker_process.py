@@ -15,7 +15,7 @@ from typing import Any
 __all__ = ["MockerProcess", "mocker"]
 
 _LISTENING = re.compile(r"listening host=\S+ port=(\d+)")
-_DEADLINE_S = 20.0
+_DEADLINE_S = 60.0
 
 
 class MockerProcess:

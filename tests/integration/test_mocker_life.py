@@ -49,17 +49,20 @@ def profile(tmp_path: Path) -> str:
 
 
 def test_until_its_start_up_time_is_over_an_engine_refuses(profile: str) -> None:
-    began = time.monotonic()
-    with mocker("--start-up-s", "4", "--speed", "4", "--profile", profile) as engine:
+    with mocker("--start-up-s", "4000", "--speed", "4", "--profile", profile) as engine:
         assert engine.ask("GET", "/livez")[0] == 200
         status, answer = engine.ask("GET", "/health")
         assert (status, answer["error"]["message"]) == (503, "the engine is starting up")
         assert engine.ask("POST", CHAT, chat(1))[0] == 503
         assert engine.ask("GET", "/v1/models")[0] == 503
+
+
+def test_when_its_start_up_time_is_over_an_engine_serves(profile: str) -> None:
+    began = time.monotonic()
+    with mocker("--start-up-s", "8", "--speed", "4", "--profile", profile) as engine:
         while engine.ask("GET", "/health")[0] != 200:
             time.sleep(0.01)
-        took_s = time.monotonic() - began
-        assert 0.95 <= took_s < 5.0  # 4 model seconds from the start of the process
+        assert time.monotonic() - began >= 1.95  # from the start of the process
         assert engine.ask("POST", CHAT, chat(1))[0] == 200
         assert "ready port=" in engine.log
 
@@ -67,12 +70,11 @@ def test_until_its_start_up_time_is_over_an_engine_refuses(profile: str) -> None
 def test_tokens_come_at_the_model_s_pace_without_drift(profile: str) -> None:
     with mocker("--speed", "4", "--profile", profile) as engine:
         engine.ask("POST", CHAT, chat(1))
-        began = time.monotonic()
-        engine.ask("POST", CHAT, chat(401))
-        took_s = time.monotonic() - began
-        # 401 iterations of 10 model ms; a late wake-up must not add to the next.
-        assert 1.0 <= took_s < 1.2
-        itl_s = engine.metric("vllm:inter_token_latency_seconds_sum") / 400
+        # 401 iterations of 10 model ms. A late wake-up must not add to the next: that would make
+        # each of these late; a busy machine delays only the ends of some.
+        took_s = [_seconds_of(engine, chat(401)) for _ in range(3)]
+        assert 1.0 <= min(took_s) < 1.2
+        itl_s = engine.metric("vllm:inter_token_latency_seconds_sum") / (3 * 400)
         assert itl_s == pytest.approx(0.010)
 
 
@@ -99,7 +101,7 @@ def test_a_client_that_does_not_read_is_given_up(profile: str) -> None:
 
 def test_a_drain_finishes_streams_takes_nothing_new_and_ends_well(profile: str) -> None:
     with mocker("--profile", profile) as engine:
-        connection, response = engine.open("POST", CHAT, chat(150, stream=True))
+        connection, response = engine.open("POST", CHAT, chat(400, stream=True))
         engine.process.send_signal(signal.SIGTERM)
         while engine.ask("GET", "/health")[0] == 200:
             time.sleep(0.005)
@@ -107,7 +109,7 @@ def test_a_drain_finishes_streams_takes_nothing_new_and_ends_well(profile: str) 
         assert (status, "draining" in answer["error"]["message"]) == (503, True)
         text = response.read().decode()
         connection.close()
-        assert text.count('"content":" tok"') == 150
+        assert text.count('"content":" tok"') == 400
         assert text.endswith("data: [DONE]\n\n")
         assert engine.process.wait(10) == 0
 
@@ -195,22 +197,32 @@ async def test_forward_passes_are_told_once_a_second(nats: Server, profile: str)
         await bus.subscribe(fpm_subject("f", "p", "w"), heard.append)
         with mocker(*arguments, "--speed", "4", "--profile", profile) as engine:
             connection = _send(engine, chat(10_000, content="x" * 400))
-            async with asyncio.timeout(20):
-                while len(heard) < 3:
+            async with asyncio.timeout(60):
+                while len(heard) < 4:
                     await asyncio.sleep(0.05)
             connection.close()
     finally:
         await bus.close()
-    message = telemetry_pb2.ForwardPassSample()
-    message.ParseFromString(heard[2])
-    sample = decode_forward_pass(message)
+    samples = [
+        decode_forward_pass(telemetry_pb2.ForwardPassSample.FromString(payload))
+        for payload in heard[:4]
+    ]
+    sample = samples[2]
     assert (sample.pool_id, sample.worker_id, sample.sequence) == ("p", "w", 3)
-    assert sample.window_s == pytest.approx(4.0, rel=0.2)
-    assert sample.busy_s == pytest.approx(sample.window_s, rel=0.05)
-    assert sample.iterations == pytest.approx(400, rel=0.2)
+    # Four model seconds each, and more where a busy machine lets one be late.
+    windows_s = [each.window_s for each in samples[1:]]
+    assert 4.0 * 0.99 <= min(windows_s) < 2 * 4.0
+    assert sum(each.busy_s for each in samples[1:]) == pytest.approx(sum(windows_s), rel=0.25)
+    assert sample.iterations == pytest.approx(sample.busy_s / 0.010)
     assert sample.decode_tokens == sample.iterations
     assert (sample.running, sample.waiting, sample.waiting_tokens) == (1, 0, 0)
     assert 104 < sample.kv_used_tokens < sample.kv_total_tokens
+
+
+def _seconds_of(engine: MockerProcess, body: dict[str, Any]) -> float:
+    began = time.monotonic()
+    assert engine.ask("POST", CHAT, body)[0] == 200
+    return time.monotonic() - began
 
 
 def _send(engine: MockerProcess, body: dict[str, Any]) -> socket.socket:
@@ -232,4 +244,4 @@ def _receive(connection: socket.socket) -> bytes:
 
 def _weir_mocker(*arguments: str) -> "subprocess.CompletedProcess[str]":
     command = [sys.executable, "-m", "weir", "mocker", "--model", "m"]
-    return subprocess.run([*command, *arguments], capture_output=True, text=True, timeout=20)
+    return subprocess.run([*command, *arguments], capture_output=True, text=True, timeout=60)

@@ -26,7 +26,7 @@ CHAT = "/v1/chat/completions"
 
 @pytest.fixture(scope="module")
 def prefill() -> Iterator[MockerProcess]:
-    with mocker("--speed", "50", "--role", "prefill", "--kv-hold-s", "100") as process:
+    with mocker("--speed", "50", "--role", "prefill", "--kv-hold-s", "10000") as process:
         yield process
 
 

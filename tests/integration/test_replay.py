@@ -144,14 +144,16 @@ async def test_a_complete_stream_is_timed_to_its_first_real_token(
 
     behaviour.answer = slow
     run = replay(server, speed=10.0)
+    began_s = Clock.wall_s()
     await run.run(Stop())
+    took_s = Clock.wall_s() - began_s
     (record,) = run.records
     assert record.outcome is Outcome.COMPLETED
     assert record.first_token_s is not None
     assert record.end_s is not None
     # A tenth of a wall second is one model second at speed 10.
-    assert 0.9 < record.first_token_s < 2.0
-    assert record.end_s > record.first_token_s + 0.4
+    assert record.first_token_s > 0.9
+    assert record.first_token_s + 0.4 < record.end_s <= took_s * 10.0
 
 
 @pytest.mark.parametrize(
@@ -190,11 +192,11 @@ async def test_arrivals_follow_the_trace_and_end_with_the_submission(
     _, server = upstream
     run = replay(server, rows=100, every_s=0.1, speed=2.0)
     started_s = Clock.wall_s()
-    await run.run(Stop(), for_s=0.5, drain_s=5.0)
+    await run.run(Stop(), for_s=0.5, drain_s=1000.0)
     # One request every 50 wall ms, the first at once: ten in half a second.
     assert run.progress.sent == 10
     assert run.submission_s == pytest.approx(1.0, abs=1e-3)
-    assert Clock.wall_s() - started_s < 1.5
+    assert 0.5 <= Clock.wall_s() - started_s < 100.0
 
 
 async def test_what_does_not_end_within_the_drain_is_cancelled(
