@@ -33,10 +33,12 @@ class _Dynamo:
         self.ttft_s = self._of(Histogram, "time_to_first_token_seconds", buckets=_TTFT_S)
         self.isl = self._of(Histogram, "input_sequence_tokens", buckets=_LENGTHS)
         self.osl = self._of(Histogram, "output_sequence_tokens", buckets=_LENGTHS)
+        self.offered = 0
         self.other = Gauge("unrelated", "Not asked for.", registry=registry)
         self._server, self._thread = start_http_server(port, "127.0.0.1", registry)
 
     def request(self, *, ttft_s: float, isl_tokens: int, osl_tokens: int) -> None:
+        self.offered += 1
         self.started.inc()
         self.ttft_s.observe(ttft_s)
         self.isl.observe(isl_tokens)

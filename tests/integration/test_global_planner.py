@@ -94,12 +94,12 @@ class Lake:
             yield task
         finally:
             stop.set()
-            async with asyncio.timeout(5.0):
+            async with asyncio.timeout(30.0):
                 await task
 
     async def status(self) -> planner_pb2.StatusResponse:
         answer: planner_pb2.StatusResponse = await self.stub.Status(
-            planner_pb2.StatusRequest(), timeout=2.0
+            planner_pb2.StatusRequest(), timeout=10.0
         )
         return answer
 
@@ -135,7 +135,7 @@ class Lake:
         request = codec.encode_report(message)
         for name, value in changes.items():
             setattr(request, name, value)
-        answer = await self.stub.Report(request, timeout=2.0)
+        answer = await self.stub.Report(request, timeout=10.0)
         return codec.decode_grant(answer.grant) if answer.HasField("grant") else None
 
     @property
@@ -158,15 +158,17 @@ class Lake:
             await asyncio.sleep(0.05)
 
     async def _route(self) -> None:
-        """A sample each model second."""
-        sequence, owed = 0, 0.0
+        """A sample each model second or, where the machine is busy, a later one of more."""
+        sequence, owed, at_s = 0, 0.0, self.clock.now_s() - 1.0
         while True:
+            now_s = self.clock.now_s()
+            window_s, at_s = now_s - at_s, now_s
             sequence += 1
-            owed += self.rps
+            owed += self.rps * window_s
             arrivals, owed = int(owed), owed % 1.0
             traffic = ClassTraffic(name=CHAT, arrivals=arrivals, isl_tokens=100 * arrivals)
             sample = TrafficSample(
-                router_id=RouterId("r"), sequence=sequence, window_s=1.0, classes=(traffic,)
+                router_id=RouterId("r"), sequence=sequence, window_s=window_s, classes=(traffic,)
             )
             message = codec.encode_traffic(sample).SerializeToString()
             self.bus.publish(names.traffic_subject("lake", "r"), message)
@@ -193,12 +195,12 @@ async def test_minimum_then_growth_with_the_load_then_back(lake: Lake) -> None:
         await eventually(lambda: bool(lake.plans))
         assert lake.plans[-1].shares[CHAT][Stage.PREFILL] == {"prefill": 1.0}
         lake.rps = 0.5
-        await eventually(lambda: lake.replicas == {"prefill": 1, "decode": 1}, 15.0)
+        await eventually(lambda: lake.replicas == {"prefill": 1, "decode": 1}, 30.0)
         await asyncio.sleep(0.3)
         status = await lake.status()
         named = status.decisions[0].decision_id
         explained = await lake.stub.Explain(
-            planner_pb2.ExplainRequest(decision_id=named), timeout=2.0
+            planner_pb2.ExplainRequest(decision_id=named), timeout=10.0
         )
         assert (explained.decision.id, explained.decision.term) == (named, status.term)
         changed = {p.pool_id for p in explained.decision.pools if p.after_replicas == 2}
@@ -233,16 +235,16 @@ async def test_while_nats_is_away_it_holds_and_answers(lake: Lake) -> None:
         lake.rps = 8.0
         await eventually(lambda: lake.replicas == {"prefill": 2, "decode": 1})
         lake.nats.kill()
-        await asyncio.sleep(1.5)
+        async with asyncio.timeout(30.0):
+            while "NATS does not answer" not in (await lake.status()).holding:
+                await asyncio.sleep(0.05)
         lake.errors.clear()
-        status = await lake.status()
-        assert "NATS does not answer" in status.holding
         await asyncio.sleep(2.5)
         assert not lake.errors
         assert lake.replicas == {"prefill": 2, "decode": 1}
         lake.rps = 13.0
         lake.nats.start()
-        await eventually(lambda: lake.replicas == {"prefill": 3, "decode": 1}, 15.0)
+        await eventually(lambda: lake.replicas == {"prefill": 3, "decode": 1}, 30.0)
 
 
 async def test_a_store_that_has_lost_everything_makes_it_begin_a_later_term(
@@ -256,7 +258,7 @@ async def test_a_store_that_has_lost_everything_makes_it_begin_a_later_term(
         lake.nats.store = tmp_path / "empty"
         lake.nats.start()
         lake.plans.clear()
-        await eventually(lambda: bool(lake.plans), 15.0)
+        await eventually(lambda: bool(lake.plans), 30.0)
         later = await lake.stored_term()
         assert later > first
         await eventually(lambda: {g.term for g in lake.grants.values()} == {later})
@@ -269,7 +271,7 @@ async def test_without_nats_it_does_not_lead_until_it_is_there(lake: Lake) -> No
         await eventually(lambda: "does not lead: no record" in lake.last_error)
         assert lake.errors[-1].code() is grpc.StatusCode.UNAVAILABLE
         lake.nats.start()
-        await eventually(lambda: lake.replicas == {"prefill": 1, "decode": 1}, 15.0)
+        await eventually(lambda: lake.replicas == {"prefill": 1, "decode": 1}, 30.0)
 
 
 async def test_a_later_leader_ends_this_one(lake: Lake) -> None:
@@ -293,7 +295,7 @@ async def test_a_pool_that_knows_a_later_term_makes_it_take_a_higher_one(lake: L
 
 async def health(lake: Lake, service: str) -> int:
     stub = health_pb2_grpc.HealthStub(lake.channel)  # type: ignore[no-untyped-call]
-    answer = await stub.Check(health_pb2.HealthCheckRequest(service=service), timeout=2.0)
+    answer = await stub.Check(health_pb2.HealthCheckRequest(service=service), timeout=10.0)
     return int(answer.status)
 
 
@@ -355,26 +357,31 @@ async def test_the_command_serves_readiness_and_metrics_and_ends_on_sigterm(lake
     )  # fmt: skip
     try:
         assert process.stderr is not None
-        async with asyncio.timeout(15.0):
+        async with asyncio.timeout(60.0):
             while not (
                 match := re.search(rb"control=(http://\S+)", await process.stderr.readline())
             ):
                 pass
-        await eventually(lambda: lake.replicas == {"prefill": 1, "decode": 1}, 15.0)
-        await asyncio.sleep(1.3)  # metrics are shown once a second
+        await eventually(lambda: lake.replicas == {"prefill": 1, "decode": 1}, 30.0)
         control = match[1].decode()
+        shown = {
+            "weir_globalplanner_leading 1.0",
+            'weir_globalplanner_charged_gpus{pool="prefill"} 1.0',
+            "weir_globalplanner_budget_violations_total 0.0",
+        }
         async with aiohttp.ClientSession() as session:
             async with session.get(f"{control}/livez") as answer:
                 assert answer.status == 200
             async with session.get(f"{control}/readyz") as answer:
                 assert answer.status == 200
-            async with session.get(f"{control}/metrics") as answer:
-                metrics = await answer.text()
-        assert "weir_globalplanner_leading 1.0" in metrics
-        assert 'weir_globalplanner_charged_gpus{pool="prefill"} 1.0' in metrics
-        assert "weir_globalplanner_budget_violations_total 0.0" in metrics
+            metrics: set[str] = set()
+            async with asyncio.timeout(30.0):
+                while not shown <= metrics:  # they are renewed once a second
+                    async with session.get(f"{control}/metrics") as answer:
+                        metrics = set((await answer.text()).splitlines())
+                    await asyncio.sleep(0.1)
         os.kill(process.pid, signal.SIGTERM)
-        async with asyncio.timeout(5.0):
+        async with asyncio.timeout(30.0):
             rest = (await process.stderr.read()).decode()
             assert await process.wait() == 0
         assert "Traceback" not in rest

@@ -24,7 +24,7 @@ from tests.integration.nats_process import Server, eventually
 from weir import fleet
 from weir.domain.errors import FleetError
 from weir.domain.ids import ClassName, PoolId, RouterId, WorkerId
-from weir.domain.telemetry import ClassTraffic, PoolTraffic, TrafficSample
+from weir.domain.telemetry import ClassTraffic, ForwardPassSample, PoolTraffic, TrafficSample
 from weir.runtime import rpc
 from weir.runtime.bus import Bus
 from weir.runtime.clock import Clock
@@ -52,7 +52,7 @@ class World:
         self.nats = nats
         self.bus = bus
         self.clock = Clock()
-        self.telemetry = Telemetry(pool_id=CHAT, stale_s=2.0)
+        self.telemetry = Telemetry(pool_id=CHAT, stale_s=20.0)
         self.replicas: list[Replica] = []
         self.metrics = Metrics(CHAT)
 
@@ -118,6 +118,7 @@ async def test_routers_are_asked_over_grpc_and_a_router_begun_anew_is_heard(worl
         arrivals = world.telemetry.arrivals(world.clock.now_s())
         assert arrivals is not None and arrivals.rate_rps == pytest.approx(60.0)
         await server.close(0.0)
+        world.telemetry.stale_s = 1.0
         await eventually(lambda: world.seen().rate_rps is None and world.errors() > 0)
 
 
@@ -145,6 +146,7 @@ async def test_dynamos_passes_come_as_one_sample_a_second(world: World) -> None:
     async with world.fed("engines=dynamo", "namespace=prod-chat"):
         await asyncio.sleep(0.2)
         world.bus.publish(subject, b"rubbish")
+        began_s = Clock.wall_s()
         for number in range(1, 200):
             scheduled = {"num_decode_requests": 5, "sum_decode_kv_tokens": 5000}
             one = {
@@ -157,12 +159,14 @@ async def test_dynamos_passes_come_as_one_sample_a_second(world: World) -> None:
             event = {"publisher_id": 1, "topic": "t", "payload": msgpack.packb(one)}
             world.bus.publish(subject, msgpack.packb(event))
             await asyncio.sleep(0.01)
+        await eventually(lambda: world.seen().engines is not None)
+        took_s = Clock.wall_s() - began_s
         engines = world.seen().engines
         assert engines is not None and (engines.workers, engines.running) == (1, 5)
         assert (engines.kv_used_tokens, engines.kv_total_tokens) == (5000, 262_144)
         samples = world.telemetry.passes()
-        assert 1 <= len(samples) <= 3
-        assert (samples[0].iterations or 0) > 20
+        assert 1 <= len(samples) <= took_s + 1.0
+        assert sum(sample.iterations or 0 for sample in samples) > 5 * len(samples)
     assert world.errors() == 1
 
 
@@ -180,15 +184,22 @@ async def test_a_meter_beside_an_engine_publishes_each_second(world: World, tmp_
         beside = EngineMeter(pool="chat", worker="chat-0", url=url, nats=url_of_nats)
         work = asyncio.create_task(meter.run(beside, loaded, Clock(), stop))
         async with world.fed():
-            await eventually(lambda: world.seen().engines is not None)
-            await asyncio.sleep(2.5)
-            samples = world.telemetry.passes()
-            assert 2 <= len(samples) <= 4
+            began_s = Clock.wall_s()
+            samples: list[ForwardPassSample] = []
+
+            def heard(count: int) -> bool:
+                samples.extend(world.telemetry.passes())
+                return len(samples) >= count
+
+            await eventually(lambda: heard(1))
+            first = len(samples)
+            await eventually(lambda: heard(first + 2))
             assert {sample.worker_id for sample in samples} == {"chat-0"}
-            assert samples[-1].window_s == pytest.approx(1.0, abs=0.5)
+            took_s = Clock.wall_s() - began_s
+            assert 1.0 < sum(sample.window_s for sample in samples[first:]) <= took_s
             assert (samples[-1].decode_tokens, samples[-1].completed) == (0, 0)
         stop.set()
-        async with asyncio.timeout(5.0):
+        async with asyncio.timeout(30.0):
             await work
 
 
