@@ -1,6 +1,7 @@
 """A GlobalPlanner and a LocalActuator for tests: real gRPC servers, behaviour in plain fields."""
 
 import asyncio
+from collections.abc import Awaitable, Callable
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -50,12 +51,16 @@ class FakeGlobalPlanner(planner_pb2_grpc.GlobalPlannerServicer):
 
 @dataclass
 class FakeActuator(pool_pb2_grpc.LocalActuatorServicer):
-    """`hang`: calls of this name never answer. Stopped replicas stay until `remove`."""
+    """`hang`: calls of this name do nothing and never answer. Stopped replicas stay until `remove`.
+
+    `on_stop` is called with the id of a replica before it is stopped.
+    """
 
     states: dict[str, int] = field(default_factory=dict)
     hang: set[str] = field(default_factory=set)
     stops: list[tuple[str, float]] = field(default_factory=list)
     started: int = 0
+    on_stop: Callable[[str], Awaitable[None]] | None = None
 
     def become(self, state: int) -> None:
         """All replicas that are starting get this state."""
@@ -70,13 +75,13 @@ class FakeActuator(pool_pb2_grpc.LocalActuatorServicer):
     async def ListReplicas(
         self, request: pool_pb2.ListReplicasRequest, context: Context
     ) -> pool_pb2.ListReplicasResponse:
-        await self._answer("list")
+        await self._answer("list", context)
         return pool_pb2.ListReplicasResponse(replicas=[self._replica(k) for k in self.states])
 
     async def StartReplica(
         self, request: pool_pb2.StartReplicaRequest, context: Context
     ) -> pool_pb2.Replica:
-        await self._answer("start")
+        await self._answer("start", context)
         replica_id = f"{request.pool_id}-{self.started}"
         self.started += 1
         self.states[replica_id] = STARTING
@@ -85,14 +90,19 @@ class FakeActuator(pool_pb2_grpc.LocalActuatorServicer):
     async def StopReplica(
         self, request: pool_pb2.StopReplicaRequest, context: Context
     ) -> pool_pb2.Replica:
-        await self._answer("stop")
+        await self._answer("stop", context)
+        if self.on_stop is not None:
+            await self.on_stop(request.replica_id)
         self.stops.append((request.replica_id, request.drain_s))
         self.states[request.replica_id] = TERMINATING
         return self._replica(request.replica_id)
 
-    async def _answer(self, name: str) -> None:
+    async def _answer(self, name: str, context: Context) -> None:
+        if name not in self.hang:
+            return
         while name in self.hang:
             await asyncio.sleep(0.05)
+        await context.abort(grpc.StatusCode.UNAVAILABLE, "it has hung")
 
     def _replica(self, replica_id: str) -> pool_pb2.Replica:
         return pool_pb2.Replica(

@@ -22,7 +22,9 @@ from weir.runtime import rpc
 from weir.runtime.clock import Clock
 
 ENGINE = """
-import http.server, sys
+import http.server, os, sys, time
+while not os.path.exists(sys.argv[2]):
+    time.sleep(0.01)
 class Handler(http.server.BaseHTTPRequestHandler):
     def do_GET(self):
         body = b'vllm:num_requests_running{engine="0"} 2.0\\nvllm:num_requests_waiting 1.0\\n'
@@ -33,13 +35,17 @@ class Handler(http.server.BaseHTTPRequestHandler):
     def log_message(self, *args): pass
 http.server.HTTPServer(("127.0.0.1", int(sys.argv[1])), Handler).serve_forever()
 """
-DEADLINE_S = 5.0
+DEADLINE_S = 20.0
 
 
 class Fixture:
-    def __init__(self, engines: Engines, stub: pool_pb2_grpc.LocalActuatorStub) -> None:
+    def __init__(
+        self, engines: Engines, stub: pool_pb2_grpc.LocalActuatorStub, serves: Path
+    ) -> None:
         self.engines = engines
         self.stub = stub
+        self.serves = serves
+        """Engines that start wait until this file is there."""
 
     async def start(self) -> pool_pb2.Replica:
         request = pool_pb2.StartReplicaRequest(pool_id="chat", term=1, epoch=1)
@@ -51,13 +57,9 @@ class Fixture:
         return list(response.replicas)
 
     async def until(self, condition: Callable[[list[pool_pb2.Replica]], bool]) -> None:
-        async with asyncio.timeout(10.0):
+        async with asyncio.timeout(30.0):
             while not condition(await self.listed()):
                 await asyncio.sleep(0.05)
-
-
-def engine_command(replica: Replica) -> list[str]:
-    return [sys.executable, "-S", "-c", ENGINE, str(replica.port)]
 
 
 def states(replicas: list[pool_pb2.Replica]) -> list[int]:
@@ -67,6 +69,12 @@ def states(replicas: list[pool_pb2.Replica]) -> list[int]:
 @pytest.fixture
 async def actuator(tmp_path: Path) -> AsyncIterator[Fixture]:
     probe = HttpProbe()
+    serves = tmp_path / "serves"
+    serves.touch()
+
+    def engine_command(replica: Replica) -> list[str]:
+        return [sys.executable, "-S", "-c", ENGINE, str(replica.port), str(serves)]
+
     engines = Engines(
         fleet=fleet(Budget(gpus=4), node_gpus=4),
         clock=Clock(origin_s=Clock.wall_s()),
@@ -80,7 +88,7 @@ async def actuator(tmp_path: Path) -> AsyncIterator[Fixture]:
         lambda s: pool_pb2_grpc.add_LocalActuatorServicer_to_server(ActuatorServicer(engines), s),
     )
     async with rpc.channel(f"{HOST}:{server.port}") as channel:
-        yield Fixture(engines, pool_pb2_grpc.LocalActuatorStub(channel))
+        yield Fixture(engines, pool_pb2_grpc.LocalActuatorStub(channel), serves)
     children = engines.children()
     engines.close()
     await asyncio.gather(*(child.stop(1.0) for child in children))
@@ -105,8 +113,10 @@ async def test_a_killed_replica_comes_back_as_starting_on_its_port(actuator: Fix
     await actuator.until(lambda listed: states(listed) == [pool_pb2.REPLICA_STATE_READY])
     pid = actuator.engines.children()[0].pid
     assert pid
+    actuator.serves.unlink()
     os.kill(pid, signal.SIGKILL)
     await actuator.until(lambda listed: states(listed) == [pool_pb2.REPLICA_STATE_STARTING])
+    actuator.serves.touch()
     await actuator.until(lambda listed: states(listed) == [pool_pb2.REPLICA_STATE_READY])
     assert [(r.id, r.port) for r in await actuator.listed()] == [(replica.id, replica.port)]
     assert actuator.engines.restarts == {"chat": 1}

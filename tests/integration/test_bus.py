@@ -18,7 +18,7 @@ def server(nats: Server) -> Server:
     return nats
 
 
-async def retried(call: Callable[[], Awaitable[int]], timeout_s: float = 10.0) -> int:
+async def retried(call: Callable[[], Awaitable[int]], timeout_s: float = 30.0) -> int:
     async with asyncio.timeout(timeout_s):
         while True:
             try:

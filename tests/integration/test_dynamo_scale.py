@@ -81,7 +81,7 @@ class Lake:
             for pool in pools:
                 pool.cancel()
             stop.set()
-            async with asyncio.timeout(5.0):
+            async with asyncio.timeout(30.0):
                 await asyncio.gather(*pools, return_exceptions=True)
                 await channel.close()
                 await planner
@@ -116,7 +116,7 @@ class Lake:
     async def settled(self) -> None:
         """Until it leads and both pools act on its grants."""
 
-        async with asyncio.timeout(10.0):
+        async with asyncio.timeout(30.0):
             while True:
                 with suppress(aiohttp.ClientError):
                     _, health = await self.health()
@@ -145,7 +145,7 @@ class Lake:
             )
             with suppress(grpc.aio.AioRpcError):
                 answer = await stub.Report(
-                    codec.encode_report(report), timeout=2.0, metadata=metadata
+                    codec.encode_report(report), timeout=10.0, metadata=metadata
                 )
                 if answer.HasField("grant"):
                     grant = codec.decode_grant(answer.grant)
@@ -196,7 +196,7 @@ async def test_the_bridge_passes_on_what_comes_over_dynamos_request_plane(
     token = tmp_path / "token"
     token.write_text("llama-token\n")
     weir = bridge["Weir"](lake.url.removesuffix("/dynamo"), token)
-    text = json.dumps(lake.message(prefill=3))
+    text = json.dumps(lake.message(prefill=3) | {"blocking": True})
     assert [reply["status"] async for reply in weir.scale(text)] == ["success"]
     assert [reply["status"] async for reply in weir.scale("{}")] == ["error"]
     assert [reply["status"] async for reply in weir.health({"text": "ping"})] == ["healthy"]
@@ -215,7 +215,7 @@ async def test_health_is_that_of_the_process(lake: Lake) -> None:
 
 async def test_without_identities_it_is_closed(tmp_path: Path, nats: Server) -> None:
     lake = Lake(tmp_path, nats, open_to=False)
-    async with lake.running(), asyncio.timeout(10.0):
+    async with lake.running(), asyncio.timeout(30.0):
         while True:
             with suppress(aiohttp.ClientError):
                 code, reply = await lake.ask(decode=2)

@@ -41,7 +41,8 @@ spec:
   planner: {{interval_s: 0.5, scale_down_dwell_s: 1.0, telemetry_stale_s: 20.0}}
 """
 CHAT = ClassName("chat")
-FAILOVER_S = 10.0
+FAILOVER_S = 30.0
+"""It takes a third of that, a busy machine aside."""
 LETS_GO_S = 0.2
 TURN_S = 3.0
 
@@ -62,7 +63,7 @@ class Planner:
             *self._command, stderr=asyncio.subprocess.PIPE
         )
         assert self.process.stderr is not None
-        async with asyncio.timeout(20.0):
+        async with asyncio.timeout(60.0):
             while not (found := re.search(rb"rpc_port=(\d+)", await self._line())):
                 pass
         self.target = f"127.0.0.1:{int(found[1])}"
@@ -142,7 +143,7 @@ class Delta:
         try:
             async with rpc.channel(planner.target) as channel:
                 stub = planner_pb2_grpc.GlobalPlannerStub(channel)  # type: ignore[no-untyped-call]
-                return await stub.Status(planner_pb2.StatusRequest(), timeout=0.5)  # type: ignore[no-any-return]
+                return await stub.Status(planner_pb2.StatusRequest(), timeout=1.0)  # type: ignore[no-any-return]
         except grpc.aio.AioRpcError:
             return None
 
@@ -154,7 +155,7 @@ class Delta:
                     async with rpc.channel(planner.target) as channel:
                         stub = planner_pb2_grpc.GlobalPlannerStub(channel)  # type: ignore[no-untyped-call]
                         while True:
-                            answer = await stub.Report(self._report(name), timeout=0.5)
+                            answer = await stub.Report(self._report(name), timeout=1.0)
                             await self._take(name, answer)
                             await asyncio.sleep(0.1)
                 except grpc.aio.AioRpcError:
@@ -231,7 +232,7 @@ async def test_gpus_change_hands_within_the_budget_whoever_is_killed(delta: Delt
     stream = f"KV_{names.ledger_bucket('delta')}"
     node = delta.cluster.until_led(stream)
     delta.cluster.kill(node)
-    after_node_s = await delta.gpus_change_hands(2 * FAILOVER_S)
+    after_node_s = await delta.gpus_change_hands(FAILOVER_S)
     delta.cluster.restart(node)
 
     term, leader = delta.term, await delta.leader()

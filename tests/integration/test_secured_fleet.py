@@ -73,7 +73,7 @@ class Sea:
             stdout=asyncio.subprocess.PIPE,
             stderr=asyncio.subprocess.STDOUT,
         )
-        async with asyncio.timeout(20.0):
+        async with asyncio.timeout(60.0):
             out, _ = await process.communicate()
         return process.returncode or 0, out.decode()
 
@@ -99,7 +99,7 @@ async def running(arguments: list[str], log: Path) -> AsyncIterator[None]:
         yield
     finally:
         process.terminate()
-        async with asyncio.timeout(10.0):
+        async with asyncio.timeout(30.0):
             assert await process.wait() == 0
 
 
@@ -113,7 +113,7 @@ async def test_pools_are_known_by_certificate_and_operators_by_token(
         await stack.enter_async_context(running(sea.global_planner(), logs["global"]))
         await stack.enter_async_context(running(sea.pool_planner("a", a), logs["a"]))
         await stack.enter_async_context(running(sea.pool_planner("b", a), logs["b"]))
-        async with asyncio.timeout(20.0):
+        async with asyncio.timeout(60.0):
             while True:
                 code, out = await sea.ask("status", "--json", certificate=a)
                 pools = json.loads(out)["status"]["pools"] if code == 0 else []
@@ -121,10 +121,10 @@ async def test_pools_are_known_by_certificate_and_operators_by_token(
                     break
         assert pools[0]["state"] == {"ready": 1, "starting": 0, "terminating": 0}
         assert pools[1]["state"] is None
-        async with asyncio.timeout(10.0):
-            while "planner-a may not report for pool 'b'" not in logs["b"].read_text():
-                await asyncio.sleep(0.05)
-        assert "planner-a may not report for pool 'b'" in logs["global"].read_text()
+        async with asyncio.timeout(30.0):
+            for name in ("b", "global"):
+                while "planner-a may not report for pool 'b'" not in logs[name].read_text():
+                    await asyncio.sleep(0.05)
         code, out = await sea.ask("budget", "3", certificate=a, token=False)
         assert (code, "planner-a is not an operator" in out) == (2, True)
         code, out = await sea.ask("budget", "3", certificate=a)

@@ -23,7 +23,7 @@ async def status(*arguments: str) -> tuple[int, str, str]:
         stdout=asyncio.subprocess.PIPE,
         stderr=asyncio.subprocess.PIPE,
     )
-    async with asyncio.timeout(20.0):
+    async with asyncio.timeout(60.0):
         out, err = await process.communicate()
     return process.returncode or 0, out.decode(), err.decode()
 
@@ -72,7 +72,7 @@ async def test_watching_goes_on_until_it_is_interrupted(world: EdgeWorld) -> Non
             stdout=asyncio.subprocess.PIPE,
         )
         assert process.stdout is not None
-        async with asyncio.timeout(20.0):
+        async with asyncio.timeout(60.0):
             for _ in range(3):
                 assert json.loads(await process.stdout.readline())["status"]["leading"]
             process.send_signal(2)
