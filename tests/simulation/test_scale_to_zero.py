@@ -42,8 +42,8 @@ class Watch:
             self._world.events.after(0.5, self._look)
 
 
-def run(folder: Path, back: Rows, watch: Watch, *, to_s: float) -> Outcome:
-    made = scenario(folder, [*BUSY, *back], *ZERO, to_s=to_s)
+def run(folder: Path, back: Rows, watch: Watch, *sets: str, to_s: float) -> Outcome:
+    made = scenario(folder, [*BUSY, *back], *ZERO, *sets, to_s=to_s)
     return simulate(made, "weir", watch=[watch])
 
 
@@ -65,6 +65,17 @@ def test_after_an_idle_hour_all_requests_wait_for_the_first_replica_and_are_serv
     assert not idle and watch.at(BUSY_S + 240.0) == {"prefill": 0, "decode": 0}
     # Both begin to start as soon as the request is known: sample, decision, grant.
     assert min(watch.at(BACK_S + 6.0).values()) >= 1
+
+
+def test_a_single_request_is_waited_for_with_however_long_the_first_replica_takes(
+    tmp_path: Path,
+) -> None:
+    watch = Watch()
+    slow = [f"spec.pools.{i}.start_up_s=400" for i in range(2)]
+    patient = "spec.router.queue_timeout_s=900"
+    outcome = run(tmp_path, [(BACK_S, 800, 40)], watch, *slow, patient, to_s=BACK_S + 1000.0)
+    summary = summarize(outcome, wall_s=0.0, cpu_s=0.0)
+    assert (summary.completed, summary.shed) == (len(BUSY) + 1, 0)
 
 
 def test_while_requests_come_now_and_then_one_replica_stays(tmp_path: Path) -> None:

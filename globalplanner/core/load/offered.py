@@ -23,7 +23,10 @@ _MOST_MARGIN = 0.1
 """The upper quantile is at most this much above the mean: head room is the pools' business."""
 _ENOUGH = 0.9
 _QUIET_S = 60.0
-"""If so long nothing has come of a class nothing is forecast; a filter only approaches zero."""
+"""If so long nothing has come of a class, or waited, nothing is forecast.
+
+A filter only approaches zero. What waits may do so for as long as a first replica takes to start.
+"""
 _RESTART_S = 5.0
 """A lower sequence, this long after the last new sample, is that of a new process."""
 _FORGET = 4.0
@@ -37,6 +40,7 @@ class _Series:
     filter: BurstFilter = field(default_factory=BurstFilter)
     admitted: float = 0.0
     rate_rps: float = 0.0
+    waiting: int = 0
 
 
 @dataclass(slots=True)
@@ -105,7 +109,8 @@ class OfferedLoad:
         window_s = min(router.window_s for router in fresh)
         for name, trend in self._trends.items():
             rate_rps = sum(r.series[name].rate_rps for r in self._of(name))
-            if rate_rps > 0.0 or name not in self._came_at_s:
+            waiting = any(router.series[name].waiting for router in self._of(name))
+            if rate_rps > 0.0 or waiting or name not in self._came_at_s:
                 self._came_at_s[name] = now_s
             self._trends[name] = observe(trend, rate_rps, now_s, window_s=window_s)
             if name in self._lengths:
@@ -155,6 +160,7 @@ class OfferedLoad:
 
     def _count(self, router: _Router, traffic: ClassTraffic, window_s: float, now_s: float) -> None:
         series = router.series.setdefault(traffic.name, _Series())
+        series.waiting = traffic.queued
         rate_rps = traffic.arrivals / window_s
         series.admitted += series.filter.admit(rate_rps, window_s) * window_s
         self._lengths.setdefault(traffic.name, Lengths(now_s)).add(traffic, now_s)

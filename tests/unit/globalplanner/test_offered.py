@@ -18,6 +18,7 @@ def sample(
     isl_tokens: int = 0,
     completed: int = 0,
     osl_tokens: int = 0,
+    queued: int = 0,
     window_s: float = 1.0,
 ) -> TrafficSample:
     traffic = ClassTraffic(
@@ -26,6 +27,7 @@ def sample(
         isl_tokens=isl_tokens,
         completed=completed,
         osl_tokens=osl_tokens,
+        queued=queued,
     )
     return TrafficSample(
         router_id=RouterId(router), sequence=sequence, window_s=window_s, classes=(traffic,)
@@ -36,7 +38,9 @@ def offered() -> OfferedLoad:
     return OfferedLoad([CHAT, LONG], stale_s=15.0)
 
 
-def feed(load: OfferedLoad, arrivals: int, *, until_s: int, since_s: int = 0, **more: str) -> None:
+def feed(
+    load: OfferedLoad, arrivals: int, *, until_s: int, since_s: int = 0, **more: object
+) -> None:
     """One sample a second, folded every two."""
     for second in range(since_s + 1, until_s + 1):
         load.add(sample(second, arrivals, **more), float(second))  # type: ignore[arg-type]
@@ -196,3 +200,13 @@ def test_after_a_minute_without_a_request_none_are_forecast() -> None:
     assert chat_load(load, 124.0).rate_high_rps == 0.0
     feed(load, 6, since_s=124, until_s=140)
     assert chat_load(load, 140.0).rate_rps == pytest.approx(6.0, rel=0.2)
+
+
+def test_a_class_of_which_a_request_waits_is_forecast_until_it_is_served() -> None:
+    load = offered()
+    feed(load, 0, until_s=60)
+    feed(load, 1, since_s=60, until_s=62, queued=2)
+    feed(load, 0, since_s=62, until_s=400, queued=2)
+    assert chat_load(load, 400.0).rate_rps > 0.0
+    feed(load, 0, since_s=400, until_s=460)
+    assert chat_load(load, 460.0).rate_high_rps == 0.0
