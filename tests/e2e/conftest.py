@@ -23,6 +23,7 @@ ROOT = Path(__file__).resolve().parents[2]
 FLEETS = ROOT / "examples" / "fleets"
 READY_WITHIN_S = 60.0
 STOPS_WITHIN_S = 10.0
+"""What is promised; tests of something else have more patience."""
 
 _PLANNER = re.compile(r"weir status --planner (127\.0\.0\.1:\d+)")
 _ENDPOINT = re.compile(r"serving at http://(127\.0\.0\.1:\d+)/v1")
@@ -106,11 +107,19 @@ class Fleet:
         engines = self._commands("mocker")
         return [e for e, command in engines if pool in (None, _after(command, "--pool"))]
 
+    def serving_engines(self, pool: str) -> int:
+        """How many of a pool's engines say that they are ready."""
+        commands = [command for _, command in self._commands("mocker")]
+        listens = [_after(c, "--listen") for c in commands if _after(c, "--pool") == pool]
+        return sum(get(f"http://{address}/health")[0] == 200 for address in listens)
+
     def engine_counter(self, name: str) -> dict[str, float]:
-        """The counter of that name of every engine, by worker."""
+        """The counter of that name of every engine that serves, by worker."""
         counts = {}
         for _, command in self._commands("mocker"):
-            _, text = get(f"http://{_after(command, '--listen')}/metrics")
+            status, text = get(f"http://{_after(command, '--listen')}/metrics", READY_WITHIN_S)
+            if status != 200:
+                continue
             values = re.findall(rf"^{name}(?:\{{[^}}]*\}})? (\S+)$", text, re.MULTILINE)
             counts[_after(command, "--worker-id")] = sum(map(float, values))
         return counts
@@ -121,13 +130,13 @@ class Fleet:
         victim.kill()
         self.until(
             lambda: [child for child in self.children(*words) if child.pid != victim.pid],
-            10.0,
+            READY_WITHIN_S,
             f"{words} is started again",
         )
 
     def stop(self, number: signal.Signals = signal.SIGTERM) -> int:
         self.process.send_signal(number)
-        return self.wait(STOPS_WITHIN_S + 2.0)
+        return self.wait(READY_WITHIN_S)
 
     def wait(self, within_s: float) -> int:
         """Wait for the end of `weir up`; returns its exit code."""
@@ -136,7 +145,7 @@ class Fleet:
         except subprocess.TimeoutExpired:
             pytest.fail(f"weir up still runs after {within_s:g} s\n{self.said()}")
         for reader in self._readers:
-            reader.join(5.0)
+            reader.join(30.0)
         return code
 
     def summary(self) -> dict[str, Any]:
@@ -167,7 +176,7 @@ def running(temporary: Path, *arguments: str) -> Iterator[Fleet]:
             family = fleet.children()
             fleet.process.terminate()
             try:
-                fleet.process.wait(STOPS_WITHIN_S + 2.0)
+                fleet.process.wait(READY_WITHIN_S)
             except subprocess.TimeoutExpired:
                 fleet.process.kill()
                 for child in family:
@@ -210,7 +219,7 @@ def planner(serving: Fleet) -> str:
         said[:] = _PLANNER.findall("".join((*serving.out, *serving.err)))
         return bool(said)
 
-    serving.until(announced, 5.0, "the GlobalPlanner's address is announced")
+    serving.until(announced, READY_WITHIN_S, "the GlobalPlanner's address is announced")
     return said[0]
 
 

@@ -107,7 +107,8 @@ def test_a_request_touches_one_prefill_and_one_decode_process(serving: Fleet) ->
     )
     after = {name: serving.engine_counter(name) for name in (prefills, decodes)}
     touched = {
-        name: [w for w in after[name] if after[name][w] > before[name][w]] for name in before
+        name: [w for w in after[name] if after[name][w] > before[name].get(w, 0.0)]
+        for name in before
     }
     assert len(touched[prefills]) == 1
     assert touched[prefills][0].startswith("prefill")

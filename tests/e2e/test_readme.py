@@ -44,7 +44,7 @@ def test_every_block_is_of_a_kind_that_is_run_or_a_picture() -> None:
 def test_a_make_line_is_a_target_with_arguments_that_its_command_takes(line: str) -> None:
     dry = subprocess.run(
         [*shlex.split(line), "--dry-run"],
-        cwd=ROOT, capture_output=True, text=True, timeout=20, check=True,
+        cwd=ROOT, capture_output=True, text=True, timeout=60, check=True,
     )  # fmt: skip
     weir = re.search(r"\.venv/bin/weir (\S+) ?(.*)", dry.stdout)
     if weir is None:
