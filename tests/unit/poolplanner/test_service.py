@@ -104,6 +104,7 @@ def _planner(
     *,
     acts: bool = True,
     unsettled_s: float = 0.0,
+    interval_s: float = 2.0,
     wake: Signal | None = None,
     stands_by: Callable[[], str | None] = lambda: None,
 ) -> tuple[PoolPlanner, Metrics]:
@@ -123,7 +124,9 @@ def _planner(
         members=world,
         clock=_Time(),
         metrics=metrics,
-        schedule=Schedule(interval_s=2.0, drain_s=60.0, silence_s=15.0, unsettled_s=unsettled_s),
+        schedule=Schedule(
+            interval_s=interval_s, drain_s=60.0, silence_s=15.0, unsettled_s=unsettled_s
+        ),
         origin=Origin(sequence=500, version=700),
         acts=acts,
         wake=wake,
@@ -457,9 +460,9 @@ async def test_a_grant_that_is_pushed_begins_a_round_at_once() -> None:
     stop = Stop()
     wake = Signal(stop)
     world = World(grant=_grant(1))
-    planner, _ = _planner(world, wake=wake)
+    planner, _ = _planner(world, wake=wake, interval_s=1000.0)
     running = asyncio.create_task(planner.run(stop))
-    async with asyncio.timeout(1.0):  # the interval is two seconds
+    async with asyncio.timeout(30.0):  # the interval is far longer
         while len(world.reports) < 2:
             await asyncio.sleep(0.005)
         world.grant = _grant(3, epoch=2)

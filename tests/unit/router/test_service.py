@@ -232,7 +232,7 @@ async def test_samples_are_published_also_when_nothing_happens() -> None:
 
     router = service((AGG,), sample_interval_s=0.01)
     publishing = asyncio.create_task(router.publish_traffic(Sink()))
-    async with asyncio.timeout(5.0):
+    async with asyncio.timeout(30.0):
         await enough.wait()
     publishing.cancel()
     assert [s.sequence for s in samples[:3]] == [1, 2, 3]
