@@ -42,9 +42,11 @@ class Watch:
             self._world.events.after(0.5, self._look)
 
 
-def run(folder: Path, back: Rows, watch: Watch, *sets: str, to_s: float) -> Outcome:
+def run(
+    folder: Path, back: Rows, watch: Watch, *sets: str, to_s: float, faults: tuple[str, ...] = ()
+) -> Outcome:
     made = scenario(folder, [*BUSY, *back], *ZERO, *sets, to_s=to_s)
-    return simulate(made, "weir", watch=[watch])
+    return simulate(made, "weir", faults, watch=[watch])
 
 
 @pytest.mark.parametrize(
@@ -67,13 +69,15 @@ def test_after_an_idle_hour_all_requests_wait_for_the_first_replica_and_are_serv
     assert min(watch.at(BACK_S + 6.0).values()) >= 1
 
 
+@pytest.mark.parametrize("faults", [(), (f"crash-global-planner@{BACK_S + 60.0:g}+200",)])
 def test_a_single_request_is_waited_for_with_however_long_the_first_replica_takes(
-    tmp_path: Path,
+    tmp_path: Path, faults: tuple[str, ...]
 ) -> None:
     watch = Watch()
     slow = [f"spec.pools.{i}.start_up_s=400" for i in range(2)]
     patient = "spec.router.queue_timeout_s=900"
-    outcome = run(tmp_path, [(BACK_S, 800, 40)], watch, *slow, patient, to_s=BACK_S + 1000.0)
+    back: Rows = [(BACK_S, 800, 40)]
+    outcome = run(tmp_path, back, watch, *slow, patient, to_s=BACK_S + 1000.0, faults=faults)
     summary = summarize(outcome, wall_s=0.0, cpu_s=0.0)
     assert (summary.completed, summary.shed) == (len(BUSY) + 1, 0)
 

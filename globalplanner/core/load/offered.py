@@ -159,9 +159,13 @@ class OfferedLoad:
         return predict(trend, at_s) if found is None else found
 
     def _count(self, router: _Router, traffic: ClassTraffic, window_s: float, now_s: float) -> None:
-        series = router.series.setdefault(traffic.name, _Series())
+        arrivals, series = traffic.arrivals, router.series.get(traffic.name)
+        if series is None:
+            series = router.series[traffic.name] = _Series()
+            # Some have waited since before this router was heard: there is demand, but no rate.
+            arrivals += traffic.queued > arrivals
         series.waiting = traffic.queued
-        rate_rps = traffic.arrivals / window_s
+        rate_rps = arrivals / window_s
         series.admitted += series.filter.admit(rate_rps, window_s) * window_s
         self._lengths.setdefault(traffic.name, Lengths(now_s)).add(traffic, now_s)
 

@@ -210,3 +210,9 @@ def test_a_class_of_which_a_request_waits_is_forecast_until_it_is_served() -> No
     assert chat_load(load, 400.0).rate_rps > 0.0
     feed(load, 0, since_s=400, until_s=460)
     assert chat_load(load, 460.0).rate_high_rps == 0.0
+
+
+def test_what_waits_already_when_a_router_is_first_heard_is_demand_but_no_rate() -> None:
+    load = offered()
+    feed(load, 0, until_s=100, queued=500)
+    assert 0.0 < chat_load(load, 100.0).rate_rps < 1.0
