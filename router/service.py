@@ -148,8 +148,8 @@ class RouterService:
 
     # --- traffic -----------------------------------------------------------------------
 
-    def sample(self, window_s: float) -> TrafficSample:
-        return self._dispatch.sample(window_s)
+    def sample(self, window_s: float, now_s: float) -> TrafficSample:
+        return self._dispatch.sample(window_s, now_s)
 
     async def publish_traffic(self, sink: TrafficSink) -> None:
         """Publish a sample each interval until cancelled, also when nothing happens."""
@@ -159,6 +159,6 @@ class RouterService:
         while True:
             await self.clock.sleep(due_s - self.clock.now_s())
             now_s = self.clock.now_s()
-            sink.publish(self.sample(now_s - began_s))
+            sink.publish(self.sample(now_s - began_s, now_s))
             began_s = now_s
             due_s = max(due_s + interval_s, now_s)

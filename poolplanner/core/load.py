@@ -13,6 +13,7 @@ from weir.domain.fleet import RequestClass, TokenRange
 from weir.domain.ids import ClassName
 from weir.domain.planning import ClassLoad
 from weir.forecast.trend import Forecast
+from weir.sizing.outputs import Outputs
 
 __all__ = ["ClassShape", "class_loads", "class_shapes"]
 
@@ -50,11 +51,12 @@ class ClassShape:
 def class_shapes(
     classes: Iterable[RequestClass],
     totals: Mapping[ClassName, ClassTotals],
+    outputs: Mapping[ClassName, Outputs],
     *,
     isl_prior_tokens: float,
     osl_prior_tokens: float,
 ) -> dict[ClassName, ClassShape]:
-    """Lengths learned from `totals`, drawn towards the priors (moved into the class's range).
+    """Lengths learned from `totals` and `outputs`, drawn towards the priors within a class's range.
 
     Before any request has arrived all classes have the same share.
     """
@@ -63,14 +65,14 @@ def class_shapes(
     arrivals = sum(count.arrivals for count in counts.values())
     shapes: dict[ClassName, ClassShape] = {}
     for c in listed:
-        count = counts[c.name]
+        count, ended = counts[c.name], outputs.get(c.name) or Outputs(0.0)
         hopeful = count.arrivals - count.hopeless_arrivals
         hopeless_tokens = count.hopeless_isl_tokens
         isl_prior = _within(c.isl_tokens, isl_prior_tokens)
         osl_prior = _within(c.osl_tokens, osl_prior_tokens)
         shapes[c.name] = ClassShape(
             isl_tokens=_drawn(isl_prior, count.isl_tokens - hopeless_tokens, hopeful),
-            osl_tokens=_drawn(osl_prior, count.osl_tokens, count.completed),
+            osl_tokens=_drawn(osl_prior, ended.total_tokens, ended.completed),
             share=count.arrivals / arrivals if arrivals else 1.0 / len(listed),
             isl_spread=_spread(count.prompts),
             osl_spread=_spread(count.outputs),

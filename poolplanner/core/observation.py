@@ -48,8 +48,6 @@ class ClassTotals:
 
     arrivals: int = 0
     isl_tokens: int = 0
-    completed: int = 0
-    osl_tokens: int = 0
     hopeless_arrivals: int = 0
     hopeless_isl_tokens: int = 0
     prompts: Moments = field(default_factory=Moments)
@@ -60,8 +58,6 @@ class ClassTotals:
         hopeless_tokens = traffic.hopeless_isl_tokens or 0
         self.arrivals += sign * traffic.arrivals
         self.isl_tokens += sign * traffic.isl_tokens
-        self.completed += sign * traffic.completed
-        self.osl_tokens += sign * traffic.osl_tokens
         self.hopeless_arrivals += sign * hopeless
         self.hopeless_isl_tokens += sign * hopeless_tokens
         self.prompts.add(

@@ -20,6 +20,7 @@ from poolplanner.core.observation import Arrivals, ClassTotals, Observation
 from poolplanner.core.windows import Stages, Windows
 from weir.domain.ids import ClassName, PoolId, RouterId
 from weir.domain.telemetry import ForwardPassSample, PoolTraffic, TrafficSample
+from weir.sizing.outputs import Outputs
 
 __all__ = ["Telemetry"]
 
@@ -73,6 +74,11 @@ class Telemetry:
     def totals(self) -> Mapping[ClassName, ClassTotals]:
         """Sums over the memory, all pools together."""
         return self._windows.totals
+
+    @property
+    def outputs(self) -> Mapping[ClassName, Outputs]:
+        """What is known of outputs, all pools together."""
+        return self._windows.outputs
 
     def on_traffic(self, sample: TrafficSample, now_s: float) -> bool:
         """Take in one router's sample; False if it says nothing new."""

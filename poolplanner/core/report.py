@@ -78,6 +78,7 @@ class Reporter:
         shapes = class_shapes(
             self.classes,
             self.telemetry.totals,
+            self.telemetry.outputs,
             isl_prior_tokens=_ISL_PRIOR_TOKENS,
             osl_prior_tokens=self.osl_prior_tokens,
         )

@@ -9,6 +9,7 @@ from poolplanner.core.observation import ClassTotals
 from weir.domain.histogram import LogHistogram
 from weir.domain.ids import ClassName, PoolId, RouterId
 from weir.domain.telemetry import ClassTraffic, PoolTraffic, TrafficSample
+from weir.sizing.outputs import Outputs
 
 __all__ = ["Record", "Stages", "Windows"]
 
@@ -57,13 +58,14 @@ class _Counted:
 class Windows:
     """The windows of `memory_s`, newest last, and those before that hold the last requests.
 
-    `totals` are their sums by class.
+    `totals` are their sums by class; `outputs` remembers as long as outputs take.
     """
 
     stages: Stages | None
     window_s: float
     memory_s: float
     totals: dict[ClassName, ClassTotals] = field(default_factory=dict)
+    outputs: dict[ClassName, Outputs] = field(default_factory=dict)
     accept_length: float | None = None
     """The newest that a source of traffic has told."""
     _records: deque[Record] = field(default_factory=deque)
@@ -92,6 +94,7 @@ class Windows:
         self._records.append(record)
         for traffic in sample.classes:
             self.totals.setdefault(traffic.name, ClassTotals()).add(traffic)
+            self.outputs.setdefault(traffic.name, Outputs(now_s)).add(traffic, now_s)
         self._arrivals += _arrivals(record)
         prompt_tokens, cached_tokens = _prompts(pool)
         self._prompt_tokens += prompt_tokens

@@ -299,9 +299,9 @@ class Dispatch:
             return None
         return "; ".join(reason for reason in missing if reason) or "no model has a pool"
 
-    def sample(self, window_s: float) -> TrafficSample:
+    def sample(self, window_s: float, now_s: float) -> TrafficSample:
         """Close the window that has lasted `window_s` and return what it saw."""
-        return self.traffic.close_window(self._router_id, window_s, self._held())
+        return self.traffic.close_window(self._router_id, window_s, self._held(), now_s)
 
     def _held(self) -> dict[PoolId, Held]:
         """Prompt tokens waiting here, by the pools that should have taken them."""

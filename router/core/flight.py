@@ -14,7 +14,7 @@ from weir.domain.fleet import RequestClass
 
 __all__ = ["Books", "Flight"]
 
-_PREDICTED_BY = 0.95
+_PREDICTED_BY = 0.93
 """Share of the TTFT target; predictions are somewhat too early where prompts share batches."""
 
 _SURE = 1.1
@@ -46,6 +46,7 @@ class Flight:
     __slots__ = (
         "_books",
         "_decode",
+        "_decodes_since_s",
         "_first_token_s",
         "_head",
         "_log",
@@ -68,6 +69,7 @@ class Flight:
         self._books = books
         self._head: Charge | None = None
         self._decode: Charge | None = None
+        self._decodes_since_s: float | None = None
         self._reserved: Charge | None = None
         self._prefilled: Leg | None = None
         self._first_token_s: float | None = None
@@ -141,6 +143,7 @@ class Flight:
         eased = False
         if self.profile.streaming:
             self._log.first_token(max(0.0, now_s - self.arrived_s))
+            self._decodes(now_s)
             eased = decode is not None and decode.first_token(now_s)
         elif decode is not None:
             eased = decode.succeeded()
@@ -174,6 +177,7 @@ class Flight:
             self._blame(failed_leg, now_s)
         elif outcome is Outcome.FAILED:
             self._count_failed_leg()
+        decoding_s = 0.0 if self._decodes_since_s is None else now_s - self._decodes_since_s
         osl = self.sized.osl_tokens if output_tokens is None else output_tokens
         itl_s = self._itl_s(outcome, now_s, output_tokens)
         eased = None
@@ -184,7 +188,11 @@ class Flight:
             self._land(now_s)
         self._log.queued -= 1
         self._log.ended(
-            outcome, duration_s=max(0.0, now_s - self.arrived_s), osl_tokens=osl, itl_s=itl_s
+            outcome,
+            duration_s=max(0.0, now_s - self.arrived_s),
+            decoding_s=max(0.0, decoding_s),
+            osl_tokens=osl,
+            itl_s=itl_s,
         )
         self.finished = True
         self._learn(outcome, prompt_tokens, output_tokens)
@@ -203,6 +211,13 @@ class Flight:
         self._decode.depart(
             self.sized.isl_tokens, now_s, streamed=self.profile.streaming, hopeless=hopeless
         )
+        if not self.profile.streaming:
+            self._decodes(now_s)
+
+    def _decodes(self, now_s: float) -> None:
+        """It decodes from its first token on; from when it was sent where none is seen."""
+        self._decodes_since_s = now_s
+        self._log.decodes(now_s)
 
     def _land(self, now_s: float) -> None:
         """Take the request off its workers: it is queued here again, or about to end."""
@@ -210,6 +225,9 @@ class Flight:
             if charge is not None:
                 charge.release(now_s)
         self._head = self._decode = self._reserved = None
+        if self._decodes_since_s is not None:
+            self._log.decoded(now_s)
+            self._decodes_since_s = None
         self.route = None
         self._log.queued += 1
 

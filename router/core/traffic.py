@@ -55,6 +55,8 @@ class _ClassWindow:
     hopeless_tokens: int = 0
     isl_tokens_sq: int = 0
     osl_tokens_sq: int = 0
+    decoding_s: float = 0.0
+    completed_decoding_s: float = 0.0
     outcomes: dict[Outcome, int] = field(default_factory=lambda: dict.fromkeys(Outcome, 0))
     ttft_s: LogHistogram = field(default_factory=LogHistogram)
     itl_s: LogHistogram = field(default_factory=LogHistogram)
@@ -69,6 +71,7 @@ class ClassLog:
         self.outcomes = dict.fromkeys(Outcome, 0)
         self.queued = 0
         self.open = 0
+        self._decoding = 0
         self.ttft_s = BucketHistogram(_TTFT_EDGES_S)
         self.itl_s = BucketHistogram(_ITL_EDGES_S)
         self.duration_s = BucketHistogram(_DURATION_EDGES_S)
@@ -90,24 +93,42 @@ class ClassLog:
         self._window.ttft_s.add(ttft_s)
         self.ttft_s.add(ttft_s)
 
+    def decodes(self, now_s: float) -> None:
+        """One more request decodes, until `decoded`."""
+        self._window.decoding_s -= now_s
+        self._decoding += 1
+
+    def decoded(self, now_s: float) -> None:
+        self._window.decoding_s += now_s
+        self._decoding -= 1
+
     def ended(
-        self, outcome: Outcome, *, duration_s: float, osl_tokens: int, itl_s: float | None
+        self,
+        outcome: Outcome,
+        *,
+        duration_s: float,
+        decoding_s: float,
+        osl_tokens: int,
+        itl_s: float | None,
     ) -> None:
-        """`osl_tokens` counts only for completed requests."""
+        """`osl_tokens` and `decoding_s` count only for completed requests."""
         window = self._window
         window.outcomes[outcome] += 1
         self.outcomes[outcome] += 1
         self.open -= 1
         if outcome is Outcome.COMPLETED:
             window.osl_tokens += osl_tokens
+            window.completed_decoding_s += decoding_s
             window.osl_tokens_sq += osl_tokens * osl_tokens
             self.duration_s.add(duration_s)
         if itl_s is not None:
             window.itl_s.add(itl_s)
             self.itl_s.add(itl_s)
 
-    def close_window(self, name: ClassName) -> ClassTraffic:
+    def close_window(self, name: ClassName, now_s: float) -> ClassTraffic:
         window, self._window = self._window, _ClassWindow()
+        self._window.decoding_s = -self._decoding * now_s
+        decoding_s = window.decoding_s + self._decoding * now_s
         return ClassTraffic(
             name=name,
             arrivals=window.arrivals,
@@ -124,6 +145,8 @@ class ClassLog:
             hopeless_isl_tokens=window.hopeless_tokens,
             isl_tokens_sq=window.isl_tokens_sq,
             osl_tokens_sq=window.osl_tokens_sq,
+            decoding_ms=round(1000.0 * max(0.0, decoding_s)),
+            completed_decoding_ms=round(1000.0 * window.completed_decoding_s),
         )
 
 
@@ -195,7 +218,7 @@ class Traffic:
         self._sequence = 0
 
     def close_window(
-        self, router_id: RouterId, window_s: float, held: Mapping[PoolId, Held]
+        self, router_id: RouterId, window_s: float, held: Mapping[PoolId, Held], now_s: float
     ) -> TrafficSample:
         """The sample of the window that ends now; all classes and pools, idle ones too.
 
@@ -206,7 +229,7 @@ class Traffic:
             router_id=router_id,
             sequence=self._sequence,
             window_s=window_s,
-            classes=tuple(log.close_window(name) for name, log in self.classes.items()),
+            classes=tuple(log.close_window(name, now_s) for name, log in self.classes.items()),
             pools=tuple(
                 log.close_window(pool_id, held.get(pool_id, _NOTHING))
                 for pool_id, log in self.pools.items()

@@ -135,7 +135,7 @@ class _Traffic:
             step(flight)
             if self._now_s >= self._sample_s:
                 self._sample_s += 1.0
-                self.dispatch.sample(1.0)
+                self.dispatch.sample(1.0, self._now_s)
 
     def _has_next(self, before_s: float) -> bool:
         if self._waiting is not None:

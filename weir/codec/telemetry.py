@@ -37,6 +37,8 @@ _CLASS_COUNTS_IF_KNOWN = (
     "hopeless_isl_tokens",
     "isl_tokens_sq",
     "osl_tokens_sq",
+    "decoding_ms",
+    "completed_decoding_ms",
 )
 _POOL_COUNTS = (
     "arrivals",

@@ -22,6 +22,9 @@ class ClassTraffic:
     None is unknown: `hopeless_arrivals` of the arrivals, with `hopeless_isl_tokens`, are such that
     not even an idle engine would keep their targets. `isl_tokens_sq` sums the
     squares of the other prompts, `osl_tokens_sq` those of the outputs of `completed`.
+    `decoding_ms` is the time that all requests spent decoding in this window,
+    `completed_decoding_ms` what those completed in it have spent in all. A request decodes from its
+    first token on; from when it was sent where its answer is not streamed.
     """
 
     name: ClassName
@@ -39,6 +42,8 @@ class ClassTraffic:
     hopeless_isl_tokens: int | None = None
     isl_tokens_sq: int | None = None
     osl_tokens_sq: int | None = None
+    decoding_ms: int | None = None
+    completed_decoding_ms: int | None = None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

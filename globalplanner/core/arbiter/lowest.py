@@ -19,6 +19,8 @@ from weir.sizing.point import Change
 __all__ = ["Lowest", "Tried"]
 
 _LEAST_CARRY = 0.5
+_RATE_RPS = 4.0
+"""k times so many requests a second vary, as they are measured, like the load of k replicas."""
 _TRUSTED = 12
 """Decisions for which a replica that could not go is not looked at again."""
 
@@ -278,6 +280,13 @@ class Lowest:
 
 def _carry(space: Space) -> Floats:
     """By pool, the share of what replicas are planned to carry that they may have to after one
-    has gone: the more there are, the less their load varies by chance."""
+    has gone.
+
+    Load varies by chance as the root of how many replicas it keeps busy, and is measured the
+    better the more requests there are: the smaller of both.
+    """
     replicas = np.maximum(1.0, np.array(space.now, dtype=np.float64))
-    return np.maximum(_LEAST_CARRY, 1.0 - space.rules.shrink_margin / np.sqrt(replicas))
+    rates = space.offer.demand.rate_rps.sum(axis=1)[space.layout.model]
+    unsure = np.minimum(1.0 / np.sqrt(replicas), np.sqrt(_RATE_RPS / np.maximum(rates, 1e-9)))
+    result: Floats = np.maximum(_LEAST_CARRY, 1.0 - space.rules.shrink_margin * unsure)
+    return result

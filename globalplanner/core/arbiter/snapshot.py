@@ -31,8 +31,9 @@ SpillByClass = Mapping[ClassName, Mapping[Stage, tuple[PoolId, ...]]]
 class Rules:
     """How decisions are made.
 
-    `shrink_margin`: after a removal the planned load must leave this much of what a replica is
-    planned to carry, times the root of their number, so that it is not taken back soon.
+    `shrink_margin`: after a removal the planned load must leave this share of what is planned to
+    be carried, over the root of the number of replicas (or of a quarter of the requests a second,
+    if that is less), so that it is not taken back soon.
 
     `repay_s`: a GPU changes hands by choice only if what is gained has made up, this long after,
     for what is not served while its new replica starts. Of a pool at most `leave_replicas`, and

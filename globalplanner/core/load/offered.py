@@ -35,12 +35,17 @@ _FORGET = 4.0
 
 @dataclass(slots=True)
 class _Series:
-    """One class at one router: what came since it was last folded in, and its last rate."""
+    """One class at one router: what came since it was last folded in, and its last rate.
+
+    `decoding`: how many requests decoded then, None if the router does not tell.
+    """
 
     filter: BurstFilter = field(default_factory=BurstFilter)
     admitted: float = 0.0
     rate_rps: float = 0.0
     waiting: int = 0
+    decoding_ms: int | None = None
+    decoding: float | None = None
 
 
 @dataclass(slots=True)
@@ -106,15 +111,20 @@ class OfferedLoad:
             for series in router.series.values():
                 series.rate_rps = series.admitted / router.window_s
                 series.admitted = 0.0
+                ms, series.decoding_ms = series.decoding_ms, None
+                series.decoding = None if ms is None else ms / 1000.0 / router.window_s
         window_s = min(router.window_s for router in fresh)
         for name, trend in self._trends.items():
-            rate_rps = sum(r.series[name].rate_rps for r in self._of(name))
+            found = [router.series[name] for router in self._of(name)]
+            rate_rps = sum(series.rate_rps for series in found)
             waiting = any(router.series[name].waiting for router in self._of(name))
             if rate_rps > 0.0 or waiting or name not in self._came_at_s:
                 self._came_at_s[name] = now_s
             self._trends[name] = observe(trend, rate_rps, now_s, window_s=window_s)
             if name in self._lengths:
-                self._lengths[name].measured(rate_rps, window_s)
+                told = [s.decoding for s in found if s.decoding is not None]
+                decoding = sum(told) if len(told) == len(found) else None
+                self._lengths[name].measured(rate_rps, decoding, window_s)
             if self._predicted is not None:
                 self._predicted.observe(name, rate_rps, now_s, window_s=window_s)
         for router in fresh:
@@ -167,6 +177,8 @@ class OfferedLoad:
         series.waiting = traffic.queued
         rate_rps = arrivals / window_s
         series.admitted += series.filter.admit(rate_rps, window_s) * window_s
+        if traffic.decoding_ms is not None:
+            series.decoding_ms = (series.decoding_ms or 0) + traffic.decoding_ms
         self._lengths.setdefault(traffic.name, Lengths(now_s)).add(traffic, now_s)
 
     def _of(self, name: ClassName) -> list[_Router]:

@@ -19,6 +19,8 @@ def sample(
     completed: int = 0,
     osl_tokens: int = 0,
     queued: int = 0,
+    decoding_ms: int | None = None,
+    completed_decoding_ms: int | None = None,
     window_s: float = 1.0,
 ) -> TrafficSample:
     traffic = ClassTraffic(
@@ -28,6 +30,8 @@ def sample(
         completed=completed,
         osl_tokens=osl_tokens,
         queued=queued,
+        decoding_ms=decoding_ms,
+        completed_decoding_ms=completed_decoding_ms,
     )
     return TrafficSample(
         router_id=RouterId(router), sequence=sequence, window_s=window_s, classes=(traffic,)
@@ -182,6 +186,30 @@ def test_lengths_are_means_that_follow() -> None:
     load.add(sample(2, 4, isl_tokens=400, completed=2, osl_tokens=300, window_s=2.0), 2000.0)
     load.fold(2000.0)
     assert chat_load(load, 2000.0).isl_tokens == pytest.approx(100.0, rel=0.05)
+
+
+def test_decode_replicas_are_for_what_decodes_at_all_routers() -> None:
+    """50 and 30 requests decode, 4 a second begin and end: 20 s each. Then twice as many do."""
+    load = offered()
+    for second in range(1, 301):
+        for router, decoding in (("r1", 50), ("r2", 30)):
+            spent_ms = 1000 * decoding * (1 if second < 300 else 2)
+            load.add(
+                sample(
+                    *(second, 2),
+                    router=router,
+                    completed=2,
+                    decoding_ms=spent_ms,
+                    completed_decoding_ms=1000 * decoding,
+                ),
+                float(second),
+            )
+        load.fold(float(second))
+        if second == 299:
+            assert chat_load(load, 299.0, ahead_s=0.0).decoding_rps == pytest.approx(4.0, rel=0.05)
+    # The last window is half that of before and half that of now.
+    now = chat_load(load, 300.0, ahead_s=0.0)
+    assert now.decoding_rps == pytest.approx((80 + 160) / 2 / 20.0, rel=0.05)
 
 
 def test_a_class_of_another_fleet_is_left_out() -> None:

@@ -6,6 +6,7 @@ from weir.domain.fleet import RequestClass, Slo, TokenRange
 from weir.domain.ids import ClassName
 from weir.domain.telemetry import ClassTraffic
 from weir.forecast.trend import Forecast
+from weir.sizing.outputs import Outputs
 
 SMALL, LONG = ClassName("small"), ClassName("long")
 SLO = Slo(ttft_s=1.0, itl_s=0.05)
@@ -17,8 +18,11 @@ CLASSES = (
 )
 
 
-def _shapes(totals: dict[ClassName, ClassTotals]) -> dict[ClassName, ClassShape]:
-    return class_shapes(CLASSES, totals, isl_prior_tokens=1024.0, osl_prior_tokens=256.0)
+def _shapes(
+    totals: dict[ClassName, ClassTotals], outputs: dict[ClassName, Outputs] | None = None
+) -> dict[ClassName, ClassShape]:
+    priors = {"isl_prior_tokens": 1024.0, "osl_prior_tokens": 256.0}
+    return class_shapes(CLASSES, totals, outputs or {}, **priors)
 
 
 def test_before_any_request_lengths_are_the_priors_inside_the_classes_ranges() -> None:
@@ -28,8 +32,12 @@ def test_before_any_request_lengths_are_the_priors_inside_the_classes_ranges() -
 
 
 def test_lengths_are_learned_and_the_prior_weighs_ten_requests() -> None:
-    counts = ClassTotals(arrivals=90, isl_tokens=90 * 100, completed=10, osl_tokens=10 * 57)
-    shapes = _shapes({SMALL: counts, LONG: ClassTotals(arrivals=10, isl_tokens=10 * 8192)})
+    counts = ClassTotals(arrivals=90, isl_tokens=90 * 100)
+    outputs = Outputs(0.0)
+    outputs.add(ClassTraffic(name=SMALL, completed=10, osl_tokens=10 * 57), 1.0)
+    shapes = _shapes(
+        {SMALL: counts, LONG: ClassTotals(arrivals=10, isl_tokens=10 * 8192)}, {SMALL: outputs}
+    )
     assert shapes[SMALL].isl_tokens == pytest.approx((5110 + 9000) / 100)
     assert shapes[SMALL].osl_tokens == pytest.approx((1270 + 570) / 20)
     assert shapes[SMALL].share == pytest.approx(0.9)

@@ -190,7 +190,7 @@ def test_class_totals_forget_what_is_beyond_the_memory() -> None:
     small = ClassName("small")
     assert telemetry.totals[small].arrivals == 430
     telemetry.observe(301.0)
-    assert telemetry.totals[small] == ClassTotals(arrivals=400, isl_tokens=40000, completed=1)
+    assert telemetry.totals[small] == ClassTotals(arrivals=400, isl_tokens=40000)
 
 
 def test_what_the_last_hundred_requests_were_like_is_remembered_while_nobody_asks() -> None:

@@ -27,7 +27,7 @@ def _fly(router: RouterService, at_s: float = 0.0, **changes: object) -> tuple[F
 
 
 def _sampled(router: RouterService) -> tuple[ClassTraffic, dict[str, PoolTraffic]]:
-    sample = router.sample(1.0)
+    sample = router.sample(1.0, 1.0)
     return sample.classes[0], {p.pool_id: p for p in sample.pools}
 
 
@@ -170,7 +170,7 @@ def test_a_refused_request_never_takes_off() -> None:
 
 def test_every_class_and_pool_is_in_every_sample() -> None:
     classes = (request_class("a"), request_class("b"))
-    sample = service(DISAGG, *READY, classes=classes).sample(1.5)
+    sample = service(DISAGG, *READY, classes=classes).sample(1.5, 1.5)
     assert [c.name for c in sample.classes] == ["a", "b"]
     assert [p.pool_id for p in sample.pools] == ["p", "d"]
     assert (sample.window_s, sample.sequence, sample.router_id) == (1.5, 1, "r")
@@ -199,7 +199,35 @@ def test_outputs_are_squared_one_by_one() -> None:
 def test_what_is_told_of_lengths_survives_the_wire_and_old_routers_tell_nothing() -> None:
     router = service(DISAGG, *READY)
     _fly(router, isl=100, max_tokens=50)
-    sample = router.sample(1.0)
+    sample = router.sample(1.0, 1.0)
     assert decode_traffic(encode_traffic(sample)) == sample
     old = replace(sample, classes=(ClassTraffic(name=sample.classes[0].name),))
     assert decode_traffic(encode_traffic(old)).classes[0].isl_tokens_sq is None
+
+
+def test_time_spent_decoding_is_told_while_it_lasts_and_again_when_it_has_ended() -> None:
+    router = service(DISAGG, *READY)
+    flight, _ = _fly(router, isl=100, max_tokens=50)
+    other, _ = _fly(router, isl=100, max_tokens=50)
+    flight.first_token(1.0)
+    other.first_token(2.0)
+    window = router.sample(4.0, 4.0).classes[0]
+    assert (window.decoding_ms, window.completed_decoding_ms) == (3000 + 2000, 0)
+    flight.finish(Outcome.COMPLETED, 6.5, output_tokens=10)
+    other.finish(Outcome.CANCELLED, 7.0)
+    window = router.sample(4.0, 8.0).classes[0]
+    assert (window.decoding_ms, window.completed_decoding_ms) == (2500 + 3000, 5500)
+    assert router.sample(4.0, 12.0).classes[0].decoding_ms == 0
+
+
+def test_what_is_not_streamed_decodes_from_when_it_was_sent_not_while_it_is_retried() -> None:
+    router = service((pool("a", Role.AGG),), members("a", "a1", "a2"))
+    flight, route = _fly(router, isl=100, max_tokens=50, streaming=False)
+    flight.retry(route.decode, RetryReason.CONNECT, 1.0)
+    again = router.decide(flight.profile, 3.0)
+    assert isinstance(again, Route)
+    flight.sent(again, 3.0)
+    flight.first_token(5.0)
+    flight.finish(Outcome.COMPLETED, 5.0, output_tokens=10)
+    window = router.sample(6.0, 6.0).classes[0]
+    assert (window.decoding_ms, window.completed_decoding_ms) == (1000 + 2000, 2000)

@@ -100,7 +100,7 @@ def test_of_what_waits_the_hopeless_part_is_told() -> None:
     for number, isl in enumerate((1000, 1000, 1000, 2000, 2600)):
         router.arrive(f"{number}", isl, 0.0)
     router.dispatch.admit(1.0)
-    (told,) = (p for p in router.dispatch.sample(1.0).pools if p.pool_id == "slow")
+    (told,) = (p for p in router.dispatch.sample(1.0, 1.0).pools if p.pool_id == "slow")
     assert told.hopeless_queued_tokens == 2600
     assert told.queued_tokens == 7600
 

@@ -151,7 +151,7 @@ async def test_a_cancelled_wait_leaves_nothing_behind() -> None:
         await task
     flight.finish(Outcome.CANCELLED, 1.0)
     assert len(router.waiting) == 0
-    assert router.sample(1.0).classes[0].queued == 0
+    assert router.sample(1.0, 1.0).classes[0].queued == 0
 
 
 async def test_a_wait_cancelled_in_the_instant_it_is_over_releases_its_route() -> None:
@@ -184,7 +184,7 @@ async def test_waiting_prompts_count_for_the_pools_they_wait_for() -> None:
         members("d", "w"),
     )
     tasks = await _queue(router, _open(router, 600), _open(router, 400))
-    sample = router.sample(1.0)
+    sample = router.sample(1.0, 1.0)
     assert sample.classes[0].queued == 2
     assert {p.pool_id: p.queued_tokens for p in sample.pools} == {"p": 500, "q": 500, "d": 0}
     for task in tasks:
@@ -194,7 +194,10 @@ async def test_waiting_prompts_count_for_the_pools_they_wait_for() -> None:
 async def test_all_in_a_line_count_for_the_stage_that_the_first_one_waits_for() -> None:
     router = service((pool("p", Role.PREFILL), pool("d", Role.DECODE)), members("p", "w"))
     tasks = await _queue(router, *(_open(router, 300) for _ in range(4)))
-    assert {p.pool_id: p.queued_tokens for p in router.sample(1.0).pools} == {"p": 0, "d": 1200}
+    assert {p.pool_id: p.queued_tokens for p in router.sample(1.0, 1.0).pools} == {
+        "p": 0,
+        "d": 1200,
+    }
     for task in tasks:
         task.cancel()
 

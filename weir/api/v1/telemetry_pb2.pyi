@@ -20,7 +20,7 @@ class LogHistogram(_message.Message):
     def __init__(self, counts: _Optional[_Mapping[int, int]] = ...) -> None: ...
 
 class ClassTraffic(_message.Message):
-    __slots__ = ("class_name", "arrivals", "isl_tokens", "completed", "osl_tokens", "failed", "shed", "cancelled", "queued", "ttft_s", "itl_s", "hopeless_arrivals", "hopeless_isl_tokens", "isl_tokens_sq", "osl_tokens_sq")
+    __slots__ = ("class_name", "arrivals", "isl_tokens", "completed", "osl_tokens", "failed", "shed", "cancelled", "queued", "ttft_s", "itl_s", "hopeless_arrivals", "hopeless_isl_tokens", "isl_tokens_sq", "osl_tokens_sq", "decoding_ms", "completed_decoding_ms")
     CLASS_NAME_FIELD_NUMBER: _ClassVar[int]
     ARRIVALS_FIELD_NUMBER: _ClassVar[int]
     ISL_TOKENS_FIELD_NUMBER: _ClassVar[int]
@@ -36,6 +36,8 @@ class ClassTraffic(_message.Message):
     HOPELESS_ISL_TOKENS_FIELD_NUMBER: _ClassVar[int]
     ISL_TOKENS_SQ_FIELD_NUMBER: _ClassVar[int]
     OSL_TOKENS_SQ_FIELD_NUMBER: _ClassVar[int]
+    DECODING_MS_FIELD_NUMBER: _ClassVar[int]
+    COMPLETED_DECODING_MS_FIELD_NUMBER: _ClassVar[int]
     class_name: str
     arrivals: int
     isl_tokens: int
@@ -51,7 +53,9 @@ class ClassTraffic(_message.Message):
     hopeless_isl_tokens: int
     isl_tokens_sq: int
     osl_tokens_sq: int
-    def __init__(self, class_name: _Optional[str] = ..., arrivals: _Optional[int] = ..., isl_tokens: _Optional[int] = ..., completed: _Optional[int] = ..., osl_tokens: _Optional[int] = ..., failed: _Optional[int] = ..., shed: _Optional[int] = ..., cancelled: _Optional[int] = ..., queued: _Optional[int] = ..., ttft_s: _Optional[_Union[LogHistogram, _Mapping]] = ..., itl_s: _Optional[_Union[LogHistogram, _Mapping]] = ..., hopeless_arrivals: _Optional[int] = ..., hopeless_isl_tokens: _Optional[int] = ..., isl_tokens_sq: _Optional[int] = ..., osl_tokens_sq: _Optional[int] = ...) -> None: ...
+    decoding_ms: int
+    completed_decoding_ms: int
+    def __init__(self, class_name: _Optional[str] = ..., arrivals: _Optional[int] = ..., isl_tokens: _Optional[int] = ..., completed: _Optional[int] = ..., osl_tokens: _Optional[int] = ..., failed: _Optional[int] = ..., shed: _Optional[int] = ..., cancelled: _Optional[int] = ..., queued: _Optional[int] = ..., ttft_s: _Optional[_Union[LogHistogram, _Mapping]] = ..., itl_s: _Optional[_Union[LogHistogram, _Mapping]] = ..., hopeless_arrivals: _Optional[int] = ..., hopeless_isl_tokens: _Optional[int] = ..., isl_tokens_sq: _Optional[int] = ..., osl_tokens_sq: _Optional[int] = ..., decoding_ms: _Optional[int] = ..., completed_decoding_ms: _Optional[int] = ...) -> None: ...
 
 class PoolTraffic(_message.Message):
     __slots__ = ("pool_id", "arrivals", "isl_tokens", "completed", "osl_tokens", "failed", "in_flight", "queued_tokens", "first_token_s", "itl_s", "hopeless_queued_tokens")

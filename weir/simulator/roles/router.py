@@ -132,7 +132,7 @@ class RouterRole:
         window_s = now_s - self._sampled_s
         if window_s > 0.0:
             self._sampled_s = now_s
-            sample = self.dispatch.sample(window_s)
+            sample = self.dispatch.sample(window_s, now_s)
             for process, take in self._plane.on_traffic:
                 self._plane.network.send_value(self.process, process, "traffic", take, sample)
         self._events.after(world.router_settings.sample_interval_s, self._publish, life)
