@@ -46,11 +46,16 @@ TELEMETRY = ("traffic", "forward-pass")
 
 @dataclass(frozen=True, kw_only=True)
 class Load:
-    """A fleet with a load that a test can afford: requests/s, and their lengths as in a recipe."""
+    """A fleet with a load that a test can afford: requests/s, and their lengths as in a recipe.
+
+    `tenant_column`: of the trace that lengths are drawn from. Where classes differ by output, who
+    asks is what tells them apart.
+    """
 
     fleet: str
     rate_rps: float
     lengths: str
+    tenant_column: str | None = None
 
     def times(self, factor: float) -> "Load":
         return replace(self, rate_rps=self.rate_rps * factor)
@@ -66,6 +71,7 @@ FLEETS = {
         fleet="classes",
         rate_rps=8.0,
         lengths=f"lengths={EXAMPLES / 'traces' / 'fleet_d3_25200-32400.csv.gz'}",
+        tenant_column="class",
     ),
 }
 
@@ -185,7 +191,9 @@ def play(
     """Let the fleet have its load for so long; `more` is added to the recipe."""
     loaded = load(EXAMPLES / "fleets" / f"{load_.fleet}.yaml", sets)
     recipe = load_.recipe(for_s, kind=kind, more=more)
-    inputs = Inputs(loaded=loaded, trace=recipe, from_s=0.0, to_s=for_s)
+    inputs = Inputs(
+        loaded=loaded, trace=recipe, tenant_column=load_.tenant_column, from_s=0.0, to_s=for_s
+    )
     world = World(inputs.scenario(seed), make("weir"))
     played = Played(world)
     for pool in world.cluster.pools.values():

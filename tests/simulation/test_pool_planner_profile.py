@@ -6,9 +6,16 @@ from tests.simulation.planner_world import FLEETS, other_engines, play
 
 FOR_S, MENDED_S = 1000.0, 300.0
 CHANGED_S = 400.0
-POOLS = {"disagg": ("prefill", "decode"), "agg": ("agg",)}
+POOLS = {
+    "disagg": ("prefill", "decode"),
+    "agg": ("agg",),
+    "classes": tuple(
+        f"{s}-{c}" for s in ("prefill", "decode") for c in ("small", "chat", "reason")
+    ),
+}
 SEEDS = [0, pytest.param(1, marks=pytest.mark.slow)]
-PROFILES = {"disagg": "engine", "agg": "agg"}
+PROFILES = {"disagg": "engine", "agg": "agg", "classes": "engine"}
+ALONE = ("disagg", "agg")
 
 
 def biases(fleet: str, bias: float) -> str:
@@ -38,7 +45,7 @@ def test_after_five_minutes_a_pool_is_sized_as_by_a_right_profile(
 
 
 @pytest.mark.parametrize("seed", SEEDS)
-@pytest.mark.parametrize("fleet", POOLS)
+@pytest.mark.parametrize("fleet", ALONE)
 def test_engines_that_become_slower_are_noticed_and_made_up_for(fleet: str, seed: int) -> None:
     """From 20 % off at most to half the profile's speed, at once and in all replicas."""
     load = FLEETS[fleet].times(2.0)
@@ -51,7 +58,7 @@ def test_engines_that_become_slower_are_noticed_and_made_up_for(fleet: str, seed
 
 
 @pytest.mark.parametrize("seed", SEEDS)
-@pytest.mark.parametrize("fleet", POOLS)
+@pytest.mark.parametrize("fleet", ALONE)
 def test_engines_that_become_faster_give_gpus_back(fleet: str, seed: int) -> None:
     load = FLEETS[fleet].times(2.0)
     played = play(load, FOR_S, seed=seed, watch=other_engines(CHANGED_S, 1.4))

@@ -29,3 +29,12 @@ def test_clusters_move_a_pool_by_a_replica_now_and_then_at_most(fleet: str, seed
     assert len(steps) <= 10
     assert all(abs(step.after - step.before) <= 1 for step in steps)
     assert played.attainment(SETTLED_S, HOUR_S) >= 0.99
+
+
+def test_six_pools_that_share_classes_make_a_step_now_and_then() -> None:
+    """Of the longest class one request comes in a second, and decodes for minutes."""
+    played = play(FLEETS["classes"], HOUR_S, seed=0)
+    steps = played.steps(SETTLED_S, HOUR_S)
+    assert len(steps) <= 8
+    assert all(abs(step.after - step.before) <= 1 for step in steps)
+    assert played.attainment(SETTLED_S, HOUR_S) >= 0.99
