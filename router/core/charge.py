@@ -88,6 +88,7 @@ class Charge:
             pool.hopeful_at_s = now_s
         if not worker.queued_tokens:
             worker.prompts.begin(now_s)
+            worker.prompts.running_tokens = isl_tokens
         self._queued_tokens = isl_tokens
         worker.queue[self] = isl_tokens
         worker.queued_tokens += isl_tokens
@@ -119,6 +120,7 @@ class Charge:
         if seen is not None:
             pool.observe(worker, *seen)
         self._dequeue()
+        worker.prompts.running_tokens = worker.queued_tokens
         if worker.failures:
             self.succeeded()
         self.release(now_s)
@@ -160,6 +162,7 @@ class Charge:
         if self._queued_tokens:
             worker.prompts.begin(now_s)  # Nobody knows how much of this one was done.
             self._dequeue()
+            worker.prompts.running_tokens = worker.queued_tokens
         elif not worker.stale:
             pool.reload(worker)
         if self._probe:

@@ -14,8 +14,8 @@ from weir.domain.fleet import RequestClass
 
 __all__ = ["Books", "Flight"]
 
-_PREDICTED_BY = 0.93
-"""Share of the TTFT target; predictions are somewhat too early where prompts share batches."""
+_PREDICTED_BY = 0.97
+"""Share of the TTFT target: predictions are somewhat too early."""
 
 _SURE = 1.1
 """Gaps between tokens are known to within so much."""

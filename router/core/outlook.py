@@ -88,14 +88,21 @@ class Outlook:
         return worker.pace * self.prompts_s(worker.queued_tokens + isl_tokens, decode_s)
 
     def crowded_prefill_s(self, worker: Worker, isl_tokens: int, now_s: float) -> float:
-        """The same if others follow: a prompt is done when the batch is that it ends in."""
+        """The same if others follow: a prompt is done when the batch is that it ends in.
+
+        It comes too late for the batch that is running.
+        """
         if not worker.queued_tokens:
             return self.prefill_s(worker, isl_tokens)
         predictor = self.predictor
-        iterations = -(-(worker.queued_tokens + isl_tokens) // predictor.batch_tokens)
-        decode_s = worker.ideal.step_s if self.mixes else 0.0
-        whole_s = worker.pace * iterations * (predictor.batch_s + decode_s)
-        return whole_s if self.mixes else whole_s - worker.prompts.running_s(now_s)
+        if self.mixes:
+            iterations = -(-(worker.queued_tokens + isl_tokens) // predictor.batch_tokens)
+            return worker.pace * iterations * (predictor.batch_s + worker.ideal.step_s)
+        running = min(worker.prompts.running_tokens, predictor.batch_tokens)
+        left = worker.queued_tokens - running + isl_tokens
+        iterations = -(-left // predictor.batch_tokens)
+        whole_s = predictor.prefill_s(running) + iterations * predictor.batch_s
+        return worker.pace * whole_s - worker.prompts.running_s(now_s)
 
     def prompts_s(self, tokens: int, decode_s: float) -> float:
         """At pace 1, where every iteration takes `decode_s` for those that decode."""

@@ -108,9 +108,11 @@ class Prompts:
     is summed up until it is about enough of them.
     """
 
-    __slots__ = ("_expected_s", "_since_s", "_taken_s")
+    __slots__ = ("_expected_s", "_since_s", "_taken_s", "running_tokens")
 
     def __init__(self) -> None:
+        self.running_tokens = 0
+        """That were there when the batch began that is running; those that come now follow it."""
         self._since_s = 0.0
         self._taken_s = 0.0
         self._expected_s = 0.0

@@ -19,7 +19,7 @@ from weir.forecast.trend import Forecast, Trend, observe, predict
 __all__ = ["OfferedLoad"]
 
 _HIGH_QUANTILE = 0.97
-_MOST_MARGIN = 0.1
+_MOST_MARGIN = 0.09
 """The upper quantile is at most this much above the mean: head room is the pools' business."""
 _ENOUGH = 0.9
 _QUIET_S = 60.0

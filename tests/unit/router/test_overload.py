@@ -16,7 +16,7 @@ from tests.unit.router.builders import PROFILE, fleet, members, pool, request, r
 from weir.domain.fleet import PoolSpec, RequestClass, Role
 from weir.domain.ids import RouterId
 
-CHAT = request_class("chat", isl=(0, 501), ttft_s=2.5, priority=1)
+CHAT = request_class("chat", isl=(0, 501), ttft_s=2.7, priority=1)
 BATCH = request_class("batch", ttft_s=60.0)
 SLOW = pool("slow", Role.PREFILL)
 FAST = pool("fast", Role.PREFILL, profile=replace(PROFILE, speed=5.0))
@@ -50,26 +50,31 @@ class Router:
 
 
 def test_a_request_waits_for_the_pool_in_which_it_is_in_time() -> None:
-    # 0.1 s on `fast`, 0.5 s on `slow`; two batches take 0.4 s on `fast`. 5 % are left for errors.
-    router = Router(FAST, SLOW, DECODE, classes=(request_class(ttft_s=0.475),))
-    flights = [router.arrive(f"{number}", 500, 0.0) for number in range(4)]
-    router.arrive("4", 500, 0.08)
-    assert router.sent == [f"{number} fast" for number in range(4)]
+    # Alone 0.1 s on `fast`, 0.5 s on `slow`. The first has begun alone, two share the next batch,
+    # and the batch after that ends at 0.5 s; in time would be 0.47 s.
+    router = Router(FAST, SLOW, DECODE, classes=(request_class(ttft_s=0.45),))
+    flights = [router.arrive(f"{number}", 500, 0.0) for number in range(3)]
+    router.arrive("3", 500, 0.03)
+    assert router.sent == [f"{number} fast" for number in range(3)]
     flights[0].prefill_done(0.1)
-    assert router.sent[4:] == ["4 fast"]
+    flights[1].prefill_done(0.3)
+    assert router.sent[3:] == []
+    flights[2].prefill_done(0.3)
+    assert router.sent[3:] == ["3 fast"]
 
 
 def test_a_lower_priority_yields_and_who_would_be_late_waits_for_less_to_be_queued() -> None:
     router = Router(SLOW, DECODE)
-    router.arrive("chat 1", 500, 0.0)
+    router.arrive("chat 1", 100, 0.0)
     batch = router.arrive("batch 1", 900, 0.0)
     router.arrive("chat 2", 500, 0.0)
-    # 2,400 tokens are done with the third batch at 3 s, in time would be 2.8 s.
-    router.arrive("chat 3", 500, 0.3)
-    router.arrive("batch 2", 900, 0.3)
-    assert router.sent == ["chat 1 slow", "batch 1 slow", "chat 2 slow"]
+    router.arrive("chat 3", 400, 0.0)
+    # Behind the first, 2,300 tokens are done with the third batch at 3.1 s; in time is 2.67 s.
+    router.arrive("chat 4", 500, 0.05)
+    router.arrive("batch 2", 900, 0.05)
+    assert router.sent == ["chat 1 slow", "batch 1 slow", "chat 2 slow", "chat 3 slow"]
     batch.finish(Outcome.CANCELLED, 0.5)
-    assert router.sent[3:] == ["chat 3 slow"]
+    assert router.sent[4:] == ["chat 4 slow"]
 
 
 def test_the_late_are_served_when_nobody_in_time_needs_the_room() -> None:

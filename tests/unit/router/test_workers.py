@@ -200,6 +200,22 @@ def test_a_prompt_that_others_follow_is_done_with_the_batch_that_it_ends_in() ->
     assert made.crowded_prefill_s(worker, 600, 5.3) == pytest.approx(2.7)
 
 
+def test_who_comes_while_a_batch_runs_waits_for_its_end_and_for_a_batch_more() -> None:
+    # The batch of 600 that has begun ends at 0.6 s, the next one, full, at 1.6 s.
+    made = _pool(Role.PREFILL)
+    worker = _worker(made, "w1")
+    first = made.charge(worker.endpoint)
+    first.depart(600, 5.0)
+    assert made.crowded_prefill_s(worker, 100, 5.2) == pytest.approx(1.4)
+    made.charge(worker.endpoint).depart(100, 5.2)
+    made.charge(worker.endpoint).depart(800, 5.3)
+    assert made.crowded_prefill_s(worker, 100, 5.3) == pytest.approx(1.3)
+    assert made.crowded_prefill_s(worker, 200, 5.3) == pytest.approx(2.3)
+    # Both have begun together; what is behind them has the next batch.
+    first.prefilled(5.6)
+    assert made.crowded_prefill_s(worker, 200, 5.6) == pytest.approx(1.9)
+
+
 def test_an_idle_worker_has_room_for_any_request_that_fits_its_context() -> None:
     made = _pool(Role.DECODE)
     assert made.has_decode_room(_worker(made, "w1"), 1_000_000)
