@@ -121,7 +121,7 @@ def test_traffic_makes_the_short_stage_grow_and_the_plan_appear(pair: Control) -
     assert standing.holding == ""
     change = standing.changes[-1]
     assert (change.pool_id, change.before, change.after) == ("prefill", 1, 2)
-    assert change.reason.startswith("1 -> 2: offered 6.7 rps needs 1.3 replicas at 80 %")
+    assert change.reason.startswith("1 -> 2: offered 6.6 rps needs 1.3 replicas at 80 %")
     assert pair.planner.plan is not None
     assert pair.planner.plan.shares[CHAT][Stage.DECODE] == {"decode": 1.0}
     assert pair.metric("decisions_total", pool="prefill", direction="up") == 1.0
