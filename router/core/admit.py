@@ -1,5 +1,8 @@
 """Size a request up: model, lengths, class and targets; refuse what no pool can hold.
 
+Its class is that of the median output, which is right more often than the mean's, for a few long
+outputs make a mean long. Work and KV add up over requests, so there the mean counts.
+
 An ISL that is an estimate may be wrong by `_DOUBT`. A request is refused only if it would
 be too long even then; if in doubt, the engine with the exact count decides.
 """
@@ -7,8 +10,9 @@ be too long even then; if in doubt, the engine with the exact count decides.
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 
-from router.core.lengths import OutputLengths, PromptLengths
+from router.core.outputs import OutputLengths, Shape, shape_of
 from router.core.pools import ModelPools, Pools
+from router.core.prompts import PromptLengths
 from router.core.request import RequestProfile
 from weir.domain.classify import classify
 from weir.domain.errors import RequestError
@@ -26,8 +30,9 @@ _NONE: frozenset[PoolId] = frozenset()
 class Sized:
     """A request ready to be placed.
 
-    `kv_tokens` is the mean KV it holds while it decodes. It does not fit into the context of
-    the pools in `too_short`.
+    `kv_tokens` is the KV that such a request holds on average while it decodes. `kv_spread` is
+    the square of how much more it holds when nine in ten have ended. `shape` is what its output is
+    expected and learned by. It does not fit into the context of the pools in `too_short`.
     """
 
     model: ModelPools
@@ -35,6 +40,8 @@ class Sized:
     isl_tokens: int
     osl_tokens: int
     kv_tokens: int
+    kv_spread: int
+    shape: Shape
     ttft_s: float
     itl_s: float
     too_short: frozenset[PoolId]
@@ -66,17 +73,20 @@ class Admission:
         """Raises `RequestError`: 404 model_not_found, 400 context_length_exceeded."""
         model = self._pools.model(profile.model)
         isl = profile.isl_tokens if profile.isl_tokens > 0 else 1
-        osl = self.outputs.estimate(
-            model.name, profile.tenant, isl_tokens=isl, max_tokens=profile.max_tokens
-        )
-        request_class = classify(self.classes, isl, osl)
+        max_tokens = profile.max_tokens
+        shape = shape_of(model.name, isl, max_tokens, profile.osl_hint_tokens)
+        output = self.outputs.expect(shape, profile.tenant, max_tokens)
+        osl = output.mean_tokens
+        request_class = classify(self.classes, isl, output.typical_tokens)
         ttft_s, itl_s = _targets(request_class.slo, profile)
         return Sized(
             model,
             request_class,
             isl_tokens=isl,
             osl_tokens=osl,
-            kv_tokens=isl + osl // 2,
+            kv_tokens=isl + output.held_tokens,
+            kv_spread=(output.most_tokens - output.held_tokens) ** 2,
+            shape=shape,
             ttft_s=ttft_s,
             itl_s=itl_s,
             too_short=_too_short(model, profile, isl, osl),

@@ -26,6 +26,7 @@ class Charge:
         "_decoding",
         "_departed",
         "_isl_tokens",
+        "_kv_spread",
         "_kv_tokens",
         "_live",
         "_probe",
@@ -40,17 +41,24 @@ class Charge:
     )
 
     def __init__(
-        self, pool: "Pool", worker: Worker, kv_tokens: int, reserved_s: float | None = None
+        self,
+        pool: "Pool",
+        worker: Worker,
+        kv_tokens: int,
+        kv_spread: int = 0,
+        reserved_s: float | None = None,
     ) -> None:
         self.pool = pool
         self._reserved_s = reserved_s
         self._worker = worker
         self._kv_tokens = kv_tokens
+        self._kv_spread = kv_spread
         self._queued_tokens = 0
         self._live = True
         self._departed = False
         self._decoding = False
         worker.kv_tokens += kv_tokens
+        worker.kv_spread += kv_spread
         worker.in_flight += 1
         worker.served += 1
         self._probe = worker.failures > 0
@@ -146,6 +154,17 @@ class Charge:
         if itl_s is not None and self._decoding:
             self._tell_pace(osl_tokens - 1, now_s)
 
+    def put_out_tokens(self, now_s: float) -> float:
+        """About how many tokens it has put out by now, at the pace that its worker is known by."""
+        if not self._live or not self._decoding:
+            return 0.0
+        worker, taken_s = self._worker, now_s - self._since_s
+        steps = worker.ideal.steps(now_s) - self._steps
+        if taken_s <= 0.0 or steps <= 0.0:
+            return 0.0
+        decoded_s = taken_s / worker.pace - (worker.ideal.prompts_s - self._prompts_s)
+        return max(0.0, decoded_s * steps / taken_s)
+
     def release(self, now_s: float) -> None:
         """Take everything off the worker."""
         if not self._live:
@@ -158,6 +177,7 @@ class Charge:
             self._decoding = False
             worker.ideal.leave(self._kv_tokens, now_s)
         worker.kv_tokens -= self._kv_tokens
+        worker.kv_spread -= self._kv_spread
         worker.in_flight -= 1
         if self._queued_tokens:
             worker.prompts.begin(now_s)  # Nobody knows how much of this one was done.

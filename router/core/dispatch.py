@@ -6,15 +6,17 @@ before any newer one is looked at.
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from itertools import islice
 from math import inf
 
 from router.core.admit import Admission
 from router.core.choose import Chooser
 from router.core.flight import Books, Flight
-from router.core.lengths import OutputLengths, PromptLengths
 from router.core.news import News
+from router.core.outputs import OutputLengths
 from router.core.pool import Pool
 from router.core.pools import Pools
+from router.core.prompts import PromptLengths
 from router.core.request import (
     Leg,
     RequestProfile,
@@ -38,6 +40,8 @@ _NOBODY: frozenset[WorkerId] = frozenset()
 _NO_POOLS: frozenset[PoolId] = frozenset()
 _RETRY_SOON_S = 1.0
 _PLAN = "plan"
+_LOOK_S = 1.0
+_LOOKED_AT = 256
 
 
 def _helps_nobody(_: Place) -> bool:
@@ -82,11 +86,14 @@ class Dispatch:
         )
         self._news = News()
         self._chooser = Chooser(self.pools)
+        self._running: dict[Flight, None] = {}
+        self._look_s = -inf
         self._books = Books(
             pools=self.pools,
             chooser=self._chooser,
             admission=self._admission,
             traffic=self.traffic,
+            running=self._running,
             eased=self._eased,
         )
         self._above = self._higher_priority()
@@ -125,7 +132,17 @@ class Dispatch:
 
     def open(self, profile: RequestProfile, now_s: float) -> Flight:
         """A request has arrived: count it in its class. Raises `RequestError` as `decide`."""
+        if now_s >= self._look_s:
+            self._look(now_s)
         return Flight(self._books, profile, self._admission.size(profile), now_s)
+
+    def _look(self, now_s: float) -> None:
+        """Learn from outputs that run: from those that run longest, if there are many."""
+        self._look_s = now_s + _LOOK_S
+        for flight in islice(self._running, _LOOKED_AT):
+            if flight.decodes_since_s + _LOOK_S > now_s:
+                break
+            flight.look(now_s)
 
     def place(
         self,

@@ -2,6 +2,7 @@
 
 from collections.abc import Callable
 from dataclasses import dataclass
+from math import inf
 
 from router.core.admit import Admission, Sized
 from router.core.charge import Charge
@@ -23,7 +24,7 @@ _SURE = 1.1
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Books:
-    """Where flights are entered.
+    """Where flights are entered. `running` are those whose output is on its way, the oldest first.
 
     `eased` is called when there may be more room in a pool or one more worker to use, with None
     where it may be any.
@@ -33,6 +34,7 @@ class Books:
     chooser: Chooser
     admission: Admission
     traffic: Traffic
+    running: dict["Flight", None]
     eased: Callable[[float, Pool | None], None]
 
 
@@ -50,6 +52,7 @@ class Flight:
         "_first_token_s",
         "_head",
         "_log",
+        "_passed",
         "_prefilled",
         "_reserved",
         "arrived_s",
@@ -73,6 +76,7 @@ class Flight:
         self._reserved: Charge | None = None
         self._prefilled: Leg | None = None
         self._first_token_s: float | None = None
+        self._passed = 0
         self._log = books.traffic.classes[sized.request_class.name]
         self.hopeless = _hopeless(sized)
         """Whether it would miss a target even if it were alone, as engines were when it came."""
@@ -108,7 +112,10 @@ class Flight:
         self._books.chooser.sent(self.sized, route, prefilled=prefilled)
         alone = route.prefill is None or prefilled
         self._reserved = self._charge(
-            route.decode, kv_tokens=self.sized.kv_tokens, reserved_s=None if alone else now_s
+            route.decode,
+            kv_tokens=self.sized.kv_tokens,
+            kv_spread=self.sized.kv_spread,
+            reserved_s=None if alone else now_s,
         )
         if alone:
             self._send_decode(now_s)
@@ -144,6 +151,7 @@ class Flight:
         if self.profile.streaming:
             self._log.first_token(max(0.0, now_s - self.arrived_s))
             self._decodes(now_s)
+            self._books.running[self] = None
             eased = decode is not None and decode.first_token(now_s)
         elif decode is not None:
             eased = decode.succeeded()
@@ -173,6 +181,8 @@ class Flight:
         """
         if self.finished:
             return
+        if outcome is not Outcome.COMPLETED:
+            self.look(now_s)
         if failed_leg is not None:
             self._blame(failed_leg, now_s)
         elif outcome is Outcome.FAILED:
@@ -198,9 +208,29 @@ class Flight:
         self._learn(outcome, prompt_tokens, output_tokens)
         self._books.eased(now_s, eased)
 
-    def _charge(self, leg: Leg, *, kv_tokens: int = 0, reserved_s: float | None = None) -> Charge:
-        pool = self._books.pools[leg.pool_id]
-        return pool.charge(leg.worker, kv_tokens=kv_tokens, reserved_s=reserved_s)
+    def look(self, now_s: float) -> None:
+        """Learn from how much has been put out by now, without waiting for the end."""
+        decode = self._decode
+        if self._first_token_s is None or decode is None or not self.profile.streaming:
+            return
+        so_far = decode.put_out_tokens(now_s)
+        if self.profile.max_tokens is not None and so_far > self.profile.max_tokens:
+            so_far = self.profile.max_tokens
+        self._passed = self._books.admission.outputs.has_passed(
+            self.sized.shape, self.profile.tenant, so_far, self._passed
+        )
+
+    @property
+    def decodes_since_s(self) -> float:
+        """When its first token was seen; infinity if it was not."""
+        return inf if self._first_token_s is None else self._first_token_s
+
+    def _charge(
+        self, leg: Leg, *, kv_tokens: int = 0, kv_spread: int = 0, reserved_s: float | None = None
+    ) -> Charge:
+        return self._books.pools[leg.pool_id].charge(
+            leg.worker, kv_tokens=kv_tokens, kv_spread=kv_spread, reserved_s=reserved_s
+        )
 
     def _send_decode(self, now_s: float) -> None:
         """The leg that answers the client goes out on the charge reserved for it."""
@@ -228,6 +258,7 @@ class Flight:
         if self._decodes_since_s is not None:
             self._log.decoded(now_s)
             self._decodes_since_s = None
+        self._books.running.pop(self, None)
         self.route = None
         self._log.queued += 1
 
@@ -256,16 +287,14 @@ class Flight:
         admission, profile, name = self._books.admission, self.profile, self.sized.model.name
         if prompt is not None and not profile.isl_exact:
             admission.prompts.observe(
-                name, profile.tenant, prompt_bytes=profile.prompt_bytes, prompt_tokens=prompt
-            )
-        if output is not None and outcome is Outcome.COMPLETED:
-            admission.outputs.observe(
                 name,
                 profile.tenant,
-                isl_tokens=self.sized.isl_tokens,
-                max_tokens=profile.max_tokens,
-                osl_tokens=output,
+                prompt_bytes=profile.prompt_bytes,
+                prompt_tokens=prompt,
+                estimated_tokens=None if profile.isl_counted else profile.isl_tokens,
             )
+        if output is not None and outcome is Outcome.COMPLETED:
+            admission.outputs.ended(self.sized.shape, profile.tenant, output, self._passed)
 
 
 def _hopeless(sized: Sized) -> bool:

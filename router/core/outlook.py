@@ -1,7 +1,7 @@
 """What is to be expected of a pool's engines: their profile times what is seen of their pace."""
 
 from collections.abc import Callable
-from math import ceil, inf
+from math import ceil, inf, sqrt
 
 from router.core.fading import FadingQuotient
 from router.core.pace import Pace
@@ -193,9 +193,15 @@ class Outlook:
         return ceil(self.turnover.occupied(decoding, worker.in_flight - decoding))
 
     def holds(self, worker: Worker, kv_tokens: int) -> bool:
-        """Whether it has KV space for so much more."""
-        held_tokens = worker.kv_tokens
-        return not held_tokens or held_tokens + kv_tokens <= self.predictor.most_kv_tokens
+        """Whether it has KV space for so much more, and for what those there may come to hold.
+
+        They will not all be long at once: independent deviations add up in squares. Of one
+        sequence its whole deviation is reserved, of many little more than their means.
+        """
+        if not worker.kv_tokens:
+            return True
+        held_tokens = worker.kv_tokens + kv_tokens
+        return held_tokens + sqrt(worker.kv_spread) <= self.predictor.most_kv_tokens
 
     def _runs(self, worker: Worker, sequences: int, kv_tokens: int, itl_s: float) -> bool:
         """Whether it runs one more than so many, within `itl_s`."""

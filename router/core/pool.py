@@ -192,14 +192,19 @@ class Pool(Outlook):
     # --- charges -----------------------------------------------------------------------
 
     def charge(
-        self, endpoint: WorkerEndpoint, *, kv_tokens: int = 0, reserved_s: float | None = None
+        self,
+        endpoint: WorkerEndpoint,
+        *,
+        kv_tokens: int = 0,
+        kv_spread: int = 0,
+        reserved_s: float | None = None,
     ) -> Charge:
         """Put a request on a worker; the charge takes it off again.
 
         A worker that has left meanwhile is charged out of sight.
         """
         worker = self.workers.get(endpoint.id) or self._new(endpoint)
-        return Charge(self, worker, kv_tokens, reserved_s)
+        return Charge(self, worker, kv_tokens, kv_spread, reserved_s)
 
     def fail(self, worker_id: WorkerId, now_s: float) -> None:
         """A request failed on the worker: open its breaker."""

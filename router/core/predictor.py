@@ -4,8 +4,6 @@ from weir.domain.profile import EngineProfile
 
 __all__ = ["Predictor"]
 
-_MORE = 16
-"""One in this many KV tokens may be too many: sequences are estimated by their mean."""
 _TYPICAL_SEQUENCE_TOKENS = 2048
 
 
@@ -26,7 +24,7 @@ class Predictor:
         self.batch_s = profile.iteration_s(
             prefill_tokens=self.batch_tokens, sequences=0, kv_used_tokens=0
         )
-        self.most_kv_tokens = self._kv_tokens + self._kv_tokens // _MORE
+        self.most_kv_tokens = self._kv_tokens
         alone_s = self.decode_s(1, 0)
         self.per_sequence_s = 0.0
         if self.max_sequences > 1:

@@ -22,7 +22,8 @@ class Worker:
     """One engine process. Counts cover what this router has sent and not seen end.
 
     `in_flight` includes those whose prompt is still prefilled elsewhere; `queue` has the prompts
-    that are there without a first token, in order.
+    that are there without a first token, in order. `kv_tokens` is the KV that they hold on average,
+    `kv_spread` the sum of the squares of how much more each may hold.
     `ideal` has the load of those that decode, `prompts` those that do not yet. `pace` is what to
     believe of its speed now, `observed` what it showed itself. `rank` is of before if `stale`.
     """
@@ -33,6 +34,7 @@ class Worker:
         "failures",
         "ideal",
         "in_flight",
+        "kv_spread",
         "kv_tokens",
         "observed",
         "pace",
@@ -51,6 +53,7 @@ class Worker:
         self.queued_tokens = 0
         self.in_flight = 0
         self.kv_tokens = 0
+        self.kv_spread = 0
         self.served = 0
         self.rank: Rank = (0.0, 0, 0, 0)
         self.stale = False

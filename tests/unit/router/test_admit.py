@@ -3,8 +3,9 @@
 import pytest
 
 from router.core.admit import Admission, Sized
-from router.core.lengths import OutputLengths, PromptLengths
+from router.core.outputs import OutputLengths
 from router.core.pools import Pools
+from router.core.prompts import PromptLengths
 from router.core.request import RequestProfile
 from tests.unit.router.builders import fleet, pool, request, request_class
 from weir.domain.errors import RequestError

@@ -165,26 +165,44 @@ def test_who_yields_leaves_the_second_batch_to_others() -> None:
     assert made.has_prefill_room(worker)
 
 
-def test_decode_room_ends_at_the_engines_sequences_or_one_in_sixteen_above_its_kv() -> None:
-    # 8 sequences; 10,000 KV tokens and 625 more.
+def test_decode_room_ends_at_the_engines_sequences_or_its_kv() -> None:
+    # 8 sequences; 10,000 KV tokens.
     made = _pool(Role.DECODE)
     worker = _worker(made, "w1")
     for _ in range(7):
         made.charge(worker.endpoint, kv_tokens=1000)
-    assert made.has_decode_room(worker, 3625)
-    assert not made.has_decode_room(worker, 3626)
+    assert made.has_decode_room(worker, 3000)
+    assert not made.has_decode_room(worker, 3001)
     made.charge(worker.endpoint, kv_tokens=0)
     assert not made.has_decode_room(worker, 1)
 
 
+def test_of_what_sequences_may_still_put_out_the_root_of_the_squares_is_kept_free() -> None:
+    # Four that hold 1,000 and may come to hold 2,000 each: 4,000, and 2,000 for all deviations.
+    made = _pool(Role.DECODE)
+    worker = _worker(made, "w1")
+    charges = [
+        made.charge(worker.endpoint, kv_tokens=1000, kv_spread=1000**2) for _ in range(4)
+    ]
+    assert made.has_decode_room(worker, 4000)
+    assert not made.has_decode_room(worker, 4001)
+    for charge in charges:
+        charge.release(0.0)
+    assert (worker.kv_tokens, worker.kv_spread) == (0, 0)
+    # One alone has to fit with all that it may put out, whoever comes second.
+    made.charge(worker.endpoint, kv_tokens=1000, kv_spread=3000**2)
+    assert made.has_decode_room(worker, 6000)
+    assert not made.has_decode_room(worker, 6001)
+
+
 def test_the_late_leave_an_eighth_of_the_sequences_and_of_the_kv() -> None:
-    # One of 8 sequences; each of those there holds 1,000 KV tokens of 10,625.
+    # One of 8 sequences; each of those there holds 1,000 KV tokens of 10,000.
     made = _pool(Role.DECODE)
     worker = _worker(made, "w1")
     for _ in range(6):
         made.charge(worker.endpoint, kv_tokens=1000)
-    assert made.has_decode_room(worker, 3625, late=True)
-    assert not made.has_decode_room(worker, 3626, late=True)
+    assert made.has_decode_room(worker, 3000, late=True)
+    assert not made.has_decode_room(worker, 3001, late=True)
     made.charge(worker.endpoint, kv_tokens=0)
     assert not made.has_decode_room(worker, 1, late=True)
     assert made.has_decode_room(worker, 1)
