@@ -18,7 +18,7 @@ from prometheus_client.registry import Collector
 
 from router.core.traffic import BucketHistogram, ClassLog, PoolLog
 from router.service import RouterService
-from weir.domain.ids import ClassName, PoolId
+from weir.domain.ids import ClassName, ModelName, PoolId
 
 __all__ = ["BusState", "FrontendMeter", "RouterCollector", "registry", "render"]
 
@@ -63,6 +63,8 @@ class RouterCollector(Collector):
     def collect(self) -> Iterator[Metric]:
         yield from self._classes(self._service.traffic.classes)
         yield from self._pools(self._service.traffic.pools)
+        yield from self._prompts()
+        yield from self._outputs()
         yield from self._decisions()
         yield from self._bus()
 
@@ -137,6 +139,82 @@ class RouterCollector(Collector):
                 workers.add_metric((pool.id, state), count)
         return workers
 
+    def _prompts(self) -> Iterator[Metric]:
+        prompts = self._service.prompts
+        models = list(prompts.errors.items())
+        yield _by_model(
+            CounterMetricFamily,
+            "isl_estimates",
+            "Prompts of estimated length that an engine has counted since.",
+            {name: errors.prompts for name, errors in models},
+        )
+        yield _by_model(
+            CounterMetricFamily,
+            "isl_tokens",
+            "Tokens of these prompts as counted by engines.",
+            {name: errors.tokens for name, errors in models},
+        )
+        wrong = CounterMetricFamily(
+            f"{_PREFIX}_isl_error_tokens",
+            "Tokens that the estimates of these prompts were wrong by, each prompt's by itself.",
+            labels=("model", "direction"),
+        )
+        for name, errors in models:
+            wrong.add_metric((name, "high"), errors.too_many)
+            wrong.add_metric((name, "low"), errors.too_few)
+        yield wrong
+        yield _by_model(
+            GaugeMetricFamily,
+            "isl_error_ratio",
+            "Mean share that estimates of prompts are wrong by, of about the last 256.",
+            {name: prompts.relative_error(name, "") for name, _ in models},
+        )
+        yield _by_model(
+            GaugeMetricFamily,
+            "isl_bytes_per_token",
+            "Prompt bytes per token as learned.",
+            {name: prompts.bytes_per_token(name, "") for name, _ in models},
+        )
+        yield _by_model(
+            GaugeMetricFamily,
+            "isl_template_tokens",
+            "Tokens that the model's template adds to a prompt, as learned.",
+            {name: prompts.template_tokens(name) for name, _ in models},
+        )
+
+    def _outputs(self) -> Iterator[Metric]:
+        models = list(self._service.outputs.errors.items())
+        yield _by_model(
+            CounterMetricFamily,
+            "osl_outputs",
+            "Complete outputs of known length.",
+            {name: errors.outputs for name, errors in models},
+        )
+        yield _by_model(
+            CounterMetricFamily,
+            "osl_tokens",
+            "Tokens of these outputs.",
+            {name: errors.tokens for name, errors in models},
+        )
+        yield _by_model(
+            CounterMetricFamily,
+            "osl_expected_tokens",
+            "Tokens that were expected of these outputs when their requests came.",
+            {name: errors.expected_tokens for name, errors in models},
+        )
+        yield _by_model(
+            CounterMetricFamily,
+            "osl_within_reserved",
+            "Outputs no longer than what nine in ten were expected to stay within.",
+            {name: errors.within for name, errors in models},
+        )
+        yield _by_model(
+            CounterMetricFamily,
+            "osl_above_median",
+            "Outputs longer than what half were expected to stay within.",
+            {name: errors.above_median for name, errors in models},
+        )
+
     def _decisions(self) -> Iterator[Metric]:
         traffic = self._service.traffic
         routes = CounterMetricFamily(
@@ -187,6 +265,18 @@ def registry(collector: RouterCollector) -> CollectorRegistry:
 
 def render(metrics: CollectorRegistry) -> bytes:
     return generate_latest(metrics)
+
+
+def _by_model(
+    kind: type[CounterMetricFamily] | type[GaugeMetricFamily],
+    name: str,
+    text: str,
+    values: Mapping[ModelName, float],
+) -> Metric:
+    family = kind(f"{_PREFIX}_{name}", text, labels=("model",))
+    for model, value in values.items():
+        family.add_metric((model,), value)
+    return family
 
 
 def _histogram(

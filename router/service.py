@@ -60,6 +60,8 @@ class RouterService:
         self.pools = self._dispatch.pools
         self.traffic = self._dispatch.traffic
         self.waiting = self._dispatch.waiting
+        self.prompts = self._dispatch.prompts
+        self.outputs = self._dispatch.outputs
 
     # --- requests ----------------------------------------------------------------------
 

@@ -10,6 +10,7 @@ be too long even then; if in doubt, the engine with the exact count decides.
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 
+from router.core.lifetable import Expected
 from router.core.outputs import OutputLengths, Shape, shape_of
 from router.core.pools import ModelPools, Pools
 from router.core.prompts import PromptLengths
@@ -41,6 +42,7 @@ class Sized:
     osl_tokens: int
     kv_tokens: int
     kv_spread: int
+    output: Expected
     shape: Shape
     ttft_s: float
     itl_s: float
@@ -86,6 +88,7 @@ class Admission:
             osl_tokens=osl,
             kv_tokens=isl + output.held_tokens,
             kv_spread=(output.most_tokens - output.held_tokens) ** 2,
+            output=output,
             shape=shape,
             ttft_s=ttft_s,
             itl_s=itl_s,

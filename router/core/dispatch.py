@@ -78,12 +78,9 @@ class Dispatch:
         self.waiting = Waiting(
             most_requests=settings.queue_requests, most_bytes=settings.queue_bytes
         )
-        self._admission = Admission(
-            self.pools,
-            fleet.classes,
-            PromptLengths(settings.bytes_per_token),
-            OutputLengths(settings.osl_prior_tokens),
-        )
+        self.prompts = PromptLengths(settings.bytes_per_token)
+        self.outputs = OutputLengths(settings.osl_prior_tokens)
+        self._admission = Admission(self.pools, fleet.classes, self.prompts, self.outputs)
         self._news = News()
         self._chooser = Chooser(self.pools)
         self._running: dict[Flight, None] = {}
@@ -109,7 +106,7 @@ class Dispatch:
         """Prompt tokens: `exact_tokens` if known, else from bytes by the learned ratio."""
         if exact_tokens is not None:
             return max(1, exact_tokens)
-        return self._admission.prompts.estimate(self.pools.resolve(model), tenant, prompt_bytes)
+        return self.prompts.estimate(self.pools.resolve(model), tenant, prompt_bytes)
 
     def decide(
         self,

@@ -294,7 +294,8 @@ class Flight:
                 estimated_tokens=None if profile.isl_counted else profile.isl_tokens,
             )
         if output is not None and outcome is Outcome.COMPLETED:
-            admission.outputs.ended(self.sized.shape, profile.tenant, output, self._passed)
+            sized = self.sized
+            admission.outputs.ended(sized.shape, profile.tenant, output, self._passed, sized.output)
 
 
 def _hopeless(sized: Sized) -> bool:

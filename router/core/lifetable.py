@@ -150,9 +150,9 @@ class LifeTable:
         self._news = 0
         self._seen_moves = within.moves
         self._expected = self._announced = within.expect()
-        self.shares = within.shares
-        self.mean_tokens = within.mean_tokens
-        self.moves = 0
+        self.shares: _Array = within.shares
+        self.mean_tokens: float = within.mean_tokens
+        self.moves: int = 0
 
     def ended(self, tokens: int, index: int, passed: int = 0) -> None:
         """An output has ended after `tokens`, which are of bucket `index`.
@@ -176,8 +176,7 @@ class LifeTable:
         self._news += 1
 
     def _pass(self, before: int, after: int) -> None:
-        """Exposures are kept as differences: summed from the end they count those who were there.
-        """
+        """Exposures are kept as differences: summed from the end they count those who were there."""
         exposed = self._passed
         if exposed is None:
             exposed = self._passed = np.zeros(_BUCKETS)

@@ -5,11 +5,14 @@ last outputs of `prior_tokens`. Buckets are powers of two. A client's own word f
 the place of `max_tokens` and ISL: it is believed until what such requests put out says otherwise.
 """
 
+from collections.abc import Mapping
+from dataclasses import dataclass
+
 from router.core.bounded import Bounded
 from router.core.lifetable import Expected, LifeTable, Prior, bucket, middle
 from weir.domain.ids import ModelName
 
-__all__ = ["OutputLengths", "Shape", "shape_of"]
+__all__ = ["OutputErrors", "OutputLengths", "Shape", "shape_of"]
 
 _MOST_BITS = 32
 _UNLIMITED, _HINTED = -1, -2
@@ -29,6 +32,21 @@ def shape_of(
     return model, limit, min(isl_tokens.bit_length(), _MOST_BITS)
 
 
+@dataclass(slots=True)
+class OutputErrors:
+    """Of one model's outputs against what was expected of them, since the start: for metrics.
+
+    `expected_tokens` is the sum of the means. `within` were no longer than nine in ten should be,
+    `above_median` longer than half should be.
+    """
+
+    outputs: int = 0
+    tokens: int = 0
+    expected_tokens: int = 0
+    within: int = 0
+    above_median: int = 0
+
+
 class OutputLengths:
     def __init__(self, prior_tokens: float) -> None:
         self._prior = Prior.exponential(prior_tokens)
@@ -36,6 +54,11 @@ class OutputLengths:
         self._limits: dict[tuple[ModelName, int], LifeTable] = {}
         self._shapes: dict[Shape, LifeTable] = {}
         self._tenants: Bounded[tuple[Shape, str], LifeTable] = Bounded()
+        self._errors: dict[ModelName, OutputErrors] = {}
+
+    @property
+    def errors(self) -> Mapping[ModelName, OutputErrors]:
+        return self._errors
 
     def expect(self, shape: Shape, tenant: str, max_tokens: int | None) -> Expected:
         """At least 1 token and at most `max_tokens`."""
@@ -44,9 +67,21 @@ class OutputLengths:
             table = self._shapes.get(shape) or self._of_shape(shape)
         return table.expect().within(max_tokens)
 
-    def ended(self, shape: Shape, tenant: str, osl_tokens: int, passed: int = 0) -> None:
-        """Learn from a completed request; `passed` is what `has_passed` said of it last."""
-        table = self._table(shape, tenant)
+    def ended(
+        self,
+        shape: Shape,
+        tenant: str,
+        osl_tokens: int,
+        passed: int = 0,
+        expected: Expected | None = None,
+    ) -> None:
+        """Learn from a completed request; `passed` is what `has_passed` said of it last.
+
+        `expected`: what `expect` said of it when it came.
+        """
+        if expected is not None:
+            self._count(shape[0], osl_tokens, expected)
+        table: LifeTable | Prior = self._table(shape, tenant)
         index = bucket(osl_tokens)
         while isinstance(table, LifeTable):
             table.ended(osl_tokens, index, passed)
@@ -60,11 +95,23 @@ class OutputLengths:
         index = bucket(so_far_tokens)
         if index <= passed:
             return passed
-        table = self._table(shape, tenant)
+        table: LifeTable | Prior = self._table(shape, tenant)
         while isinstance(table, LifeTable):
             table.has_passed(passed, index)
             table = table.within
         return index
+
+    def _count(self, model: ModelName, osl_tokens: int, expected: Expected) -> None:
+        errors = self._errors.get(model)
+        if errors is None:
+            errors = self._errors[model] = OutputErrors()
+        errors.outputs += 1
+        errors.tokens += osl_tokens
+        errors.expected_tokens += expected.mean_tokens
+        if osl_tokens <= expected.most_tokens:
+            errors.within += 1
+        if osl_tokens > expected.typical_tokens:
+            errors.above_median += 1
 
     def _table(self, shape: Shape, tenant: str) -> LifeTable:
         of_shape = self._shapes.get(shape) or self._of_shape(shape)

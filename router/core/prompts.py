@@ -31,14 +31,13 @@ _BAND = 2.5
 class PromptErrors:
     """Of one model's estimates, since the start: for metrics.
 
-    `error_tokens` is the sum of what they were wrong by, `excess_tokens` that of what they were
-    too high by less what they were too low by.
+    `too_many` and `too_few` are the sums of the tokens that they were wrong by.
     """
 
     prompts: int = 0
     tokens: int = 0
-    error_tokens: int = 0
-    excess_tokens: int = 0
+    too_many: int = 0
+    too_few: int = 0
 
 
 class _Template:
@@ -169,5 +168,7 @@ class PromptLengths:
         excess = estimated_tokens - prompt_tokens
         errors.prompts += 1
         errors.tokens += prompt_tokens
-        errors.error_tokens += abs(excess)
-        errors.excess_tokens += excess
+        if excess > 0:
+            errors.too_many += excess
+        else:
+            errors.too_few -= excess

@@ -81,13 +81,11 @@ def test_many_tenants_do_not_push_out_what_the_model_has_taught() -> None:
 def test_errors_are_summed_by_model() -> None:
     prompts = PromptLengths(4.0)
     for estimated in (80, 130):
-        prompts.observe(
-            M, "a", prompt_bytes=400, prompt_tokens=100, estimated_tokens=estimated
-        )
+        prompts.observe(M, "a", prompt_bytes=400, prompt_tokens=100, estimated_tokens=estimated)
     prompts.observe(M, "a", prompt_bytes=400, prompt_tokens=100)  # Counted, not estimated.
     errors = prompts.errors[M]
     assert (errors.prompts, errors.tokens) == (2, 200)
-    assert (errors.error_tokens, errors.excess_tokens) == (50, 10)
+    assert (errors.too_many, errors.too_few) == (30, 20)
 
 
 def test_doubt_falls_where_estimates_prove_right_and_stays_where_they_do_not() -> None:

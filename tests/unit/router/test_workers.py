@@ -181,9 +181,7 @@ def test_of_what_sequences_may_still_put_out_the_root_of_the_squares_is_kept_fre
     # Four that hold 1,000 and may come to hold 2,000 each: 4,000, and 2,000 for all deviations.
     made = _pool(Role.DECODE)
     worker = _worker(made, "w1")
-    charges = [
-        made.charge(worker.endpoint, kv_tokens=1000, kv_spread=1000**2) for _ in range(4)
-    ]
+    charges = [made.charge(worker.endpoint, kv_tokens=1000, kv_spread=1000**2) for _ in range(4)]
     assert made.has_decode_room(worker, 4000)
     assert not made.has_decode_room(worker, 4001)
     for charge in charges:
