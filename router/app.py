@@ -9,8 +9,10 @@ from contextlib import AsyncExitStack
 
 from router.adapters.nats import NatsTraffic, watch_members, watch_plan
 from router.adapters.rpc import SERVICE_NAME, RecentTraffic, RouteServicer, register
-from router.config import RouterConfig
+from router.adapters.tokenizers import TokenCounter
+from router.config import RouterConfig, tokenizer_sources
 from router.frontend.app import Frontend
+from router.frontend.counting import Counting
 from router.frontend.ports import FrontendSettings
 from router.metrics import FrontendMeter, RouterCollector, registry, render
 from router.service import RouterService, ServiceSettings
@@ -56,13 +58,17 @@ class _Wiring:
         bus = await self._bus(config.nats_url) if config.nats_url is not None else None
         recent = self._publish_traffic(bus)
         meter = FrontendMeter()
-        metrics = registry(RouterCollector(self._service, meter, bus))
+        counter = await self._token_counter()
+        metrics = registry(RouterCollector(self._service, meter, bus, counter))
         frontend = Frontend(
             self._service,
             now_s=config.clock.now_s,
             render_metrics=functools.partial(render, metrics),
             settings=_frontend_settings(config),
             meter=meter,
+            counting=None
+            if counter is None
+            else Counting(counter, self._service, config.settings.count_prompts),
         )
         self._closing.push_async_callback(frontend.close)
         control = ControlServer(config.control.host, config.control.port, self._ready, metrics)
@@ -91,6 +97,16 @@ class _Wiring:
         await watch_members(bus, config.fleet.name, service.apply_members)
         await watch_plan(bus, config.fleet.name, service.apply_plan)
         return bus
+
+    async def _token_counter(self) -> TokenCounter | None:
+        """Raises `UsageError` if a tokenizer cannot be had."""
+        sources = tokenizer_sources(self._config)
+        if not sources:
+            return None
+        counter = TokenCounter(sources)
+        self._closing.callback(counter.close)
+        await counter.start()
+        return counter
 
     def _publish_traffic(self, bus: Bus | None) -> RecentTraffic:
         """Publish samples on `bus`, if there is one, and keep the newest for who asks."""

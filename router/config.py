@@ -1,13 +1,14 @@
 """What one router process is told: flags, and the Fleet document they name."""
 
 import re
+from pathlib import Path
 from typing import Annotated, Any
 
 from pydantic import Field, InstanceOf, ValidationError
 
 from weir.domain.errors import WeirError
 from weir.domain.fleet import Fleet
-from weir.domain.ids import RouterId
+from weir.domain.ids import ModelName, RouterId
 from weir.domain.planning import PoolMembers
 from weir.fleet import RouterSettings
 from weir.fleet.settings import StrictModel
@@ -22,6 +23,7 @@ __all__ = [
     "parse_address",
     "router_config",
     "router_id",
+    "tokenizer_sources",
 ]
 
 
@@ -47,6 +49,9 @@ class RouterConfig(StrictModel):
 
     settings: RouterSettings = RouterSettings()
     """The Fleet document's router section."""
+
+    folder: Path = Path()
+    """Where the Fleet document lies: its relative paths begin there."""
 
     workers: tuple[InstanceOf[PoolMembers], ...] = ()
     """Workers given on the command line; what planners say replaces them."""
@@ -81,6 +86,18 @@ def router_config(**fields: Any) -> RouterConfig:
         first = error.errors()[0]
         flag = "--" + str(first["loc"][0]).replace("_", "-")
         raise UsageError(f"{flag}: {first['msg']}") from None
+
+
+def tokenizer_sources(config: RouterConfig) -> dict[ModelName, str]:
+    """Where each model's tokenizer is. Raises `UsageError` if there is no such model."""
+    sources = {}
+    for name, source in config.settings.tokenizers.items():
+        model = next((m.name for m in config.fleet.models if name in (m.name, *m.aliases)), None)
+        if model is None:
+            raise UsageError(f"router.tokenizers.{name}: the fleet has no model {name!r}")
+        at = source if source.startswith("tiktoken:") else str(config.folder / source)
+        sources[model] = at
+    return sources
 
 
 def parse_address(flag: str, text: str) -> Address:

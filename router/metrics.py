@@ -20,7 +20,7 @@ from router.core.traffic import BucketHistogram, ClassLog, PoolLog
 from router.service import RouterService
 from weir.domain.ids import ClassName, ModelName, PoolId
 
-__all__ = ["BusState", "FrontendMeter", "RouterCollector", "registry", "render"]
+__all__ = ["BusState", "CounterState", "FrontendMeter", "RouterCollector", "registry", "render"]
 
 _STATUSES = (400, 401, 403, 404, 405, 408, 411, 413, 415, 422, 429, 431)
 _PREFIX = "weir_router"
@@ -33,6 +33,12 @@ class BusState(Protocol):
 
     @property
     def connected(self) -> bool: ...
+
+
+class CounterState(Protocol):
+    """What metrics tell of tokenizers (`router.adapters.tokenizers.TokenCounter`)."""
+
+    outcomes: dict[str, int]
 
 
 class FrontendMeter:
@@ -51,14 +57,19 @@ class FrontendMeter:
 
 
 class RouterCollector(Collector):
-    """`bus` is None for a router without NATS."""
+    """`bus` is None for a router without NATS, `counter` for one without tokenizers."""
 
     def __init__(
-        self, service: RouterService, meter: FrontendMeter, bus: BusState | None = None
+        self,
+        service: RouterService,
+        meter: FrontendMeter,
+        bus: BusState | None = None,
+        counter: CounterState | None = None,
     ) -> None:
         self._service = service
         self._meter = meter
         self._bus_state = bus
+        self._counter = counter
 
     def collect(self) -> Iterator[Metric]:
         yield from self._classes(self._service.traffic.classes)
@@ -181,6 +192,16 @@ class RouterCollector(Collector):
             "Tokens that the model's template adds to a prompt, as learned.",
             {name: prompts.template_tokens(name) for name, _ in models},
         )
+
+        if self._counter is not None:
+            counts = CounterMetricFamily(
+                f"{_PREFIX}_isl_counts",
+                "Prompts given to their model's tokenizer, by what came of it.",
+                labels=("outcome",),
+            )
+            for outcome, count in self._counter.outcomes.items():
+                counts.add_metric((outcome,), count)
+            yield counts
 
     def _outputs(self) -> Iterator[Metric]:
         models = list(self._service.outputs.errors.items())

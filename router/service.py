@@ -14,7 +14,7 @@ from router.core.request import Leg, RequestProfile, Route, Shed, Wait
 from router.core.waiting import Place
 from router.ports import TrafficSink
 from weir.domain.fleet import Fleet
-from weir.domain.ids import RouterId, WorkerId
+from weir.domain.ids import ModelName, RouterId, WorkerId
 from weir.domain.planning import PoolMembers, RoutingPlan
 from weir.domain.telemetry import TrafficSample
 from weir.runtime.clock import Clock
@@ -69,6 +69,16 @@ class RouterService:
         self, model: str, tenant: str, prompt_bytes: int, exact_tokens: int | None = None
     ) -> int:
         return self._dispatch.estimate_isl(model, tenant, prompt_bytes, exact_tokens)
+
+    def resolve(self, model: str) -> ModelName:
+        """The model of this name or alias."""
+        return self.pools.resolve(model)
+
+    def near_border(self, profile: RequestProfile) -> bool:
+        return self._dispatch.near_border(profile)
+
+    def counted(self, profile: RequestProfile, text_tokens: int) -> None:
+        self._dispatch.counted(profile, text_tokens)
 
     def decide(
         self,

@@ -63,6 +63,8 @@ class Admission:
         """In the document's order, with what they are to meet now."""
         self.prompts = prompts
         self.outputs = outputs
+        borders = {border for c in classes for border in (c.isl_tokens.low, c.isl_tokens.high)}
+        self._isl_borders = tuple(border for border in borders if border)
 
     def follow(self, targets: Mapping[ClassName, ClassTargets]) -> bool:
         """What classes are to meet from now on; False if that is what they were to meet."""
@@ -94,6 +96,18 @@ class Admission:
             itl_s=itl_s,
             too_short=_too_short(model, profile, isl, osl),
         )
+
+    def near_border(self, profile: RequestProfile) -> bool:
+        """Whether an error of the estimated ISL may change its class, or the pools it fits into.
+
+        Raises `RequestError` if no pool serves the model.
+        """
+        model = self._pools.model(profile.model)
+        doubt = profile.isl_tokens * self.prompts.doubt(model.name, profile.tenant)
+        low, high = profile.isl_tokens - doubt, profile.isl_tokens + doubt
+        output = profile.max_tokens or 0
+        contexts = (pool.spec.context_limit_tokens - output for pool in model.pools)
+        return any(low < border <= high for border in (*self._isl_borders, *contexts))
 
     def resize(self, sized: Sized, profile: RequestProfile) -> Sized:
         """The same, with what its class is to meet now."""

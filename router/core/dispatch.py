@@ -108,6 +108,15 @@ class Dispatch:
             return max(1, exact_tokens)
         return self.prompts.estimate(self.pools.resolve(model), tenant, prompt_bytes)
 
+    def near_border(self, profile: RequestProfile) -> bool:
+        return self._admission.near_border(profile)
+
+    def counted(self, profile: RequestProfile, text_tokens: int) -> None:
+        """The text of its prompt has been counted: only what the template adds is estimated."""
+        template = self.prompts.template_tokens(self.pools.resolve(profile.model))
+        profile.isl_tokens = max(1, text_tokens + round(template))
+        profile.isl_counted = True
+
     def decide(
         self,
         profile: RequestProfile,

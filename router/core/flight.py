@@ -222,8 +222,8 @@ class Flight:
 
     @property
     def decodes_since_s(self) -> float:
-        """When its first token was seen; infinity if it was not."""
-        return inf if self._first_token_s is None else self._first_token_s
+        """When its first token was seen; infinity unless it is putting out more."""
+        return inf if self._decodes_since_s is None else self._decodes_since_s
 
     def _charge(
         self, leg: Leg, *, kv_tokens: int = 0, kv_spread: int = 0, reserved_s: float | None = None

@@ -176,7 +176,7 @@ class LifeTable:
         self._news += 1
 
     def _pass(self, before: int, after: int) -> None:
-        """Exposures are kept as differences: summed from the end they count those who were there."""
+        """Kept as differences: summed from the end they count those who were there."""
         exposed = self._passed
         if exposed is None:
             exposed = self._passed = np.zeros(_BUCKETS)

@@ -7,13 +7,15 @@ import asyncio
 import logging
 import time
 from collections.abc import Callable
+from functools import partial
 
 import orjson
 
 from router.core.request import RequestProfile
 from router.frontend.bodies import without_transfer_params
+from router.frontend.counting import Counting
 from router.frontend.delivery import Delivery, Lines
-from router.frontend.envelope import Endpoint, parse_envelope
+from router.frontend.envelope import Endpoint, Envelope, parse_envelope
 from router.frontend.headers import RequestIds, slo_s, tenant, upstream_headers
 from router.frontend.ports import FrontendSettings, Meter, NoMeter, ServicePort
 from router.frontend.upstreams import Upstreams
@@ -50,12 +52,14 @@ class Frontend:
         render_metrics: Callable[[], bytes],
         settings: FrontendSettings | None = None,
         meter: Meter | None = None,
+        counting: Counting | None = None,
     ) -> None:
         self._service = service
         self._now_s = now_s
         self._render_metrics = render_metrics
         self._settings = settings or FrontendSettings()
         self._meter = meter or NoMeter()
+        self._counting = counting
         self._upstreams = Upstreams(self._settings)
         self._lines = Lines(
             service=service,
@@ -124,6 +128,8 @@ class Frontend:
         """Stop now; what still runs ends with an error."""
         for delivery in list(self._lines.running):
             delivery.cancel()
+        if self._counting is not None:
+            self._counting.close()
         if self._server is not None:
             await self._server.drain(_LAST_WORDS_S)
         self._upstreams.close()
@@ -152,20 +158,20 @@ class Frontend:
         headers = dict(request.headers)
         request_id = self._ids.of(headers)
         try:
-            delivery = self._open(endpoint, request, responder, headers, request_id)
+            envelope, profile = self._read(endpoint, request, headers)
+            counting = self._counting
+            if counting is not None and counting.wants(profile, headers):
+                then = partial(self._start, request, responder, envelope, profile, request_id)
+                counting.first(profile, envelope.data, responder, then)
+                return
         except RequestError as error:
             self._reject(responder, request_id, error)
             return
-        delivery.start(self._loop)
+        self._start(request, responder, envelope, profile, request_id)
 
-    def _open(
-        self,
-        endpoint: Endpoint,
-        request: Request,
-        responder: Responder,
-        headers: dict[bytes, bytes],
-        request_id: bytes,
-    ) -> Delivery:
+    def _read(
+        self, endpoint: Endpoint, request: Request, headers: dict[bytes, bytes]
+    ) -> tuple[Envelope, RequestProfile]:
         encoding = headers.get(b"content-encoding")
         if encoding is not None and encoding.lower() != b"identity":
             raise RequestError("compressed request bodies are not understood", status=415)
@@ -186,10 +192,27 @@ class Frontend:
             priority=envelope.priority,
             isl_exact=envelope.prompt_tokens is not None,
         )
+        return envelope, profile
+
+    def _start(
+        self,
+        request: Request,
+        responder: Responder,
+        envelope: Envelope,
+        profile: RequestProfile,
+        request_id: bytes,
+    ) -> None:
+        try:
+            flight = self._service.open(profile, self._now_s())
+        except RequestError as error:
+            self._reject(responder, request_id, error)
+            return
         body = without_transfer_params(request.body, envelope.data)
         onward = upstream_headers(request.headers, request_id)
-        flight = self._service.open(profile, self._now_s())
-        return Delivery(self._lines, responder, endpoint, flight, request_id, body, onward)
+        delivery = Delivery(
+            self._lines, responder, envelope.endpoint, flight, request_id, body, onward
+        )
+        delivery.start(self._loop)
 
     def _reject(self, responder: Responder, request_id: bytes, error: RequestError) -> None:
         self._meter.rejected(error.status)

@@ -122,6 +122,7 @@ def _config(args: argparse.Namespace) -> "RouterConfig":
         router_id=config.router_id(args.id or f"{socket.gethostname()}-{listen.port}"),
         fleet=fleet,
         settings=config.RouterSettings() if loaded is None else loaded.router,
+        folder=Path() if loaded is None else loaded.path.parent,
         workers=static.static_members(args.workers, None if loaded is None else fleet),
         listen=listen,
         control=config.parse_address("--control", args.control),

@@ -84,6 +84,15 @@ class RouterSettings(StrictModel):
     osl_prior_tokens: Positive = 256.0
     """Output length assumed before anything is learned."""
 
+    tokenizers: dict[str, Annotated[str, Field(min_length=1, max_length=4096)]] = Field(
+        default_factory=dict
+    )
+    """By model: its `tokenizer.json`, relative to this document, or `tiktoken:` and an encoding."""
+
+    count_prompts: Literal["borders", "always", "asked"] = "borders"
+    """Which prompts their model's tokenizer counts: those near a class border, all, or on request.
+    """
+
 
 class TelemetrySettings(StrictModel):
     """What all sources of telemetry have."""

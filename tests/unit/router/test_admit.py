@@ -7,7 +7,7 @@ from router.core.outputs import OutputLengths
 from router.core.pools import Pools
 from router.core.prompts import PromptLengths
 from router.core.request import RequestProfile
-from tests.unit.router.builders import fleet, pool, request, request_class
+from tests.unit.router.builders import MODEL, fleet, pool, request, request_class
 from weir.domain.errors import RequestError
 from weir.domain.fleet import PoolSpec, Role
 
@@ -97,3 +97,43 @@ def test_a_pair_must_speak_one_dialect_to_hold_a_long_request() -> None:
     )
     with pytest.raises(RequestError):
         _size(request(5000, max_tokens=10, isl_exact=True), *pools)
+
+
+def test_class_is_that_of_the_median_output_and_kv_is_kept_for_the_longest_in_ten() -> None:
+    # Eight in ten are 50 tokens, two are 2,000: the mean is 440, of the other class.
+    outputs = OutputLengths(256.0)
+    the_fleet = fleet((LONG_AGG,), (SMALL, LONG))
+    admission = Admission(
+        Pools(the_fleet.models, the_fleet.pools), the_fleet.classes, PromptLengths(4.0), outputs
+    )
+    profile = request(100, max_tokens=None)
+    shape = admission.size(profile).shape
+    for i in range(500):
+        outputs.ended(shape, "", 2000 if i % 5 == 0 else 50)
+    sized = admission.size(profile)
+    assert sized.request_class is SMALL
+    assert 350 < sized.osl_tokens < 550
+    # Of those that run 800 in 840 tokens' time are long: about 1,000 tokens are put out by then.
+    assert sized.kv_tokens == pytest.approx(100 + 950, rel=0.1)
+    assert sized.kv_spread == pytest.approx((2000 - 950) ** 2, rel=0.3)
+
+
+def test_a_hint_chooses_the_class_until_it_proves_wrong() -> None:
+    assert _size(request(100, max_tokens=None)).request_class is LONG
+    assert _size(request(100, max_tokens=None, osl_hint_tokens=20)).request_class is SMALL
+
+
+def test_a_prompt_is_near_a_border_if_its_error_may_reach_it() -> None:
+    # Borders at 1,000 and 10,000; estimates may be wrong by 62.5 % before anything is learned.
+    the_fleet = fleet((SHORT_AGG, LONG_AGG), (SMALL, LONG))
+    prompts = PromptLengths(4.0)
+    admission = Admission(
+        Pools(the_fleet.models, the_fleet.pools), the_fleet.classes, prompts, OutputLengths(256.0)
+    )
+    near = [isl for isl in (100, 700, 2600, 3000, 7000) if admission.near_border(request(isl))]
+    assert near == [700, 2600, 7000]
+    assert admission.near_border(request(3000, max_tokens=6000))
+    for _ in range(300):
+        prompts.observe(MODEL, "", prompt_bytes=4000, prompt_tokens=1000, estimated_tokens=1000)
+    near = [isl for isl in (100, 700, 990, 2600, 9990) if admission.near_border(request(isl))]
+    assert near == [990, 9990]

@@ -43,7 +43,7 @@ def test_the_median_and_the_most_of_what_has_ended_are_told_apart_from_the_mean(
 
 
 def test_those_that_run_have_put_out_more_than_half_a_mean_output() -> None:
-    # Half are 10, half 990: at any moment nearly all that run are long, so 990 / 2 = 495 on average,
+    # Half are 10, half 990: at any moment nearly all that run are long, with 990 / 2 = 495 put out,
     # while half of the mean is 250.
     table = _table(memory=100_000)
     _end(table, 10, 990, times=2000)
