@@ -145,8 +145,8 @@ class LifeTable:
         self._unit = 1.0
         self._total = 0.0
         self._tokens = 0.0
-        self._ended: _Array = np.zeros(_BUCKETS)
-        self._passed: _Array | None = None
+        self._ended = [0.0] * _BUCKETS
+        self._passed: list[float] | None = None
         self._news = 0
         self._seen_moves = within.moves
         self._expected = self._announced = within.expect()
@@ -179,7 +179,7 @@ class LifeTable:
         """Kept as differences: summed from the end they count those who were there."""
         exposed = self._passed
         if exposed is None:
-            exposed = self._passed = np.zeros(_BUCKETS)
+            exposed = self._passed = [0.0] * _BUCKETS
         if after:
             exposed[after - 1] += self._unit
         if before:
@@ -187,9 +187,9 @@ class LifeTable:
 
     def _rescale(self) -> None:
         scale = 1.0 / self._unit
-        self._ended *= scale
+        self._ended = [count * scale for count in self._ended]
         if self._passed is not None:
-            self._passed *= scale
+            self._passed = [count * scale for count in self._passed]
         self._total *= scale
         self._tokens *= scale
         self._unit = 1.0
@@ -208,12 +208,12 @@ class LifeTable:
         within = self.within
         within.expect()
         weight = _PRIOR_WEIGHT * self._unit
-        ended = self._ended + weight * within.shares
+        ended = np.array(self._ended) + weight * within.shares
         total = self._total + weight
         mean = (self._tokens + weight * within.mean_tokens) / total
         shares = ended / total
         if self._passed is not None:
-            lived = _lived(ended, self._passed)
+            lived = _lived(ended, np.array(self._passed))
             mean *= float(lived @ _MIDS) / float(shares @ _MIDS)
             shares = lived
         expected = _expected(shares, mean)

@@ -21,6 +21,7 @@ def reference_findings(tree: Tree) -> list[Finding]:
     return [
         *_duplicates(tree),
         *_unknown_references(tree),
+        *_tokenizers(tree),
         *_gpu_classes(tree),
         *_time_zones(tree),
         *_replica_order(tree),
@@ -93,6 +94,15 @@ def _unknown_references(tree: Tree) -> Iterator[Finding]:
         if pool.get("nodeGroup") is None and len(known["nodeGroup"]) > 1:
             message = f"is required, since there are several: {', '.join(known['nodeGroup'])}"
             yield at(tree, (*path, "nodeGroup"), message)
+
+
+def _tokenizers(tree: Tree) -> Iterator[Finding]:
+    models = _names(tree, "models")
+    path = ("spec", "router", "tokenizers")
+    tokenizers = tree.get(path)
+    for name in tokenizers if isinstance(tokenizers, dict) else ():
+        if name not in models:
+            yield at(tree, (*path, name), f"no model has this name{suggestion(str(name), models)}")
 
 
 def _gpu_classes(tree: Tree) -> Iterator[Finding]:

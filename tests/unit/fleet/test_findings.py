@@ -79,6 +79,7 @@ spec:
         ("pools.p.model=alias", "no model is named 'alias'"),
         ("pools.p.profile=f", "no profile is named 'f' (known: e)"),
         ("pools.p.nodeGroup=g", "no node group is named 'g' (there is no node group at all)"),
+        ("router={tokenizers: {n: n.json}}", "no model has this name (known: m)"),
         ("models.m.aliases=[m]", "'m' already names the model 'm'"),
         ("classes.rest.name=short", "the name 'short' is used twice"),
         ("budget.gpuClasses={A: 1, B: 2}", "several GPU classes need `nodeGroups`"),

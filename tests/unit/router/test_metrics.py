@@ -2,6 +2,7 @@
 
 import re
 from pathlib import Path
+from typing import ClassVar
 
 import pytest
 
@@ -18,6 +19,10 @@ class Bus:
     dropped = 3
 
 
+class Counter:
+    outcomes: ClassVar[dict[str, int]] = {"counted": 2, "late": 0, "failed": 0, "full": 1}
+
+
 def _text(meter: FrontendMeter | None = None) -> str:
     router = service(
         (pool("a", Role.AGG), pool("b", Role.AGG)), members("a", "w1", "w2", draining="w2")
@@ -27,9 +32,10 @@ def _text(meter: FrontendMeter | None = None) -> str:
     assert isinstance(route, Route)
     flight.sent(route, 0.0)
     flight.first_token(0.3)
-    flight.finish(Outcome.COMPLETED, 1.3, output_tokens=11)
+    flight.finish(Outcome.COMPLETED, 1.3, prompt_tokens=80, output_tokens=11)
     router.open(request(), 2.0)
-    return render(registry(RouterCollector(router, meter or FrontendMeter(), Bus()))).decode()
+    collector = RouterCollector(router, meter or FrontendMeter(), Bus(), Counter())
+    return render(registry(collector)).decode()
 
 
 @pytest.mark.parametrize(
@@ -51,6 +57,17 @@ def _text(meter: FrontendMeter | None = None) -> str:
         'weir_router_pool_workers{pool="a",state="ready"} 1.0',
         'weir_router_pool_workers{pool="a",state="draining"} 1.0',
         'weir_router_routes_total{reason="share"} 1.0',
+        'weir_router_isl_estimates_total{model="tiny"} 1.0',
+        'weir_router_isl_tokens_total{model="tiny"} 80.0',
+        'weir_router_isl_error_tokens_total{direction="high",model="tiny"} 20.0',
+        'weir_router_isl_error_tokens_total{direction="low",model="tiny"} 0.0',
+        'weir_router_isl_error_ratio{model="tiny"} 0.25',
+        'weir_router_isl_counts_total{outcome="full"} 1.0',
+        'weir_router_osl_outputs_total{model="tiny"} 1.0',
+        'weir_router_osl_tokens_total{model="tiny"} 11.0',
+        'weir_router_osl_expected_tokens_total{model="tiny"} 50.0',
+        'weir_router_osl_within_reserved_total{model="tiny"} 1.0',
+        'weir_router_osl_above_median_total{model="tiny"} 0.0',
         "weir_router_nats_connected 1.0",
         "weir_router_nats_dropped_total 3.0",
     ],
