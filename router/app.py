@@ -10,6 +10,7 @@ from contextlib import AsyncExitStack
 from router.adapters.nats import NatsTraffic, watch_members, watch_plan
 from router.adapters.rpc import SERVICE_NAME, RecentTraffic, RouteServicer, register
 from router.config import RouterConfig
+from router.core.hints import HintRules
 from router.frontend.app import Frontend
 from router.frontend.ports import FrontendSettings
 from router.metrics import FrontendMeter, RouterCollector, registry, render
@@ -138,6 +139,9 @@ def _settings(config: RouterConfig) -> ServiceSettings:
         sample_interval_s=settings.sample_interval_s,
         bytes_per_token=settings.bytes_per_token,
         osl_prior_tokens=settings.osl_prior_tokens,
+        hints=HintRules(
+            tighten_to=settings.hints.tighten_to, raise_priority=settings.hints.raise_priority
+        ),
     )
 
 
@@ -148,4 +152,5 @@ def _frontend_settings(config: RouterConfig) -> FrontendSettings:
         connect_timeout_s=settings.connect_timeout_s,
         first_byte_timeout_s=settings.first_byte_timeout_s,
         idle_timeout_s=settings.idle_timeout_s,
+        explain=settings.explain,
     )

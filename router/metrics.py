@@ -17,6 +17,7 @@ from prometheus_client.core import (
 from prometheus_client.registry import Collector
 
 from router.core.traffic import BucketHistogram, ClassLog, PoolLog
+from router.frontend.hints import Ignored
 from router.service import RouterService
 from weir.domain.ids import ClassName, PoolId
 
@@ -41,6 +42,7 @@ class FrontendMeter:
     def __init__(self) -> None:
         self.rejections = {str(status): 0 for status in (*_STATUSES, "other")}
         self.recomputations = 0
+        self.ignored_hints: dict[tuple[str, str], int] = {}
 
     def rejected(self, status: int) -> None:
         key = str(status)
@@ -48,6 +50,10 @@ class FrontendMeter:
 
     def recomputed(self) -> None:
         self.recomputations += 1
+
+    def hint_ignored(self, name: str, why: Ignored) -> None:
+        key = name, why.value
+        self.ignored_hints[key] = self.ignored_hints.get(key, 0) + 1
 
 
 class RouterCollector(Collector):
@@ -162,6 +168,14 @@ class RouterCollector(Collector):
             "Prefill legs without transfer parameters; the decode leg computed again.",
             value=self._meter.recomputations,
         )
+        hints = CounterMetricFamily(
+            f"{_PREFIX}_hints_ignored",
+            "Hints of requests that were not followed, or not as far as they asked.",
+            labels=("hint", "reason"),
+        )
+        for key, count in self._meter.ignored_hints.copy().items():
+            hints.add_metric(key, count)
+        yield hints
         plan = self._service.pools.plan
         for name, value in (("term", plan and plan.term), ("version", plan and plan.version)):
             text = f"The {name} of the routing plan in force; 0 without a plan."

@@ -9,7 +9,9 @@ from collections.abc import Sequence
 from dataclasses import dataclass, replace
 
 from router.core.dispatch import Dispatch, DispatchSettings
+from router.core.explain import ExplainedFlight
 from router.core.flight import Flight
+from router.core.hints import ASK_FOR_LESS, HintRules
 from router.core.request import Leg, RequestProfile, Route, Shed, Wait
 from router.core.waiting import Place
 from router.ports import TrafficSink
@@ -35,6 +37,7 @@ class ServiceSettings:
     osl_prior_tokens: float = 256.0
     queue_requests: int = 8192
     queue_bytes: int = 2**30
+    hints: HintRules = ASK_FOR_LESS
 
 
 class RouterService:
@@ -54,6 +57,7 @@ class RouterService:
                 osl_prior_tokens=settings.osl_prior_tokens,
                 queue_requests=settings.queue_requests,
                 queue_bytes=settings.queue_bytes,
+                hints=settings.hints,
             ),
             self._wake,
         )
@@ -77,8 +81,18 @@ class RouterService:
     ) -> Route | Wait:
         return self._dispatch.decide(profile, now_s, exclude, prefilled)
 
+    @property
+    def canaries(self) -> frozenset[str]:
+        return self._dispatch.canaries
+
+    def canary(self, name: str) -> str:
+        return self._dispatch.canary(name, self.clock.now_s())
+
     def open(self, profile: RequestProfile, now_s: float) -> Flight:
         return self._dispatch.open(profile, now_s)
+
+    def open_explained(self, profile: RequestProfile, now_s: float) -> ExplainedFlight:
+        return self._dispatch.open_explained(profile, now_s)
 
     async def place(
         self,

@@ -7,6 +7,8 @@ be too long even then; if in doubt, the engine with the exact count decides.
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 
+from router.core.hinted import HintedLengths
+from router.core.hints import ASK_FOR_LESS, HintRules
 from router.core.lengths import OutputLengths, PromptLengths
 from router.core.pools import ModelPools, Pools
 from router.core.request import RequestProfile
@@ -47,13 +49,16 @@ class Admission:
         classes: Sequence[RequestClass],
         prompts: PromptLengths,
         outputs: OutputLengths,
+        rules: HintRules = ASK_FOR_LESS,
     ) -> None:
         self._pools = pools
+        self._rules = rules
         self._document = tuple(classes)
         self.classes = self._document
         """In the document's order, with what they are to meet now."""
         self.prompts = prompts
         self.outputs = outputs
+        self.hinted = HintedLengths()
 
     def follow(self, targets: Mapping[ClassName, ClassTargets]) -> bool:
         """What classes are to meet from now on; False if that is what they were to meet."""
@@ -66,11 +71,16 @@ class Admission:
         """Raises `RequestError`: 404 model_not_found, 400 context_length_exceeded."""
         model = self._pools.model(profile.model)
         isl = profile.isl_tokens if profile.isl_tokens > 0 else 1
-        osl = self.outputs.estimate(
-            model.name, profile.tenant, isl_tokens=isl, max_tokens=profile.max_tokens
-        )
+        if profile.osl_hint_tokens is None:
+            osl = self.outputs.estimate(
+                model.name, profile.tenant, isl_tokens=isl, max_tokens=profile.max_tokens
+            )
+        else:
+            osl = self._hinted_osl(model, profile, profile.osl_hint_tokens, isl)
         request_class = classify(self.classes, isl, osl)
-        ttft_s, itl_s = _targets(request_class.slo, profile)
+        if profile.asked_class:
+            request_class = self._asked_for(profile.asked_class, isl, osl) or request_class
+        ttft_s, itl_s = self._targets(request_class.slo, profile)
         return Sized(
             model,
             request_class,
@@ -86,16 +96,51 @@ class Admission:
         """The same, with what its class is to meet now."""
         name = sized.request_class.name
         request_class = next(c for c in self.classes if c.name == name)
-        ttft_s, itl_s = _targets(request_class.slo, profile)
+        ttft_s, itl_s = self._targets(request_class.slo, profile)
         return replace(sized, request_class=request_class, ttft_s=ttft_s, itl_s=itl_s)
 
+    def priority(self, sized: Sized, profile: RequestProfile) -> int:
+        """Whose is higher goes first: that of its class, as far as it may ask for another."""
+        return self._rules.priority(sized.request_class.priority, profile.priority)
 
-def _targets(slo: Slo, profile: RequestProfile) -> tuple[float, float]:
-    """TTFT and ITL; what the request states replaces what its class is to meet."""
-    return (
-        slo.ttft_s if profile.ttft_s is None else profile.ttft_s,
-        slo.itl_s if profile.itl_s is None else profile.itl_s,
-    )
+    def denied(self, sized: Sized, profile: RequestProfile) -> tuple[str, ...]:
+        """Fields of the profile that ask for more than it may have."""
+        slo, asked_class = sized.request_class.slo, profile.asked_class
+        ttft_s, itl_s = self._targets(slo, profile)
+        usual = sized.request_class.priority
+        asked = {
+            "ttft_s": profile.ttft_s is not None and profile.ttft_s < ttft_s,
+            "itl_s": profile.itl_s is not None and profile.itl_s < itl_s,
+            "priority": usual - (profile.priority or 0) > self.priority(sized, profile),
+            "asked_class": bool(asked_class) and asked_class != sized.request_class.name,
+        }
+        return tuple(name for name, denied in asked.items() if denied)
+
+    def _targets(self, slo: Slo, profile: RequestProfile) -> tuple[float, float]:
+        """TTFT and ITL: what its class is to meet, as far as it may not ask for another."""
+        asked_ttft_s, asked_itl_s, rules = profile.ttft_s, profile.itl_s, self._rules
+        return (
+            slo.ttft_s if asked_ttft_s is None else rules.target_s(asked_ttft_s, slo.ttft_s),
+            slo.itl_s if asked_itl_s is None else rules.target_s(asked_itl_s, slo.itl_s),
+        )
+
+    def _hinted_osl(
+        self, model: ModelPools, profile: RequestProfile, hint_tokens: int, isl: int
+    ) -> int:
+        """As far as hints proved true; never more than is asked for, or than any pool can hold."""
+        expected = self.hinted.estimate(model.name, profile.tenant, hint_tokens)
+        most = model.longest_context - isl
+        if profile.max_tokens is not None:
+            most = min(most, profile.max_tokens)
+        return max(1, min(expected, most))
+
+    def _asked_for(self, name: str, isl: int, osl: int) -> RequestClass | None:
+        """The class of this name, if it is on request and its ranges hold the request."""
+        for each in self.classes:
+            if each.name == name and each.on_request:
+                holds = each.isl_tokens.holds(isl) and each.osl_tokens.holds(osl)
+                return each if holds else None
+        return None
 
 
 def _too_short(model: ModelPools, profile: RequestProfile, isl: int, osl: int) -> frozenset[PoolId]:

@@ -9,8 +9,11 @@ from dataclasses import dataclass
 from math import inf
 
 from router.core.admit import Admission
+from router.core.canary import Canaries
 from router.core.choose import Chooser
+from router.core.explain import ExplainedFlight
 from router.core.flight import Books, Flight
+from router.core.hints import ASK_FOR_LESS, HintRules
 from router.core.lengths import OutputLengths, PromptLengths
 from router.core.news import News
 from router.core.pool import Pool
@@ -52,6 +55,7 @@ class DispatchSettings:
     osl_prior_tokens: float = 256.0
     queue_requests: int = 8192
     queue_bytes: int = 2**30
+    hints: HintRules = ASK_FOR_LESS
 
 
 class Dispatch:
@@ -79,7 +83,9 @@ class Dispatch:
             fleet.classes,
             PromptLengths(settings.bytes_per_token),
             OutputLengths(settings.osl_prior_tokens),
+            settings.hints,
         )
+        self._canaries = Canaries(fleet.models)
         self._news = News()
         self._chooser = Chooser(self.pools)
         self._books = Books(
@@ -123,9 +129,25 @@ class Dispatch:
         sized = self._admission.size(profile)
         return self._chooser.choose(sized, now_s, exclude, prefilled)
 
+    @property
+    def canaries(self) -> frozenset[str]:
+        """Names of models that have a canary."""
+        return self._canaries.names
+
+    def canary(self, name: str, now_s: float) -> str:
+        """The model that it is the turn of, for the next request for `name`, one of `canaries`.
+
+        A model without a ready worker is passed over.
+        """
+        return self._canaries.turn(name, lambda model: self.pools.ready(model, now_s))
+
     def open(self, profile: RequestProfile, now_s: float) -> Flight:
         """A request has arrived: count it in its class. Raises `RequestError` as `decide`."""
         return Flight(self._books, profile, self._admission.size(profile), now_s)
+
+    def open_explained(self, profile: RequestProfile, now_s: float) -> ExplainedFlight:
+        """The same, with a memory of what it was decided on."""
+        return ExplainedFlight(self._books, profile, self._admission.size(profile), now_s)
 
     def place(
         self,

@@ -2,6 +2,7 @@
 
 from collections.abc import Callable
 from dataclasses import dataclass
+from math import inf
 
 from router.core.admit import Admission, Sized
 from router.core.charge import Charge
@@ -91,6 +92,23 @@ class Flight:
     @property
     def request_class(self) -> RequestClass:
         return self.sized.request_class
+
+    @property
+    def priority(self) -> int:
+        """Among requests that wait, whose is higher goes first."""
+        return self._books.admission.priority(self.sized, self.profile)
+
+    @property
+    def patience_s(self) -> float:
+        """How much later than others of its class it is content to get its first token."""
+        if self.profile.ttft_s is None:
+            return 0.0
+        of_class_s = self.request_class.slo.ttft_s
+        return self.sized.ttft_s - of_class_s if of_class_s < inf else 0.0
+
+    def denied(self) -> tuple[str, ...]:
+        """Fields of its profile that ask for more than it may have."""
+        return self._books.admission.denied(self.sized, self.profile)
 
     def sent(self, route: Route, now_s: float) -> None:
         """Charge the route's workers. Call it in the same step as the decision.
@@ -266,6 +284,8 @@ class Flight:
                 max_tokens=profile.max_tokens,
                 osl_tokens=output,
             )
+            if profile.osl_hint_tokens is not None:
+                admission.hinted.observe(name, profile.tenant, profile.osl_hint_tokens, output)
 
 
 def _hopeless(sized: Sized) -> bool:

@@ -53,6 +53,7 @@ class ModelPools:
         rates = [p.predictor.decode_rate for p in pools if p.decodes]
         self._token_s = 1.0 / max(rates, default=inf)
         self.shortest_context = min(p.spec.context_limit_tokens for p in pools)
+        self.longest_context = max(p.spec.context_limit_tokens for p in pools)
 
     def of(self, stage: Stage) -> tuple[Pool, ...]:
         return self.heads if stage is Stage.PREFILL else self.decodes
@@ -143,6 +144,11 @@ class Pools:
                 param="model",
             )
         return pools
+
+    def ready(self, name: str, now_s: float) -> bool:
+        """Whether a request for the model of this name or alias could be served end to end."""
+        pools = self._by_name.get(name)
+        return pools is not None and pools.ready(now_s) is None
 
     def apply_members(self, members: PoolMembers) -> bool:
         """Take a pool's membership; False if it is known or of an unknown pool."""

@@ -33,9 +33,10 @@ class RequestProfile:
     """A request as its envelope tells it.
 
     `model` is what the client wrote (a name or an alias). `isl_tokens` is an estimate from
-    `prompt_bytes` unless `isl_exact`. `ttft_s` and `itl_s` replace the class's targets;
-    None means that the request states none. `priority` is as in vLLM's API: larger numbers
-    are served later, 0 is usual.
+    `prompt_bytes` unless `isl_exact`. `ttft_s` and `itl_s` replace the class's targets
+    as far as they may; None means that the request states none. `priority` is as in vLLM's API:
+    larger numbers are served later, 0 is usual. `osl_hint_tokens` is how long the client expects
+    the output to be, `asked_class` the class that it asks for by name.
     """
 
     model: str
@@ -48,6 +49,8 @@ class RequestProfile:
     itl_s: float | None = None
     priority: int | None = None
     isl_exact: bool = False
+    osl_hint_tokens: int | None = None
+    asked_class: str = ""
 
 
 @dataclass(slots=True, kw_only=True)

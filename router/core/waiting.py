@@ -202,9 +202,9 @@ def _key(flight: Flight) -> _Key:
 
 
 def _order(flight: Flight, arrivals: int) -> Order:
-    # Anyone could claim to be urgent, so a request may only yield.
-    priority = flight.request_class.priority - max(0, flight.profile.priority or 0)
-    return -priority, flight.arrived_s, arrivals
+    # Who allows for more time goes as if it had come later: else it would keep its place
+    # while others, whose time is over, step aside.
+    return -flight.priority, flight.arrived_s + flight.patience_s, arrivals
 
 
 def _latest_s(flight: Flight) -> float:

@@ -7,14 +7,18 @@ import asyncio
 import logging
 import time
 from collections.abc import Callable
+from typing import Any
 
 import orjson
 
+from router.core.flight import Flight
 from router.core.request import RequestProfile
-from router.frontend.bodies import without_transfer_params
+from router.frontend.bodies import onward_body
 from router.frontend.delivery import Delivery, Lines
 from router.frontend.envelope import Endpoint, parse_envelope
-from router.frontend.headers import RequestIds, slo_s, tenant, upstream_headers
+from router.frontend.explained import ExplainedDelivery
+from router.frontend.headers import RequestIds, upstream_headers
+from router.frontend.hints import HINT_HEADERS, NO_HINTS, Hints, Ignored, read_hints
 from router.frontend.ports import FrontendSettings, Meter, NoMeter, ServicePort
 from router.frontend.upstreams import Upstreams
 from weir.domain.errors import RequestError
@@ -27,8 +31,6 @@ __all__ = ["Frontend"]
 
 _log = logging.getLogger("weir.router.frontend")
 
-_TTFT = (b"x-llm-d-slo-ttft-ms", b"x-slo-ttft-ms")
-_ITL = (b"x-llm-d-slo-tpot-ms", b"x-slo-tpot-ms")
 _TEXT: list[Header] = [(b"content-type", b"text/plain; charset=utf-8")]
 _METRICS: list[Header] = [(b"content-type", b"text/plain; version=0.0.4; charset=utf-8")]
 _JSON: list[Header] = [(b"content-type", JSON_TYPE)]
@@ -71,6 +73,7 @@ class Frontend:
         )
         self._loop = asyncio.get_running_loop()
         self._ids = RequestIds()
+        self._canaries = service.canaries
         self._rendering: asyncio.Task[None] | None = None
         self._scrapers: list[Responder] = []
         self._draining = False
@@ -170,26 +173,65 @@ class Frontend:
         if encoding is not None and encoding.lower() != b"identity":
             raise RequestError("compressed request bodies are not understood", status=415)
         envelope = parse_envelope(endpoint, request.body)
-        of_tenant = tenant(headers)
+        hints = NO_HINTS
+        if not HINT_HEADERS.isdisjoint(headers) or "nvext" in envelope.data:
+            hints = self._hints(headers, envelope.data)
+        asked = hints.model or envelope.model
+        model = self._service.canary(asked) if asked in self._canaries else asked
         isl_tokens = self._service.estimate_isl(
-            envelope.model, of_tenant, envelope.prompt_bytes, envelope.prompt_tokens
+            model, hints.tenant, envelope.prompt_bytes, envelope.prompt_tokens
         )
         profile = RequestProfile(
-            model=envelope.model,
+            model=model,
             isl_tokens=isl_tokens,
             prompt_bytes=envelope.prompt_bytes,
             max_tokens=envelope.max_tokens,
             streaming=envelope.streaming,
-            tenant=of_tenant,
-            ttft_s=slo_s(headers, *_TTFT),
-            itl_s=slo_s(headers, *_ITL),
-            priority=envelope.priority,
+            tenant=hints.tenant,
+            ttft_s=hints.ttft_s,
+            itl_s=hints.itl_s,
+            priority=envelope.priority if hints.priority is None else hints.priority,
             isl_exact=envelope.prompt_tokens is not None,
+            osl_hint_tokens=hints.osl_hint_tokens,
+            asked_class=hints.asked_class,
         )
-        body = without_transfer_params(request.body, envelope.data)
+        if hints is NO_HINTS and model == asked:
+            flight = self._service.open(profile, self._now_s())
+        else:
+            flight = self._open_unusual(profile, hints, asked)
+        renamed = None if profile.model == envelope.model else profile.model
+        body = onward_body(request.body, envelope.data, renamed)
         onward = upstream_headers(request.headers, request_id)
-        flight = self._service.open(profile, self._now_s())
+        if hints.explain:
+            parts = self._lines, responder, endpoint, flight, request_id, body, onward
+            return ExplainedDelivery(*parts, hints=hints)
         return Delivery(self._lines, responder, endpoint, flight, request_id, body, onward)
+
+    def _hints(self, headers: dict[bytes, bytes], data: dict[str, Any]) -> Hints:
+        """What can be used of them."""
+        hints = read_hints(headers, data)
+        if hints.model and hints.model not in self._service.models():
+            hints.ignore("model", Ignored.UNKNOWN)
+        if hints.explain and not self._settings.explain:
+            hints.ignore("explain", Ignored.NOT_ALLOWED)
+        return hints
+
+    def _open_unusual(self, profile: RequestProfile, hints: Hints, asked: str) -> Flight:
+        """One with hints or for a canary, which leaves to `asked` what it cannot hold."""
+        enter = self._service.open_explained if hints.explain else self._service.open
+        try:
+            try:
+                flight = enter(profile, self._now_s())
+            except RequestError:
+                if profile.model == asked:
+                    raise
+                profile.model = asked
+                flight = enter(profile, self._now_s())
+            hints.deny(flight.denied())
+        finally:
+            for name, why in hints.ignored:
+                self._meter.hint_ignored(name, why)
+        return flight
 
     def _reject(self, responder: Responder, request_id: bytes, error: RequestError) -> None:
         self._meter.rejected(error.status)

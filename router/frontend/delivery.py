@@ -189,8 +189,7 @@ class Delivery:
         """Run the leg that answers the client. Raises `_LegFailed`."""
         lines = self._lines
         raw = self._responder.request.http_version == "1.1"
-        relay = Relay(self._responder, self._flight, lines.now_s, self._request_id, raw=raw)
-        self._relay = relay
+        relay = self._relay = self._relay_in(raw=raw)
         body = decode_body(self._body, params)
         try:
             await lines.upstreams.pool(leg.worker).stream(
@@ -214,6 +213,11 @@ class Delivery:
             self._check(leg, relay, params)
             relay.send_whole()
         self._end(relay.outcome(), relay)
+
+    def _relay_in(self, *, raw: bool) -> Relay:
+        """Where the response goes."""
+        now_s = self._lines.now_s
+        return Relay(self._responder, self._flight, now_s, self._request_id, raw=raw)
 
     def _check(self, leg: Leg, relay: Relay, params: bytes | None) -> None:
         """Raises `_LegFailed` if another worker may do better than this response."""
@@ -273,13 +277,13 @@ class Delivery:
                 self._attempts + self._connects,
             )
         self._end(Outcome.FAILED, None, blamed)
-        self._responder.send(answer.status, answer.headers, answer.body)
+        self._send(answer.status, answer.headers, answer.body)
 
     def _shed(self, shed: Shed) -> None:
         self._end(Outcome.SHED)
         message = f"no capacity for this request now ({shed.reason}); retry later"
         headers = [*error_headers(shed.retry_after_s), (b"x-request-id", self._request_id)]
-        self._responder.send(503, headers, openai_error(503, message, code="overloaded"))
+        self._send(503, headers, openai_error(503, message, code="overloaded"))
 
     def _cancelled(self) -> None:
         if self._responder.closed:
@@ -297,7 +301,10 @@ class Delivery:
             self._responder.abort()
         else:
             answer = self._error(status, message)
-            self._responder.send(answer.status, answer.headers, answer.body)
+            self._send(answer.status, answer.headers, answer.body)
+
+    def _send(self, status: int, headers: list[Header], body: bytes) -> None:
+        self._responder.send(status, headers, body)
 
     def _error(self, status: int, message: str) -> _Answer:
         headers = [*error_headers(), (b"x-request-id", self._request_id)]

@@ -23,6 +23,7 @@ from typing import Any, cast
 import uvloop
 
 from router.adapters.static import static_fleet
+from router.core.explain import ExplainedFlight
 from router.core.flight import Flight
 from router.core.request import Leg, RequestProfile, Route, RouteReason
 from router.frontend.app import Frontend
@@ -139,6 +140,16 @@ class _OneRoute:
 
     def estimate_isl(self, *args: Any) -> int:
         return 1
+
+    @property
+    def canaries(self) -> frozenset[str]:
+        return frozenset()
+
+    def canary(self, name: str) -> str:
+        return name
+
+    def open_explained(self, profile: RequestProfile, now_s: float) -> ExplainedFlight:
+        raise NotImplementedError
 
     def open(self, profile: RequestProfile, now_s: float) -> Flight:
         return self._flight

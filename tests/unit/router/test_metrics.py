@@ -6,6 +6,7 @@ from pathlib import Path
 import pytest
 
 from router.core.request import Outcome, Route
+from router.frontend.hints import Ignored
 from router.metrics import FrontendMeter, RouterCollector, registry, render
 from tests.unit.router.builders import members, pool, request, service
 from weir.domain.fleet import Role
@@ -64,10 +65,13 @@ def test_statuses_are_a_closed_set() -> None:
     for status in (404, 404, 418, 499):
         meter.rejected(status)
     meter.recomputed()
+    meter.hint_ignored("nvext.agent_hints", Ignored.UNKNOWN)
     lines = _text(meter).splitlines()
     assert 'weir_router_rejected_total{status="404"} 2.0' in lines
     assert 'weir_router_rejected_total{status="other"} 2.0' in lines
     assert "weir_router_recomputed_prefills_total 1.0" in lines
+    labels = '{hint="nvext.agent_hints",reason="unknown"}'
+    assert f"weir_router_hints_ignored_total{labels} 1.0" in lines
 
 
 def test_every_metric_is_in_the_reference_and_none_else() -> None:
