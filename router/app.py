@@ -138,6 +138,7 @@ def _settings(config: RouterConfig) -> ServiceSettings:
         sample_interval_s=settings.sample_interval_s,
         bytes_per_token=settings.bytes_per_token,
         osl_prior_tokens=settings.osl_prior_tokens,
+        grid=config.grid,
     )
 
 

@@ -14,6 +14,7 @@ from router.core.request import Leg, RequestProfile, Route, Shed, Wait
 from router.core.waiting import Place
 from router.ports import TrafficSink
 from weir.domain.fleet import Fleet
+from weir.domain.grid import Grid
 from weir.domain.ids import RouterId, WorkerId
 from weir.domain.planning import PoolMembers, RoutingPlan
 from weir.domain.telemetry import TrafficSample
@@ -27,7 +28,10 @@ _SOONEST_RETRY_S = 1.0
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ServiceSettings:
-    """Times are model seconds. `bytes_per_token` and `osl_prior_tokens` hold until learned."""
+    """Times are model seconds. `bytes_per_token` and `osl_prior_tokens` hold until learned.
+
+    `grid`: as in `DispatchSettings`.
+    """
 
     queue_timeout_s: float = 60.0
     sample_interval_s: float = 1.0
@@ -35,6 +39,7 @@ class ServiceSettings:
     osl_prior_tokens: float = 256.0
     queue_requests: int = 8192
     queue_bytes: int = 2**30
+    grid: Grid | None = None
 
 
 class RouterService:
@@ -54,6 +59,7 @@ class RouterService:
                 osl_prior_tokens=settings.osl_prior_tokens,
                 queue_requests=settings.queue_requests,
                 queue_bytes=settings.queue_bytes,
+                grid=settings.grid,
             ),
             self._wake,
         )

@@ -16,7 +16,7 @@ from weir.domain.fleet import PoolSpec, RequestClass, Role, Slo
 from weir.domain.ids import ClassName, PoolId
 from weir.domain.overrides import ClassTargets, effective_classes
 
-__all__ = ["Admission", "Sized"]
+__all__ = ["Admission", "Sized", "pools_too_short"]
 
 _DOUBT = 0.75
 _NONE: frozenset[PoolId] = frozenset()
@@ -27,7 +27,7 @@ class Sized:
     """A request ready to be placed.
 
     `kv_tokens` is the mean KV it holds while it decodes. It does not fit into the context of
-    the pools in `too_short`.
+    the pools in `too_short`, or a grid leaves them out.
     """
 
     model: ModelPools
@@ -79,7 +79,7 @@ class Admission:
             kv_tokens=isl + osl // 2,
             ttft_s=ttft_s,
             itl_s=itl_s,
-            too_short=_too_short(model, profile, isl, osl),
+            too_short=pools_too_short(model, profile, isl, osl),
         )
 
     def resize(self, sized: Sized, profile: RequestProfile) -> Sized:
@@ -98,8 +98,13 @@ def _targets(slo: Slo, profile: RequestProfile) -> tuple[float, float]:
     )
 
 
-def _too_short(model: ModelPools, profile: RequestProfile, isl: int, osl: int) -> frozenset[PoolId]:
-    """Pools that cannot hold the request as estimated, else those that cannot for sure."""
+def pools_too_short(
+    model: ModelPools, profile: RequestProfile, isl: int, osl: int
+) -> frozenset[PoolId]:
+    """Pools that cannot hold the request as estimated, else those that cannot for sure.
+
+    Raises `RequestError` if the others cannot serve it.
+    """
     limit = profile.max_tokens
     expected = isl + (osl if limit is None else limit)
     if expected <= model.shortest_context:
