@@ -50,7 +50,11 @@ class GridFile:
 
 def read_grid(path: Path) -> GridFile:
     """Raises `FleetError` with everything that is wrong with it."""
-    return parse_grid(read_text(path), source=str(path))
+    try:
+        text = read_text(path)
+    except TreeError as error:
+        raise _unreadable(error, str(path)) from None
+    return parse_grid(text, source=str(path))
 
 
 def parse_grid(text: str, *, source: str = "grid") -> GridFile:
@@ -59,12 +63,15 @@ def parse_grid(text: str, *, source: str = "grid") -> GridFile:
         # Between values tabs are space to JSON, but not to YAML; within them they are escaped.
         tree = parse(text.replace("\t", " "))
     except TreeError as error:
-        problems = [problem(place, message) for place, message in error.problems]
-        raise FleetError(source, [str(each) for each in problems]) from None
+        raise _unreadable(error, source) from None
     found = _understood(tree, source)
     if isinstance(found, GridFile):
         return found
     raise FleetError(source, [str(each) for each in in_order(found)])
+
+
+def _unreadable(error: TreeError, source: str) -> FleetError:
+    return FleetError(source, [str(problem(place, what)) for place, what in error.problems])
 
 
 def _understood(tree: Tree, source: str) -> GridFile | list[Finding]:
@@ -128,7 +135,7 @@ class _Reading:
         self._look_for_doubles(given, model, place)
         for key in (each for each in given if each not in fields):
             where = self._tree.show((*place, key))
-            close = suggestion(key, fields)
+            close = suggestion(key, (name for name in fields if name not in given))
             meant = close if "did you mean" in close else ""
             self.unknown.append(f"{where}{meant}: no key of a GlobalRouter here; not read")
         return {
