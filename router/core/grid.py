@@ -82,20 +82,25 @@ class GridAdmission(Admission):
             return sized
         cell = self._cells.of(model, profile, sized.isl_tokens)
         too_short = pools_too_short(cell, profile, sized.isl_tokens, sized.osl_tokens)
-        return _as_its_class(replace(sized, model=cell, too_short=too_short | cell.elsewhere))
+        slo = sized.request_class.slo
+        return replace(
+            sized,
+            model=cell,
+            ttft_s=slo.ttft_s,
+            itl_s=slo.itl_s,
+            too_short=too_short | cell.elsewhere if too_short else cell.elsewhere,
+        )
 
     def resize(self, sized: Sized, profile: RequestProfile) -> Sized:
         """The same in the same cell, if it has one."""
         renewed = super().resize(sized, profile)
-        return _as_its_class(renewed) if isinstance(sized.model, _Cell) else renewed
+        if not isinstance(sized.model, _Cell):
+            return renewed
+        slo = renewed.request_class.slo
+        return replace(renewed, ttft_s=slo.ttft_s, itl_s=slo.itl_s)
 
     def _is_planned(self, sized: Sized) -> bool:
         return self._pools.shares(sized.request_class.name, sized.model, Stage.PREFILL).planned
-
-
-def _as_its_class(sized: Sized) -> Sized:
-    slo = sized.request_class.slo
-    return replace(sized, ttft_s=slo.ttft_s, itl_s=slo.itl_s)
 
 
 def _in_order(pools: Sequence[Pool]) -> Shares:

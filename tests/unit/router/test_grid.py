@@ -126,7 +126,7 @@ def test_what_waits_is_told_of_the_pool_that_it_waits_for() -> None:
     router = _router(RETRYING, "p0", "p1", "d0", "d1")
     dispatch = router._dispatch
     assert isinstance(dispatch.place(dispatch.open(request(300), 0.0), 0.0), Place)
-    queued = {each.pool_id: each.queued_tokens for each in router.sample(1.0).pools}
+    queued = {each.pool_id: each.queued_tokens for each in router.sample(1.0, 1.0).pools}
     assert {name: tokens for name, tokens in queued.items() if tokens} == {"p1": 300}
 
 
