@@ -142,6 +142,7 @@ def _settings(config: RouterConfig) -> ServiceSettings:
         hints=HintRules(
             tighten_to=settings.hints.tighten_to, raise_priority=settings.hints.raise_priority
         ),
+        grid=config.grid,
     )
 
 

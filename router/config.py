@@ -7,6 +7,7 @@ from pydantic import Field, InstanceOf, ValidationError
 
 from weir.domain.errors import WeirError
 from weir.domain.fleet import Fleet
+from weir.domain.grid import Grid
 from weir.domain.ids import RouterId
 from weir.domain.planning import PoolMembers
 from weir.fleet import RouterSettings
@@ -47,6 +48,9 @@ class RouterConfig(StrictModel):
 
     settings: RouterSettings = RouterSettings()
     """The Fleet document's router section."""
+
+    grid: InstanceOf[Grid] | None = None
+    """Where requests of its pools' model go as long as no plan says."""
 
     workers: tuple[InstanceOf[PoolMembers], ...] = ()
     """Workers given on the command line; what planners say replaces them."""

@@ -16,6 +16,7 @@ from router.core.request import Leg, RequestProfile, Route, Shed, Wait
 from router.core.waiting import Place
 from router.ports import TrafficSink
 from weir.domain.fleet import Fleet
+from weir.domain.grid import Grid
 from weir.domain.ids import RouterId, WorkerId
 from weir.domain.planning import PoolMembers, RoutingPlan
 from weir.domain.telemetry import TrafficSample
@@ -29,7 +30,10 @@ _SOONEST_RETRY_S = 1.0
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ServiceSettings:
-    """Times are model seconds. `bytes_per_token` and `osl_prior_tokens` hold until learned."""
+    """Times are model seconds. `bytes_per_token` and `osl_prior_tokens` hold until learned.
+
+    `grid`: as in `DispatchSettings`.
+    """
 
     queue_timeout_s: float = 60.0
     sample_interval_s: float = 1.0
@@ -38,6 +42,7 @@ class ServiceSettings:
     queue_requests: int = 8192
     queue_bytes: int = 2**30
     hints: HintRules = ASK_FOR_LESS
+    grid: Grid | None = None
 
 
 class RouterService:
@@ -58,6 +63,7 @@ class RouterService:
                 queue_requests=settings.queue_requests,
                 queue_bytes=settings.queue_bytes,
                 hints=settings.hints,
+                grid=settings.grid,
             ),
             self._wake,
         )

@@ -18,7 +18,7 @@ from weir.domain.fleet import PoolSpec, RequestClass, Role, Slo
 from weir.domain.ids import ClassName, PoolId
 from weir.domain.overrides import ClassTargets, effective_classes
 
-__all__ = ["Admission", "Sized"]
+__all__ = ["Admission", "Sized", "pools_too_short"]
 
 _DOUBT = 0.75
 _NONE: frozenset[PoolId] = frozenset()
@@ -29,7 +29,7 @@ class Sized:
     """A request ready to be placed.
 
     `kv_tokens` is the mean KV it holds while it decodes. It does not fit into the context of
-    the pools in `too_short`.
+    the pools in `too_short`, or a grid leaves them out.
     """
 
     model: ModelPools
@@ -89,7 +89,7 @@ class Admission:
             kv_tokens=isl + osl // 2,
             ttft_s=ttft_s,
             itl_s=itl_s,
-            too_short=_too_short(model, profile, isl, osl),
+            too_short=pools_too_short(model, profile, isl, osl),
         )
 
     def resize(self, sized: Sized, profile: RequestProfile) -> Sized:
@@ -143,8 +143,13 @@ class Admission:
         return None
 
 
-def _too_short(model: ModelPools, profile: RequestProfile, isl: int, osl: int) -> frozenset[PoolId]:
-    """Pools that cannot hold the request as estimated, else those that cannot for sure."""
+def pools_too_short(
+    model: ModelPools, profile: RequestProfile, isl: int, osl: int
+) -> frozenset[PoolId]:
+    """Pools that cannot hold the request as estimated, else those that cannot for sure.
+
+    Raises `RequestError` if the others cannot serve it.
+    """
     limit = profile.max_tokens
     expected = isl + (osl if limit is None else limit)
     if expected <= model.shortest_context:

@@ -6,6 +6,7 @@ before any newer one is looked at.
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from functools import partial
 from math import inf
 
 from router.core.admit import Admission
@@ -13,6 +14,7 @@ from router.core.canary import Canaries
 from router.core.choose import Chooser
 from router.core.explain import ExplainedFlight
 from router.core.flight import Books, Flight
+from router.core.grid import Cells, GridAdmission
 from router.core.hints import ASK_FOR_LESS, HintRules
 from router.core.lengths import OutputLengths, PromptLengths
 from router.core.news import News
@@ -31,6 +33,7 @@ from router.core.request import (
 from router.core.traffic import ClassLog, Held, Traffic
 from router.core.waiting import Place, Waiting
 from weir.domain.fleet import Fleet, RequestClass
+from weir.domain.grid import Grid
 from weir.domain.ids import ClassName, PoolId, RouterId, WorkerId
 from weir.domain.planning import PoolMembers, RoutingPlan
 from weir.domain.telemetry import TrafficSample
@@ -49,13 +52,17 @@ def _helps_nobody(_: Place) -> bool:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class DispatchSettings:
-    """`bytes_per_token` and `osl_prior_tokens` hold until learned."""
+    """`bytes_per_token` and `osl_prior_tokens` hold until learned.
+
+    `grid`: pools for the classes of its model that no plan has shares for; all of one model.
+    """
 
     bytes_per_token: float = 4.0
     osl_prior_tokens: float = 256.0
     queue_requests: int = 8192
     queue_bytes: int = 2**30
     hints: HintRules = ASK_FOR_LESS
+    grid: Grid | None = None
 
 
 class Dispatch:
@@ -78,7 +85,9 @@ class Dispatch:
         self.waiting = Waiting(
             most_requests=settings.queue_requests, most_bytes=settings.queue_bytes
         )
-        self._admission = Admission(
+        grid = settings.grid
+        sizing = Admission if grid is None else partial(GridAdmission, Cells(grid, self.pools))
+        self._admission = sizing(
             self.pools,
             fleet.classes,
             PromptLengths(settings.bytes_per_token),
@@ -87,7 +96,7 @@ class Dispatch:
         )
         self._canaries = Canaries(fleet.models)
         self._news = News()
-        self._chooser = Chooser(self.pools)
+        self._chooser = Chooser(self.pools, cells=grid is not None)
         self._books = Books(
             pools=self.pools,
             chooser=self._chooser,

@@ -20,7 +20,7 @@ class Shares:
 
     `weights` are above 0 and sum to 1; `turns` follow them. `spill` are the pools to try when it
     is not the turn of one that can take the request. `others` are left out by the plan: a last
-    resort.
+    resort. `in_order`: there are no turns, `spill` are all there are, and are tried in this order.
     """
 
     weights: Mapping[PoolId, float]
@@ -28,6 +28,7 @@ class Shares:
     spill: tuple[Pool, ...]
     others: tuple[Pool, ...]
     planned: bool
+    in_order: bool = False
 
     def sent(self, pool_id: PoolId) -> None:
         """A request went there: the turns move on."""
@@ -57,6 +58,10 @@ class ModelPools:
 
     def of(self, stage: Stage) -> tuple[Pool, ...]:
         return self.heads if stage is Stage.PREFILL else self.decodes
+
+    def ordered(self, stage: Stage) -> Shares | None:
+        """Where the pools have an order of their own: it counts, whatever a plan says."""
+        return None
 
     def idle_first_s(self, isl_tokens: int) -> float:
         """Seconds to the first token on an idle worker of the fastest pool."""
@@ -178,7 +183,7 @@ class Pools:
         shares = known.get(class_name)
         if shares is None:
             turns = model.turns[stage].setdefault(class_name, Turns())
-            shares = self._planned(class_name, model, stage, turns)
+            shares = model.ordered(stage) or self._planned(class_name, model, stage, turns)
             shares = known[class_name] = shares or _by_capacity(model.of(stage), turns)
         return shares
 

@@ -67,6 +67,9 @@ class RouteReason(StrEnum):
     SHARE = "share"
     """It was the pool's turn by its share."""
 
+    CELL = "cell"
+    """It is the one that the static grid gives."""
+
     SPILL = "spill"
     """The pool whose turn it was has no worker or no room, or would break a target."""
 

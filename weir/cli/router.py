@@ -1,6 +1,7 @@
 """`weir router`: the public endpoint, and where its requests go."""
 
 import argparse
+import logging
 import socket
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -9,14 +10,18 @@ from weir.cli import options
 
 if TYPE_CHECKING:
     from router.config import RouterConfig
+    from weir.cli.gridded import Gridded
     from weir.fleet import LoadedFleet
 
 __all__ = ["configure", "run"]
 
+_log = logging.getLogger("weir.router")
+
 _DESCRIPTION = """\
 The public OpenAI-compatible endpoint and the router behind it. With --fleet it serves the pools
 of a Fleet document and learns their workers and the routing plan over NATS; with --model and
---worker it needs no file and serves the workers as one aggregated pool."""
+--worker it needs no file and serves the workers as one aggregated pool. --dynamo-config takes the
+pools and the grid of a Dynamo GlobalRouter."""
 
 _EXAMPLES = """\
 examples:
@@ -25,6 +30,8 @@ examples:
   weir router --fleet fleet.yaml --nats nats://127.0.0.1:4222 --grpc 127.0.0.1:9090
   weir router --fleet fleet.yaml --worker prefill=http://10.0.0.1:8000 \\
       --worker decode=http://10.0.0.2:8000
+  weir router --dynamo-config grid.json --model my-model \\
+      --worker prefill-0=http://10.0.0.1:8000 --worker decode-0=http://10.0.0.2:8000
 
 SIGTERM fails readiness, lets running requests end, and exits with 0."""
 
@@ -34,6 +41,7 @@ def configure(parser: argparse.ArgumentParser) -> None:
     parser.epilog = _EXAMPLES
     parser.formatter_class = argparse.RawDescriptionHelpFormatter
     _target_options(parser.add_argument_group("what it serves"))
+    _grid_options(parser.add_argument_group("a static grid"))
     _address_options(parser.add_argument_group("where"))
     _process_options(parser.add_argument_group("process"))
 
@@ -62,8 +70,30 @@ def _target_options(group: argparse._ArgumentGroup) -> None:
         dest="workers",
         action="append",
         default=[],
-        help="engine to route to, http://HOST:PORT, with --fleet POOL=http://HOST:PORT; "
-        "may be repeated",
+        help="engine to route to, http://HOST:PORT, with --fleet or --dynamo-config "
+        "POOL=http://HOST:PORT; may be repeated",
+    )
+
+
+def _grid_options(group: argparse._ArgumentGroup) -> None:
+    group.add_argument(
+        "--dynamo-config",
+        metavar="FILE",
+        type=Path,
+        help="the configuration of a Dynamo GlobalRouter (JSON): pools by prompt length, targets "
+        "and priority, wherever no routing plan says; without --fleet its namespaces are the pools",
+    )
+    group.add_argument(
+        "--default-ttft-target-ms",
+        metavar="MS",
+        type=options.positive,
+        help="what counts in the grid for requests without a TTFT target (default: the middle)",
+    )
+    group.add_argument(
+        "--default-itl-target-ms",
+        metavar="MS",
+        type=options.positive,
+        help="what counts in the grid for requests without an ITL target (default: the middle)",
     )
 
 
@@ -102,27 +132,35 @@ def _process_options(group: argparse._ArgumentGroup) -> None:
 
 
 def run(args: argparse.Namespace) -> int:
-    config = _config(args)
+    from weir.cli import gridded
+
+    loaded = _loaded(args)
+    grid = gridded.of(args, loaded)
+    config = _config(args, loaded, grid)
     from router import app
     from weir.runtime import lifecycle, logs
 
     logs.setup("router")
+    if grid is not None and grid.notes:
+        _log.warning("%s: %s", args.dynamo_config, "; ".join(grid.notes))
     return lifecycle.run(lambda stop: app.run(config, stop))
 
 
-def _config(args: argparse.Namespace) -> "RouterConfig":
-    """Raises `UsageError` or `FleetError` saying what to mend."""
+def _config(
+    args: argparse.Namespace, loaded: "LoadedFleet | None", grid: "Gridded | None"
+) -> "RouterConfig":
+    """Raises `UsageError` saying what to mend."""
     from router import config
     from router.adapters import static
 
     listen = config.parse_address("--listen", args.listen)
-    loaded = _loaded(args)
-    fleet = static.static_fleet(args.model) if loaded is None else loaded.fleet
+    named = loaded.fleet if loaded is not None else grid.fleet if grid is not None else None
     return config.router_config(
         router_id=config.router_id(args.id or f"{socket.gethostname()}-{listen.port}"),
-        fleet=fleet,
+        fleet=static.static_fleet(args.model) if named is None else named,
         settings=config.RouterSettings() if loaded is None else loaded.router,
-        workers=static.static_members(args.workers, None if loaded is None else fleet),
+        grid=None if grid is None else grid.grid,
+        workers=static.static_members(args.workers, named),
         listen=listen,
         control=config.parse_address("--control", args.control),
         grpc=None if args.grpc is None else config.parse_address("--grpc", args.grpc),
@@ -134,6 +172,7 @@ def _config(args: argparse.Namespace) -> "RouterConfig":
 
 
 def _loaded(args: argparse.Namespace) -> "LoadedFleet | None":
+    """Raises `UsageError` or `FleetError` saying what to mend."""
     from router.config import UsageError
     from weir.fleet import load
 
