@@ -142,6 +142,8 @@ class ResponseReader:
             raise BrokenError(f"malformed response: HTTP/{version} with status {status}")
         self.keep = version == "1.1"
         self._frame(status, collected.headers)
+        if self._framing is Framing.CHUNKED and version == "1.0":
+            raise BrokenError("malformed response: HTTP/1.0 has no Transfer-Encoding")
         return status, collected.headers
 
     def _frame(self, status: int, headers: list[Header]) -> None:
