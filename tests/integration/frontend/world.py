@@ -437,12 +437,13 @@ async def world(
     prefill: Sequence[Engine | WorkerEndpoint] = (),
     *,
     shed: Shed | None = None,
+    service: type[ScriptedService] = ScriptedService,
     **settings: Any,
 ) -> AsyncIterator[World]:
-    service = ScriptedService(_workers(decode), _workers(prefill), shed)
+    scripted = service(_workers(decode), _workers(prefill), shed)
     meter = CountingMeter()
     frontend = Frontend(
-        service,
+        scripted,
         now_s=asyncio.get_running_loop().time,
         render_metrics=lambda: b"weir_up 1\n",
         settings=FrontendSettings(**settings),
@@ -450,7 +451,7 @@ async def world(
     )
     port = await frontend.start("127.0.0.1", 0)
     try:
-        yield World(frontend, service, meter, port)
+        yield World(frontend, scripted, meter, port)
     finally:
         await frontend.close()
 
