@@ -35,13 +35,14 @@ _MAX_CONNECTS = 10
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Lines:
-    """What all deliveries of one frontend share."""
+    """What all deliveries of one frontend share. `now_s`: model time. `wall_s`: the loop's."""
 
     service: ServicePort
     upstreams: Upstreams
     settings: FrontendSettings
     meter: Meter
     now_s: Callable[[], float]
+    wall_s: Callable[[], float]
     patience: Patience
     running: "set[Delivery]"
 
@@ -145,7 +146,7 @@ class Delivery:
                 self._shed(route)
                 return
             if self._since is None:
-                self._since = asyncio.get_running_loop().time()
+                self._since = self._lines.wall_s()
             try:
                 await self._try(route)
                 return
@@ -244,7 +245,7 @@ class Delivery:
         assert since is not None
         if failure.reason is None or self._responder.closed:
             return False
-        if asyncio.get_running_loop().time() >= since + settings.first_byte_timeout_s:
+        if self._lines.wall_s() >= since + settings.first_byte_timeout_s:
             return False
         if failure.reason is RetryReason.CONNECT:
             self._connects += 1
