@@ -112,24 +112,23 @@ class Delivery:
         self._redone = False
         self._relay: Relay | None = None
         self._task: asyncio.Task[None] | None = None
+        self._begun = False
 
     def start(self, loop: asyncio.AbstractEventLoop) -> None:
         self._lines.running.add(self)
         self._responder.on_close = self.cancel
         self._task = loop.create_task(self._run())
-        self._task.add_done_callback(self._settle)
 
     def cancel(self) -> None:
         """End it: the client has gone, or else this router is going."""
-        if self._task is not None:
-            self._task.cancel()
-
-    def _settle(self, task: asyncio.Task[None]) -> None:
+        if self._task is None or not self._task.cancel() or self._begun:
+            return
+        self._begun = True  # Its task ends before its first step.
         self._lines.running.discard(self)
-        if task.cancelled():  # before its first step
-            self._cancelled()
+        self._cancelled()
 
     async def _run(self) -> None:
+        self._begun = True
         try:
             await self._deliver()
         except asyncio.CancelledError:
@@ -137,6 +136,8 @@ class Delivery:
         except Exception:
             _log.exception("request failed inside the router id=%s", self._request_id.decode())
             self._break_off(500, "internal error; the router's log has details")
+        finally:
+            self._lines.running.discard(self)
 
     async def _deliver(self) -> None:
         while True:
@@ -218,6 +219,8 @@ class Delivery:
 
     def _check(self, leg: Leg, relay: Relay, params: bytes | None) -> None:
         """Raises `_LegFailed` if another worker may do better than this response."""
+        if relay.status < 500:
+            return
         answer = _Answer(relay.status, relay.headers, relay.whole or b"")
         reason = _reason(relay.status)
         if reason is not None:
