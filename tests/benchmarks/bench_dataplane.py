@@ -8,14 +8,14 @@ what else the machine does meets all alike. A ratio is taken within a round; pri
 of the rounds, the least and the most. CPU is all that a peer's processes ran, user and kernel.
 `make peers` installs the peers; what is missing has no figures, and is told on stderr.
 
-`request`, `request_32k`: whole answers to bodies of 0.8 and 32 KB, by 16 clients that send the
-next request when they have an answer. `two_legs`: `request` through a prefill and a decode pool.
-`chunk`: 200 streams with 20 to 80 ms between their chunks. `added`: milliseconds that `request` takes
-longer than the engine asked directly, one at a time, p50.
+`request`, `request_32k`: whole answers to bodies of 0.8 and 32 KB, to 16 clients that send the
+next request when they have an answer: all that a peer can do. `paced`: `request` at 2,000 a second,
+so that all have the same to do, and most often one thing at a time. `two_legs`: `request` through a
+prefill and a decode pool. `chunk`: 200 streams with 20 to 80 ms between their chunks. `added`:
+milliseconds that `request` takes longer than the engine asked directly, one at a time, p50.
 """
 
 import argparse
-import asyncio
 import json
 import os
 import statistics
@@ -39,6 +39,7 @@ _ENGINES = 4
 _CLIENTS = 16
 _WARM_UP = 800
 _REQUESTS = 4000
+_RATE_RPS = 2000.0
 _STREAMS = 200
 _SETTLE_S, _WINDOW_S = 0.3, 2.0
 _PROBES, _PROBE_GAP_S = 200, 0.003
@@ -52,7 +53,7 @@ Spread = dict[str, float]
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Aim:
-    """The router's `measure` is to be at most `most`, in those of `peer` (its `other`, if named)."""
+    """The router's `measure` is to be at most `most` times that of `peer`, or its `other` one."""
 
     measure: str
     peer: str
@@ -66,6 +67,7 @@ class Aim:
 
 AIMS = (
     Aim(measure="request", peer="sglang_router", most=1.0),
+    Aim(measure="paced", peer="sglang_router", most=1.0),
     Aim(measure="request_32k", peer="sglang_router", most=1.0),
     Aim(measure="chunk", peer="nginx", most=1.15),
     Aim(measure="two_legs", peer="weir", other="request", most=1.6),
@@ -140,6 +142,7 @@ async def _rounds(rounds: int, found: dict[str, Peer], two_legs: Peer, engine_po
 
         await measure("request", _request_us(load.SMALL))
         await measure("two_legs", _request_us(load.SMALL), [("weir", two_legs)])
+        await measure("paced", _paced_us)
         await measure("request_32k", _request_us(load.LARGE))
         await measure("chunk", _chunk_us)
         await measure("added", _added_ms(await _latency_ms(engine_port)))
@@ -153,6 +156,12 @@ def _request_us(messages: list[bytes]) -> Measure:
         return 1e6 * (peer.cpu_s() - before_s) / _REQUESTS
 
     return cost
+
+
+async def _paced_us(peer: Peer) -> float:
+    before_s = peer.cpu_s()
+    await load.paced_requests(peer.port, load.SMALL, _REQUESTS, _RATE_RPS)
+    return 1e6 * (peer.cpu_s() - before_s) / _REQUESTS
 
 
 async def _chunk_us(peer: Peer) -> float:
@@ -203,7 +212,7 @@ def main(argv: list[str] | None = None) -> int:
     figures = {
         unit: {name: {peer: spread(each) for peer, each in samples[name].items()} for name in names}
         for unit, names in {
-            "cpu_us": ("request", "two_legs", "request_32k", "chunk"),
+            "cpu_us": ("request", "paced", "two_legs", "request_32k", "chunk"),
             "p50_ms": ("added",),
         }.items()
     }

@@ -20,13 +20,23 @@ from typing import cast
 
 import uvloop
 
-__all__ = ["LARGE", "SMALL", "STREAMED", "Engines", "latency_s", "requests", "streams"]
+__all__ = [
+    "LARGE",
+    "SMALL",
+    "STREAMED",
+    "Engines",
+    "latency_s",
+    "paced_requests",
+    "requests",
+    "streams",
+]
 
 _DEADLINE_S = 60.0
 _GAP_S = (0.02, 0.08)
 """Between two chunks of a stream."""
+_PACED_CLIENTS = 32
 _VARIANTS = 256
-_WORDS = "the of router pool tokens prompt goodput latency worker cache decode queue plan".split()
+_WORDS = ("the", "of", "router", "pool", "tokens", "prompt", "worker", "cache", "decode", "plan")
 _TRANSFER = {"do_remote_prefill": True, "remote_engine_id": "e", "remote_block_ids": [1, 2, 3]}
 _USAGE = {"prompt_tokens": 180, "completion_tokens": 8, "total_tokens": 188}
 _CHOICE = {"index": 0, "finish_reason": "length"}
@@ -244,14 +254,31 @@ async def requests(port: int, messages: Sequence[bytes], count: int, clients: in
         client.transport.close()
 
 
+async def paced_requests(port: int, messages: Sequence[bytes], count: int, rate_rps: float) -> None:
+    """So many requests at a constant rate, the clients in turn."""
+    loop = asyncio.get_running_loop()
+
+    async def run(client: _Client, number: int) -> None:
+        for turn in range(number, count, _PACED_CLIENTS):
+            await asyncio.sleep(began + turn / rate_rps - loop.time())
+            await client.ask(messages[turn % len(messages)])
+
+    connected = await _connected(port, _PACED_CLIENTS)
+    began = loop.time()
+    async with asyncio.timeout(_DEADLINE_S):
+        await asyncio.gather(*(run(client, i) for i, client in enumerate(connected)))
+    for client in connected:
+        client.transport.close()
+
+
 async def streams(
     port: int, count: int, *, settle_s: float, window_s: float, cpu_s: Callable[[], float]
 ) -> tuple[float, int]:
     """CPU seconds that `cpu_s` counts in a window in which all streams run, and their chunks."""
     connected = await _connected(port, count)
+    asked = [client.ask(each) for client, each in zip(connected, cycle(STREAMED), strict=False)]
     async with asyncio.timeout(_DEADLINE_S):
-        for client, message in zip(connected, cycle(STREAMED), strict=False):
-            await client.ask(message)
+        await asyncio.gather(*asked)
     await asyncio.sleep(settle_s)
     before_s, seen = cpu_s(), sum(client.chunks for client in connected)
     await asyncio.sleep(window_s)
