@@ -4,7 +4,7 @@ All else is in pyproject.toml. `make wheel` builds it so.
 """
 
 import os
-from glob import glob
+from pathlib import Path
 
 from setuptools import setup
 
@@ -25,6 +25,7 @@ extensions = []
 if os.environ.get("WEIR_COMPILE") == "1":
     from mypyc.build import mypycify
 
-    extensions = mypycify([path for pattern in _COMPILED for path in sorted(glob(pattern))])
+    found = [path for pattern in _COMPILED for path in sorted(Path().glob(pattern))]
+    extensions = mypycify([str(path) for path in found])
 
 setup(ext_modules=extensions)

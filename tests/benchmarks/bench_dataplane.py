@@ -1,12 +1,14 @@
 """CPU of the whole router per request and per streamed chunk, next to nginx and sglang_router.
 
-    python -m tests.benchmarks.bench_dataplane [--json] [--rounds N]
+    python -m tests.benchmarks.bench_dataplane [--json] [--rounds N] [--installed FOLDER]
 
 All stand at once in front of the same dummy engines, on one core; clients and engines have
 another one. Each load goes through one peer after the other, in turned order every round, so that
 what else the machine does meets all alike. A ratio is taken within a round; printed are the median
 of the rounds, the least and the most. CPU is all that a peer's processes ran, user and kernel.
-`make peers` installs the peers; what is missing has no figures, and is told on stderr.
+`make peers` installs the peers; what is missing has no figures, and is told on stderr. With
+`--installed` weir is not this tree but what `pip install --target FOLDER` put there, such as the
+compiled wheel of `make wheel`.
 
 `request`, `request_32k`: whole answers to bodies of 0.8 and 32 KB, to 16 clients that send the
 next request when they have an answer: all that a peer can do. `paced`: `request` at 2,000 a second,
@@ -96,7 +98,7 @@ def ratios(samples: Samples) -> dict[str, Spread | None]:
 # --- measuring ---------------------------------------------------------------------------
 
 
-def _measure(rounds: int) -> tuple[Samples, dict[str, float], list[str]]:
+def _measure(rounds: int, installed: Path | None) -> tuple[Samples, dict[str, float], list[str]]:
     """Figures of all rounds, resident memory at the end (MiB), and which peers are missing."""
     theirs, *rest = sorted(os.sched_getaffinity(0))
     mine = rest[0] if rest else theirs
@@ -106,8 +108,8 @@ def _measure(rounds: int) -> tuple[Samples, dict[str, float], list[str]]:
         folder = Path(closing.enter_context(tempfile.TemporaryDirectory()))
         engines = load.Engines(_ENGINES, mine)
         closing.callback(engines.close)
-        two_legs = peers.weir_two_legs(engines.ports, theirs, folder)
-        found = {"weir": peers.weir(engines.ports, theirs, folder)}
+        two_legs = peers.weir_two_legs(engines.ports, theirs, folder, installed)
+        found = {"weir": peers.weir(engines.ports, theirs, folder, installed)}
         missing = []
         for name, start in {"nginx": peers.nginx, "sglang_router": peers.sglang_router}.items():
             peer = start(engines.ports, theirs, folder)
@@ -206,9 +208,10 @@ def main(argv: list[str] | None = None) -> int:
     parser = argparse.ArgumentParser(description=__doc__.partition("\n")[0] if __doc__ else None)
     parser.add_argument("--json", action="store_true", help="print one JSON object")
     parser.add_argument("--rounds", type=int, default=7)
+    parser.add_argument("--installed", type=Path, metavar="FOLDER", help="measure this weir")
     options = parser.parse_args(argv)
     began = time.monotonic()
-    samples, rss_mib, missing = _measure(options.rounds)
+    samples, rss_mib, missing = _measure(options.rounds, options.installed)
     figures = {
         unit: {name: {peer: spread(each) for peer, each in samples[name].items()} for name in names}
         for unit, names in {

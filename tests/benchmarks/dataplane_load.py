@@ -31,7 +31,7 @@ __all__ = [
     "streams",
 ]
 
-_DEADLINE_S = 60.0
+_DEADLINE_S = 120.0
 _GAP_S = (0.02, 0.08)
 """Between two chunks of a stream."""
 _PACED_CLIENTS = 32

@@ -19,7 +19,7 @@ __all__ = ["Peer", "nginx", "sglang_router", "weir", "weir_two_legs"]
 _ROOT = Path(__file__).parents[2]
 _PEERS = _ROOT / ".peers"
 """Where `make peers` puts them."""
-_DEADLINE_S = 60.0
+_DEADLINE_S = 120.0
 _PORTS = Ports()
 
 _FLEET = """
@@ -82,10 +82,16 @@ http {{
 
 
 class Peer:
-    """A running peer on `cpu`. `cpu_s` counts all of its processes and threads."""
+    """A running peer on `cpu`. `paths`: where its Python modules are, if not where ours are."""
 
     def __init__(
-        self, name: str, command: Sequence[str], port: int, cpu: int, folder: Path
+        self,
+        name: str,
+        command: Sequence[str],
+        port: int,
+        cpu: int,
+        folder: Path,
+        paths: Path | None = None,
     ) -> None:
         self.name = name
         self.port = port
@@ -93,7 +99,8 @@ class Peer:
         with self._log.open("wb") as log:
             self._process = psutil.Popen(
                 list(command),
-                cwd=_ROOT,
+                cwd=_ROOT if paths is None else folder,
+                env=os.environ if paths is None else {**os.environ, "PYTHONPATH": str(paths)},
                 stdin=subprocess.DEVNULL,
                 stdout=log,
                 stderr=log,
@@ -129,7 +136,9 @@ class Peer:
         return sum(process.memory_info().rss for process in processes)
 
     def close(self) -> None:
-        """End it and what it has started."""
+        """End it and what it has started, if it still runs."""
+        if self._process.poll() is not None:
+            return
         processes = [*self._process.children(recursive=True), self._process]
         for process in processes:
             process.terminate()
@@ -138,15 +147,22 @@ class Peer:
             process.kill()
 
 
-def weir(engine_ports: Sequence[int], cpu: int, folder: Path) -> Peer:
-    """`weir router` as it is without any option, in front of one pool."""
+def weir(
+    engine_ports: Sequence[int], cpu: int, folder: Path, installed: Path | None = None
+) -> Peer:
+    """`weir router` as it is without any option, in front of one pool.
+
+    `installed`: the folder of another weir than this tree.
+    """
     port = _PORTS.take()
     command = [sys.executable, "-m", "weir", "router", "--listen", f"127.0.0.1:{port}"]
     command += ["--model", "m", *_workers(engine_ports)]
-    return Peer("weir", command, port, cpu, folder)
+    return Peer("weir", command, port, cpu, folder, installed)
 
 
-def weir_two_legs(engine_ports: Sequence[int], cpu: int, folder: Path) -> Peer:
+def weir_two_legs(
+    engine_ports: Sequence[int], cpu: int, folder: Path, installed: Path | None = None
+) -> Peer:
     """The same in front of a prefill and a decode pool, which share the engines between them."""
     fleet = folder / "fleet.yaml"
     fleet.write_text(_FLEET)
@@ -154,7 +170,7 @@ def weir_two_legs(engine_ports: Sequence[int], cpu: int, folder: Path) -> Peer:
     command = [sys.executable, "-m", "weir", "router", "--listen", f"127.0.0.1:{port}"]
     command += ["--fleet", str(fleet)]
     command += _workers(engine_ports[:half], "prefill=") + _workers(engine_ports[half:], "decode=")
-    return Peer("weir_two_legs", command, port, cpu, folder)
+    return Peer("weir_two_legs", command, port, cpu, folder, installed)
 
 
 def nginx(engine_ports: Sequence[int], cpu: int, folder: Path) -> Peer | None:
