@@ -265,11 +265,10 @@ class _Search:
             return _NO_PREFILL_ROOM
         if terms.hopeless and not pool.takes_hopeless(self._now_s):
             return _NO_PREFILL_ROOM
-        itl_s = pool.itl_s(worker, sized.kv_tokens)
-        ttft_s = pool.prefill_s(worker, sized.isl_tokens)
         if terms.due_s < inf and self._too_late(pool, worker, terms.due_s - self._now_s):
             return _TOO_LATE
-        return _Choice(pool, worker, (ttft_s <= sized.ttft_s) + (itl_s <= sized.itl_s))
+        kept = sized.ttft_s == inf or pool.prefill_s(worker, sized.isl_tokens) <= sized.ttft_s
+        return _Choice(pool, worker, kept + self._keeps_itl(pool, worker))
 
     def _barred(self, pool: Pool) -> bool:
         """Whether others need all that the pool can prefill."""
@@ -297,8 +296,11 @@ class _Search:
         late = self._terms.late
         if not pool.has_decode_room(worker, sized.kv_tokens, sized.itl_s, late=late):
             return _NO_DECODE_ROOM
-        itl_s = pool.itl_s(worker, sized.kv_tokens)
-        return _Choice(pool, worker, int(itl_s <= sized.itl_s))
+        return _Choice(pool, worker, int(self._keeps_itl(pool, worker)))
+
+    def _keeps_itl(self, pool: Pool, worker: Worker) -> bool:
+        sized = self._sized
+        return sized.itl_s == inf or pool.itl_s(worker, sized.kv_tokens) <= sized.itl_s
 
 
 class _CellSearch(_Search):

@@ -289,8 +289,7 @@ class Flight:
 
 
 def _hopeless(sized: Sized) -> bool:
-    model = sized.model
-    return (
-        model.idle_first_s(sized.isl_tokens) > sized.ttft_s
-        or model.idle_itl_s(sized.kv_tokens) > _SURE * sized.itl_s
-    )
+    model, ttft_s, itl_s = sized.model, sized.ttft_s, sized.itl_s
+    if ttft_s < inf and model.idle_first_s(sized.isl_tokens) > ttft_s:
+        return True
+    return itl_s < inf and model.idle_itl_s(sized.kv_tokens) > _SURE * itl_s

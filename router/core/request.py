@@ -80,7 +80,7 @@ class RouteReason(StrEnum):
     """Only a pool that the plan leaves out has a ready worker."""
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@dataclass(slots=True, kw_only=True)
 class Terms:
     """How far a request that is placed now must leave room to others.
 

@@ -59,19 +59,20 @@ class Frontend:
         self._settings = settings or FrontendSettings()
         self._meter = meter or NoMeter()
         self._upstreams = Upstreams(self._settings)
+        self._loop = asyncio.get_running_loop()
         self._lines = Lines(
             service=service,
             upstreams=self._upstreams,
             settings=self._settings,
             meter=self._meter,
             now_s=now_s,
+            wall_s=self._loop.time,
             patience=Patience(
                 first_byte_s=self._settings.first_byte_timeout_s,
                 idle_s=self._settings.idle_timeout_s,
             ),
             running=set(),
         )
-        self._loop = asyncio.get_running_loop()
         self._ids = RequestIds()
         self._canaries = service.canaries
         self._rendering: asyncio.Task[None] | None = None

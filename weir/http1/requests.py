@@ -31,6 +31,9 @@ class Phase(Enum):
     OVER = "over"
 
 
+_HEAD, _BODY = Phase.HEAD, Phase.BODY
+
+
 class Refusal(Exception):
     """Why a request is not served, for its client."""
 
@@ -54,6 +57,7 @@ class RequestReader:
         "_stalled_bytes",
         "_steps",
         "_url",
+        "_version",
         "begun",
         "continue_due",
         "phase",
@@ -64,6 +68,7 @@ class RequestReader:
         self._limits = limits
         self._parser = httptools.HttpRequestParser(self)
         self._url = b""
+        self._version = ""
         self._headers: list[Header] = []
         self._body: list[bytes | bytearray] = []
         self._body_bytes = 0
@@ -76,7 +81,7 @@ class RequestReader:
 
     @property
     def mid_request(self) -> bool:
-        return self.phase is Phase.HEAD or self.phase is Phase.BODY
+        return self.phase is _HEAD or self.phase is _BODY
 
     @property
     def held_bytes(self) -> int:
@@ -111,7 +116,7 @@ class RequestReader:
 
     def on_message_begin(self) -> None:
         self.begun += 1
-        self.phase = Phase.HEAD
+        self.phase = _HEAD
         self._steps += 1
         self._url = b""
         self._headers = []
@@ -122,11 +127,11 @@ class RequestReader:
         self._url += url
 
     def on_header(self, name: bytes, value: bytes) -> None:
-        if self.phase is Phase.HEAD:  # else it is a trailer; nothing here uses them
+        if self.phase is _HEAD:  # else it is a trailer; nothing here uses them
             self._headers.append((name.lower(), value))
 
     def on_headers_complete(self) -> None:
-        self.phase = Phase.BODY
+        self.phase = _BODY
         self._steps += 1
         self._check_head()
 
@@ -158,7 +163,7 @@ class RequestReader:
                 self._headers,
                 bytes(body[0]) if len(body) == 1 else b"".join(body),
                 parser.should_keep_alive(),
-                parser.get_http_version(),
+                self._version,
             )
         )
 
@@ -191,18 +196,19 @@ class RequestReader:
         return b"\r\n".join([*lines, b"", b""])
 
     def _check_head(self) -> None:
-        limits, version = self._limits, self._parser.get_http_version()
+        limits, headers = self._limits, self._headers
+        version = self._version = self._parser.get_http_version()
         if version not in ("1.0", "1.1"):
             raise Refusal(505, f"HTTP/{version} is not served here")
         if self._parser.get_method() == b"CONNECT":
             raise Refusal(501, "this is not a forward proxy")
-        size, hosts = len(self._url), 0
-        for name, value in self._headers:
-            size += len(name) + len(value) + 4
+        size, hosts = len(self._url) + 4 * len(headers), 0
+        for name, value in headers:
+            size += len(name) + len(value)
             if name in _CHECKED:
                 hosts += name == b"host"
                 self._check_header(name, value.strip().lower())
-        if size > limits.max_header_bytes or len(self._headers) > limits.max_headers:
+        if size > limits.max_header_bytes or len(headers) > limits.max_headers:
             raise _head_too_large(limits)
         if hosts > 1 or (not hosts and version == "1.1"):
             raise Refusal(400, "an HTTP/1.1 request needs exactly one Host header")
@@ -239,7 +245,7 @@ class RequestReader:
 
 def _origin_form(target: bytes) -> str:
     """The path of a request target, also of an absolute one (`http://host/path`)."""
-    if not target.startswith(b"/") and b"://" in target:
+    if target[:1] != b"/" and b"://" in target:
         rest = target.partition(b"://")[2]
         slash = rest.find(b"/")
         target = rest[slash:] if slash >= 0 else b"/"
