@@ -4,6 +4,7 @@ import asyncio
 import functools
 import gc
 import logging
+import ssl
 from collections.abc import Coroutine
 from contextlib import AsyncExitStack
 
@@ -69,7 +70,8 @@ class _Wiring:
         self._closing.push_async_callback(control.close)
         control_port = await control.start()
         grpc_port = await self._route_server(recent)
-        port = await frontend.start(config.listen.host, config.listen.port)
+        tls = self._tls()
+        port = await frontend.start(config.listen.host, config.listen.port, tls=tls)
         _log.info(
             "listening host=%s port=%d control_port=%d grpc_port=%s router_id=%s",
             config.listen.host,
@@ -82,6 +84,13 @@ class _Wiring:
 
     def _ready(self) -> str | None:
         return "draining" if self._stop.requested else self._service.ready()
+
+    def _tls(self) -> ssl.SSLContext | None:
+        if self._config.tls is None:
+            return None
+        context = self._config.tls.context()
+        self._spawn(context.watch())
+        return context.ssl
 
     async def _bus(self, url: str) -> Bus:
         """Connect to NATS and watch for as long as the router lives."""

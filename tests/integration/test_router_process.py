@@ -156,6 +156,7 @@ async def test_a_request_outlives_the_death_of_its_worker() -> None:
             ["--model", "m", "--worker", "http://x:1", "--drain-timeout-s", "-1"],
             "--drain-timeout-s",
         ),
+        (["--model", "m", "--worker", "http://x:1", "--tls-cert", "a.pem"], "--tls-key"),
         (["--fleet", "/nowhere.yaml", "--nats", "nats://x"], "/nowhere.yaml"),
         (["--fleet", "examples/fleets/disagg.yaml"], "--nats"),
         (["--fleet", "examples/fleets/disagg.yaml", "--worker", "x=http://a:1"], "prefill, decode"),
@@ -170,6 +171,16 @@ def test_bad_usage_is_exit_2_with_what_to_mend(
     error = capsys.readouterr().err
     assert words in error
     assert "Traceback" not in error
+
+
+async def test_a_certificate_that_cannot_be_used_is_exit_2_and_named() -> None:
+    pair = ("--tls-cert", "/nowhere/a.pem", "--tls-key", "/nowhere/a.key")
+    command = [*WEIR, "--listen", "127.0.0.1:0", "--model", "m", "--worker", "http://x:1", *pair]
+    child = await asyncio.create_subprocess_exec(*command, stderr=subprocess.PIPE)
+    _, error = await asyncio.wait_for(child.communicate(), 60.0)
+    assert child.returncode == 2
+    assert "/nowhere/a.pem" in error.decode()
+    assert "Traceback" not in error.decode()
 
 
 async def test_an_address_in_use_is_exit_1_and_named() -> None:

@@ -10,6 +10,7 @@ from weir.cli import options
 if TYPE_CHECKING:
     from router.config import RouterConfig
     from weir.fleet import LoadedFleet
+    from weir.runtime.tls import ListenerTls
 
 __all__ = ["configure", "run"]
 
@@ -74,6 +75,14 @@ def _address_options(group: argparse._ArgumentGroup) -> None:
         default="127.0.0.1:8080",
         help="public endpoint; port 0 takes a free one (default %(default)s)",
     )
+    group.add_argument(
+        "--tls-cert",
+        metavar="FILE",
+        type=Path,
+        help="PEM certificate chain of the public endpoint, which then speaks TLS only; "
+        "renewed files count within a second",
+    )
+    group.add_argument("--tls-key", metavar="FILE", type=Path, help="private key of --tls-cert")
     group.add_argument("--grpc", metavar="HOST:PORT", help="serve Router.Route there")
     options.add_control_option(group)
     options.add_nats_option(group, required=False, use=" of the fleet")
@@ -124,6 +133,7 @@ def _config(args: argparse.Namespace) -> "RouterConfig":
         settings=config.RouterSettings() if loaded is None else loaded.router,
         workers=static.static_members(args.workers, None if loaded is None else fleet),
         listen=listen,
+        tls=_tls(args),
         control=config.parse_address("--control", args.control),
         grpc=None if args.grpc is None else config.parse_address("--grpc", args.grpc),
         nats_url=args.nats,
@@ -131,6 +141,18 @@ def _config(args: argparse.Namespace) -> "RouterConfig":
         drain_timeout_s=args.drain_timeout_s,
         drain_notice_s=args.drain_notice_s,
     )
+
+
+def _tls(args: argparse.Namespace) -> "ListenerTls | None":
+    from router.config import UsageError
+    from weir.runtime.tls import ListenerTls
+
+    cert, key = args.tls_cert, args.tls_key
+    if cert is None and key is None:
+        return None
+    if cert is None or key is None:
+        raise UsageError("--tls-cert and --tls-key need each other: give both or none")
+    return ListenerTls(cert=cert, key=key)
 
 
 def _loaded(args: argparse.Namespace) -> "LoadedFleet | None":
