@@ -114,14 +114,19 @@ class Frontend:
         """`/readyz` says 503 from now on; requests are still served."""
         self._draining = True
 
-    async def drain(self, timeout_s: float, *, notice_s: float = 0.0) -> bool:
+    async def drain(
+        self, timeout_s: float, *, notice_s: float = 0.0, parting_s: float = 0.0
+    ) -> bool:
         """Fail readiness, stay for `notice_s`, then take nothing new and finish what runs.
 
-        True if all ended in time; what did not is broken off, with an error. Wall seconds.
+        What comes within `parting_s` on connections that are there is still served. True if all
+        ended in time; what did not is broken off, with an error. Wall seconds.
         """
         self.fail_readiness()
         await asyncio.sleep(notice_s)
-        drained = await self._server.settle(timeout_s) if self._server is not None else True
+        drained = True
+        if self._server is not None:
+            drained = await self._server.settle(timeout_s, parting_s=parting_s)
         await self.close()
         return drained
 

@@ -14,6 +14,9 @@ if TYPE_CHECKING:
 
 __all__ = ["configure", "run"]
 
+_MOST_PROCESSES = 40
+"""Those of two routers, one of which takes over from the other, share one table."""
+
 _DESCRIPTION = """\
 The public OpenAI-compatible endpoint and the router behind it. With --fleet it serves the pools
 of a Fleet document and learns their workers and the routing plan over NATS; with --model and
@@ -93,6 +96,20 @@ def _process_options(group: argparse._ArgumentGroup) -> None:
         "--id", metavar="ID", help="name of this router in the fleet (default: host and port)"
     )
     group.add_argument(
+        "--workers",
+        metavar="N",
+        dest="processes",
+        type=options.count,
+        help="so many processes share the port and count as one router; one that dies is started "
+        "again (default: this one process)",
+    )
+    group.add_argument(
+        "--take-over",
+        action="store_true",
+        help="with --workers: if such a router of this user has the port, take its sockets once "
+        "this one is ready, and let it drain; no connection is lost",
+    )
+    group.add_argument(
         "--drain-timeout-s",
         metavar="S",
         type=float,
@@ -112,11 +129,18 @@ def _process_options(group: argparse._ArgumentGroup) -> None:
 
 def run(args: argparse.Namespace) -> int:
     config = _config(args)
-    from router import app
     from weir.runtime import lifecycle, logs
 
     logs.setup("router")
-    return lifecycle.run(lambda stop: app.run(config, stop))
+    if args.processes is None:
+        from router import app
+
+        return lifecycle.run(lambda stop: app.run(config, stop))
+    from router.processes import app as processes
+
+    count: int = args.processes
+    take_over: bool = args.take_over
+    return lifecycle.run(lambda stop: processes.run(config, count, stop, take_over=take_over))
 
 
 def _config(args: argparse.Namespace) -> "RouterConfig":
@@ -125,6 +149,7 @@ def _config(args: argparse.Namespace) -> "RouterConfig":
     from router.adapters import static
 
     listen = config.parse_address("--listen", args.listen)
+    _check_processes(args, listen.port)
     loaded = _loaded(args)
     fleet = static.static_fleet(args.model) if loaded is None else loaded.fleet
     return config.router_config(
@@ -141,6 +166,15 @@ def _config(args: argparse.Namespace) -> "RouterConfig":
         drain_timeout_s=args.drain_timeout_s,
         drain_notice_s=args.drain_notice_s,
     )
+
+
+def _check_processes(args: argparse.Namespace, port: int) -> None:
+    from router.config import UsageError
+
+    if args.processes is not None and args.processes > _MOST_PROCESSES:
+        raise UsageError(f"--workers must be at most {_MOST_PROCESSES}, not {args.processes}")
+    if args.take_over and (args.processes is None or not port):
+        raise UsageError("--take-over needs --workers, and a port in --listen")
 
 
 def _tls(args: argparse.Namespace) -> "ListenerTls | None":

@@ -21,8 +21,8 @@ Place = tuple[str, int] | Sequence[socket.socket]
 """Host and port (0: a free one), or sockets that listen there already."""
 
 _BACKLOG = 1024
-_HANDSHAKES_S = 1.0
-"""For TLS connections that are being made when accepting ends: they are not seen before."""
+_COMING_S = 1.0
+"""For connections that are being made when accepting ends: they are not seen before."""
 
 
 class Server:
@@ -40,6 +40,7 @@ class Server:
         self._servers: list[asyncio.Server] = []
         self._accepting = True
         self._tls = False
+        self._parting_s = 0.0
         self.port = 0
 
     async def listen(self, place: Place, *, tls: ssl.SSLContext | None = None) -> None:
@@ -80,13 +81,18 @@ class Server:
         self.close()
         return drained
 
-    async def settle(self, timeout_s: float) -> bool:
-        """As `drain`, but what does not end in time goes on."""
+    async def settle(self, timeout_s: float, *, parting_s: float = 0.0) -> bool:
+        """As `drain`, but what does not end in time goes on.
+
+        `parting_s`: connections are left open for so long for a request that is on its way, and
+        its answer says that it was the last. 0: those without a request are closed at once.
+        """
+        self._parting_s = parting_s
         self.stop_accepting()
         for connection in self._open:
-            connection.begin_drain()
-        if self._tls:
-            await asyncio.sleep(min(timeout_s, _HANDSHAKES_S))
+            connection.begin_drain(parting_s)
+        if self._tls or parting_s:
+            await asyncio.sleep(min(timeout_s, _COMING_S))
         return await self._open.empty(timeout_s)
 
     def close(self) -> None:
@@ -107,6 +113,7 @@ class Server:
             self._handler, self._limits, self._open, self._loop, self._on_refusal
         )
         connection.draining = not self._accepting
+        connection.parting_s = self._parting_s
         return connection
 
 
