@@ -14,6 +14,7 @@ from weir.fleet import RouterSettings
 from weir.fleet.settings import StrictModel
 from weir.runtime.address import split_address
 from weir.runtime.clock import Clock
+from weir.runtime.tls import ListenerTls
 
 __all__ = [
     "Address",
@@ -57,6 +58,9 @@ class RouterConfig(StrictModel):
 
     listen: Address
     """The public endpoint."""
+
+    tls: ListenerTls | None = None
+    """Certificate and key of the public endpoint; None: it speaks plain HTTP."""
 
     control: Address = Address(host="127.0.0.1", port=0)
     """/livez, /readyz and /metrics for operators."""

@@ -21,7 +21,14 @@ from router.frontend.hints import Ignored
 from router.service import RouterService
 from weir.domain.ids import ClassName, PoolId
 
-__all__ = ["BusState", "FrontendMeter", "RouterCollector", "registry", "render"]
+__all__ = [
+    "BusState",
+    "FrontendMeter",
+    "RouterCollector",
+    "SupervisorCollector",
+    "registry",
+    "render",
+]
 
 _STATUSES = (400, 401, 403, 404, 405, 408, 411, 413, 415, 422, 429, 431)
 _PREFIX = "weir_router"
@@ -64,13 +71,13 @@ class RouterCollector(Collector):
     ) -> None:
         self._service = service
         self._meter = meter
-        self._bus_state = bus
+        self._bus = bus
 
     def collect(self) -> Iterator[Metric]:
         yield from self._classes(self._service.traffic.classes)
         yield from self._pools(self._service.traffic.pools)
         yield from self._decisions()
-        yield from self._bus()
+        yield from bus_metrics(self._bus)
 
     def _classes(self, logs: Mapping[ClassName, ClassLog]) -> Iterator[Metric]:
         requests = CounterMetricFamily(
@@ -181,14 +188,40 @@ class RouterCollector(Collector):
             text = f"The {name} of the routing plan in force; 0 without a plan."
             yield GaugeMetricFamily(f"{_PREFIX}_plan_{name}", text, value=value or 0)
 
-    def _bus(self) -> Iterator[Metric]:
-        bus = self._bus_state
-        if bus is None:
-            return
-        text = "1 while NATS is connected."
-        yield GaugeMetricFamily(f"{_PREFIX}_nats_connected", text, value=float(bus.connected))
-        text = "Messages not published for want of NATS."
-        yield CounterMetricFamily(f"{_PREFIX}_nats_dropped", text, value=bus.dropped)
+
+class Processes(Protocol):
+    """What metrics tell of a router's processes (`router.processes.host.Host`)."""
+
+    restarts: int
+
+    @property
+    def running(self) -> int: ...
+
+
+class SupervisorCollector(Collector):
+    """What only the supervisor of several processes knows."""
+
+    def __init__(self, processes: Processes, bus: BusState | None = None) -> None:
+        self._processes = processes
+        self._bus = bus
+
+    def collect(self) -> Iterator[Metric]:
+        text = "Processes that serve the port."
+        yield GaugeMetricFamily(f"{_PREFIX}_processes", text, value=self._processes.running)
+        text = "Processes that were started again because they had ended."
+        restarts = self._processes.restarts
+        yield CounterMetricFamily(f"{_PREFIX}_process_restarts", text, value=restarts)
+        yield from bus_metrics(self._bus)
+
+
+def bus_metrics(bus: BusState | None) -> Iterator[Metric]:
+    """Nothing without NATS."""
+    if bus is None:
+        return
+    text = "1 while NATS is connected."
+    yield GaugeMetricFamily(f"{_PREFIX}_nats_connected", text, value=float(bus.connected))
+    text = "Messages not published for want of NATS."
+    yield CounterMetricFamily(f"{_PREFIX}_nats_dropped", text, value=bus.dropped)
 
 
 def registry(collector: RouterCollector) -> CollectorRegistry:

@@ -9,6 +9,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass, replace
 
 from router.core.dispatch import Dispatch, DispatchSettings
+from router.core.elsewhere import Told
 from router.core.explain import ExplainedFlight
 from router.core.flight import Flight
 from router.core.hints import ASK_FOR_LESS, HintRules
@@ -145,6 +146,15 @@ class RouterService:
 
     def apply_plan(self, plan: RoutingPlan) -> bool:
         return self._dispatch.apply_plan(plan, self.clock.now_s())
+
+    def load(self) -> Told:
+        return self._dispatch.load()
+
+    def told(self, process: str, told: Told | None) -> bool:
+        return self._dispatch.told(process, told, self.clock.now_s())
+
+    def admit(self) -> None:
+        self._dispatch.admit(self.clock.now_s())
 
     def _wake(self, at_s: float) -> None:
         if self._probe is not None:

@@ -12,6 +12,7 @@ from math import inf
 from router.core.admit import Admission
 from router.core.canary import Canaries
 from router.core.choose import Chooser
+from router.core.elsewhere import Elsewhere, Told
 from router.core.explain import ExplainedFlight
 from router.core.flight import Books, Flight
 from router.core.grid import Cells, GridAdmission
@@ -85,6 +86,7 @@ class Dispatch:
         self.waiting = Waiting(
             most_requests=settings.queue_requests, most_bytes=settings.queue_bytes
         )
+        self._elsewhere = Elsewhere(self.pools, self.waiting)
         grid = settings.grid
         sizing = Admission if grid is None else partial(GridAdmission, Cells(grid, self.pools))
         self._admission = sizing(
@@ -235,8 +237,21 @@ class Dispatch:
         self._eased(now_s, None)
         return changed
 
+    def load(self) -> Told:
+        """What this process has at engines and waiting, for others to be told."""
+        return self._elsewhere.own()
+
+    def told(self, process: str, told: Told | None, now_s: float) -> bool:
+        """What another process has, all of it; None: it has ended, or nothing is known of it.
+
+        Returns whether there may be more room, so that `admit` is due.
+        """
+        if told is None:
+            return self._elsewhere.forgotten(process, now_s)
+        return self._elsewhere.told(process, told, now_s)
+
     def admit(self, now_s: float) -> None:
-        """Send those who wait and can go now, then resume them; `wake` has asked for it.
+        """Send those who wait and can go now, then resume them; `wake` or `told` asked for it.
 
         If it comes too early it is asked for again.
         """

@@ -78,7 +78,7 @@ class ModelPools:
     @property
     def idle(self) -> bool:
         """Whether no prompt is at an engine."""
-        return not any(p.log.queued_tokens for p in self.heads)
+        return not any(p.queued_tokens for p in self.heads)
 
     def serves_without(self, pool_ids: frozenset[PoolId]) -> bool:
         """Whether the other pools hold an agg pool or a pair for both stages."""

@@ -5,8 +5,10 @@ Everything up to the decision is synchronous; a request then has one task of its
 
 import asyncio
 import logging
+import socket
+import ssl
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import Any
 
 import orjson
@@ -25,7 +27,7 @@ from weir.domain.errors import RequestError
 from weir.http1.client import Patience
 from weir.http1.messages import Header, Limits, Request
 from weir.http1.openai import JSON_TYPE, error_headers, openai_error
-from weir.http1.server import Responder, Server, serve
+from weir.http1.server import Place, Responder, Server
 
 __all__ = ["Frontend"]
 
@@ -89,20 +91,23 @@ class Frontend:
             "/metrics": ("GET", self._metrics),
         }
 
-    async def start(self, host: str, port: int, *, reuse_port: bool = False) -> int:
+    async def start(self, host: str, port: int, *, tls: ssl.SSLContext | None = None) -> int:
         """Listen; the port, chosen if 0. Raises `OSError` if the address cannot be had."""
+        return await self._listen((host, port), tls)
+
+    async def start_on(
+        self, sockets: Sequence[socket.socket], *, tls: ssl.SSLContext | None = None
+    ) -> int:
+        """Take connections from sockets that listen already; their port."""
+        return await self._listen(sockets, tls)
+
+    async def _listen(self, place: Place, tls: ssl.SSLContext | None) -> int:
         limits = Limits(
             max_body_bytes=self._settings.max_body_bytes,
             idle_timeout_s=self._settings.idle_timeout_s,
         )
-        self._server = await serve(
-            self.handle,
-            host,
-            port,
-            limits=limits,
-            reuse_port=reuse_port,
-            on_refusal=self._meter.rejected,
-        )
+        self._server = Server(self.handle, limits, self._meter.rejected)
+        await self._server.listen(place, tls=tls)
         return self._server.port
 
     @property
@@ -113,14 +118,19 @@ class Frontend:
         """`/readyz` says 503 from now on; requests are still served."""
         self._draining = True
 
-    async def drain(self, timeout_s: float, *, notice_s: float = 0.0) -> bool:
+    async def drain(
+        self, timeout_s: float, *, notice_s: float = 0.0, parting_s: float = 0.0
+    ) -> bool:
         """Fail readiness, stay for `notice_s`, then take nothing new and finish what runs.
 
-        True if all ended in time; what did not is broken off, with an error. Wall seconds.
+        What comes within `parting_s` on connections that are there is still served. True if all
+        ended in time; what did not is broken off, with an error. Wall seconds.
         """
         self.fail_readiness()
         await asyncio.sleep(notice_s)
-        drained = await self._server.settle(timeout_s) if self._server is not None else True
+        drained = True
+        if self._server is not None:
+            drained = await self._server.settle(timeout_s, parting_s=parting_s)
         await self.close()
         return drained
 

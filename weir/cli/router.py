@@ -12,10 +12,14 @@ if TYPE_CHECKING:
     from router.config import RouterConfig
     from weir.cli.gridded import Gridded
     from weir.fleet import LoadedFleet
+    from weir.runtime.tls import ListenerTls
 
 __all__ = ["configure", "run"]
 
 _log = logging.getLogger("weir.router")
+
+_MOST_PROCESSES = 40
+"""Those of two routers, one of which takes over from the other, share one table."""
 
 _DESCRIPTION = """\
 The public OpenAI-compatible endpoint and the router behind it. With --fleet it serves the pools
@@ -104,6 +108,14 @@ def _address_options(group: argparse._ArgumentGroup) -> None:
         default="127.0.0.1:8080",
         help="public endpoint; port 0 takes a free one (default %(default)s)",
     )
+    group.add_argument(
+        "--tls-cert",
+        metavar="FILE",
+        type=Path,
+        help="PEM certificate chain of the public endpoint, which then speaks TLS only; "
+        "renewed files count within a second",
+    )
+    group.add_argument("--tls-key", metavar="FILE", type=Path, help="private key of --tls-cert")
     group.add_argument("--grpc", metavar="HOST:PORT", help="serve Router.Route there")
     options.add_control_option(group)
     options.add_nats_option(group, required=False, use=" of the fleet")
@@ -112,6 +124,20 @@ def _address_options(group: argparse._ArgumentGroup) -> None:
 def _process_options(group: argparse._ArgumentGroup) -> None:
     group.add_argument(
         "--id", metavar="ID", help="name of this router in the fleet (default: host and port)"
+    )
+    group.add_argument(
+        "--workers",
+        metavar="N",
+        dest="processes",
+        type=options.count,
+        help="so many processes share the port and count as one router; one that dies is started "
+        "again (default: this one process)",
+    )
+    group.add_argument(
+        "--take-over",
+        action="store_true",
+        help="with --workers: if such a router of this user has the port, take its sockets once "
+        "this one is ready, and let it drain; no connection is lost",
     )
     group.add_argument(
         "--drain-timeout-s",
@@ -137,13 +163,20 @@ def run(args: argparse.Namespace) -> int:
     loaded = _loaded(args)
     grid = gridded.of(args, loaded)
     config = _config(args, loaded, grid)
-    from router import app
     from weir.runtime import lifecycle, logs
 
     logs.setup("router")
     if grid is not None and grid.notes:
         _log.warning("%s: %s", args.dynamo_config, "; ".join(grid.notes))
-    return lifecycle.run(lambda stop: app.run(config, stop))
+    if args.processes is None:
+        from router import app
+
+        return lifecycle.run(lambda stop: app.run(config, stop))
+    from router.processes import app as processes
+
+    count: int = args.processes
+    take_over: bool = args.take_over
+    return lifecycle.run(lambda stop: processes.run(config, count, stop, take_over=take_over))
 
 
 def _config(
@@ -154,6 +187,7 @@ def _config(
     from router.adapters import static
 
     listen = config.parse_address("--listen", args.listen)
+    _check_processes(args, listen.port)
     named = loaded.fleet if loaded is not None else grid.fleet if grid is not None else None
     return config.router_config(
         router_id=config.router_id(args.id or f"{socket.gethostname()}-{listen.port}"),
@@ -162,6 +196,7 @@ def _config(
         grid=None if grid is None else grid.grid,
         workers=static.static_members(args.workers, named),
         listen=listen,
+        tls=_tls(args),
         control=config.parse_address("--control", args.control),
         grpc=None if args.grpc is None else config.parse_address("--grpc", args.grpc),
         nats_url=args.nats,
@@ -169,6 +204,27 @@ def _config(
         drain_timeout_s=args.drain_timeout_s,
         drain_notice_s=args.drain_notice_s,
     )
+
+
+def _check_processes(args: argparse.Namespace, port: int) -> None:
+    from router.config import UsageError
+
+    if args.processes is not None and args.processes > _MOST_PROCESSES:
+        raise UsageError(f"--workers must be at most {_MOST_PROCESSES}, not {args.processes}")
+    if args.take_over and (args.processes is None or not port):
+        raise UsageError("--take-over needs --workers, and a port in --listen")
+
+
+def _tls(args: argparse.Namespace) -> "ListenerTls | None":
+    from router.config import UsageError
+    from weir.runtime.tls import ListenerTls
+
+    cert, key = args.tls_cert, args.tls_key
+    if cert is None and key is None:
+        return None
+    if cert is None or key is None:
+        raise UsageError("--tls-cert and --tls-key need each other: give both or none")
+    return ListenerTls(cert=cert, key=key)
 
 
 def _loaded(args: argparse.Namespace) -> "LoadedFleet | None":

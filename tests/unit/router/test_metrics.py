@@ -4,10 +4,17 @@ import re
 from pathlib import Path
 
 import pytest
+from prometheus_client import CollectorRegistry
 
 from router.core.request import Outcome, Route
 from router.frontend.hints import Ignored
-from router.metrics import FrontendMeter, RouterCollector, registry, render
+from router.metrics import (
+    FrontendMeter,
+    RouterCollector,
+    SupervisorCollector,
+    registry,
+    render,
+)
 from tests.unit.router.builders import members, pool, request, service
 from weir.domain.fleet import Role
 
@@ -74,7 +81,15 @@ def test_statuses_are_a_closed_set() -> None:
     assert f"weir_router_hints_ignored_total{labels} 1.0" in lines
 
 
+class _Processes:
+    running = 2
+    restarts = 1
+
+
 def test_every_metric_is_in_the_reference_and_none_else() -> None:
-    types = re.findall(r"^# TYPE (weir_router_\w+)", _text(), re.MULTILINE)
+    supervisor = CollectorRegistry()
+    supervisor.register(SupervisorCollector(_Processes()))
+    text = _text() + render(supervisor).decode()
+    types = re.findall(r"^# TYPE (weir_router_\w+)", text, re.MULTILINE)
     documented = re.findall(r"`(weir_router_\w+)", REFERENCE.read_text())
     assert sorted(types) == sorted(documented)
