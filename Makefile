@@ -11,7 +11,7 @@ PYTEST := $(BIN)/python -m pytest
 CHECKS := check-tests check-types check-lint check-format check-imports check-stubs
 
 .DEFAULT_GOAL := help
-.PHONY: up simulate install check test bench results soak format stubs lock clean help $(CHECKS)
+.PHONY: up simulate install check test bench peers results soak format stubs wheel lock clean help $(CHECKS)
 ifndef PARALLEL
 .NOTPARALLEL:
 endif
@@ -40,6 +40,9 @@ bench: setup-test  ## Measure: each module of tests/benchmarks; BENCH="choose" p
 	@for name in $(or $(BENCH),$(patsubst tests/benchmarks/bench_%.py,%,$(wildcard tests/benchmarks/bench_*.py))); do \
 		echo "== bench_$$name" >&2; $(BIN)/python -m tests.benchmarks.bench_$$name $(ARGS) || exit 1; done
 
+peers:  ## Get nginx and sglang_router into .peers, for `make bench BENCH=dataplane`
+	@sh tools/peers.sh
+
 results: setup-test  ## Simulate all policies and write docs/results.md anew; under 20 CPU-minutes
 	@$(BIN)/python -m tests.benchmarks.results --write docs/results.md $(ARGS)
 
@@ -54,11 +57,15 @@ format: setup-dev  ## Format the code and mend what the linter can mend
 stubs: setup-dev  ## Generate weir/api/v1 from proto/
 	@$(BIN)/python tools/generate_stubs.py
 
+wheel: setup-dev  ## Build dist/weir-*.whl with what every request runs compiled to C; a minute of CPU
+	@WEIR_COMPILE=1 $(BIN)/python -m pip wheel --quiet --disable-pip-version-check \
+		--no-build-isolation --no-deps --wheel-dir dist .
+
 lock: setup-dev  ## Resolve requirements/*.lock; ARGS="--upgrade" moves versions
 	@sh tools/lock.sh $(ARGS)
 
 clean:  ## Remove .venv and everything generated
-	rm -rf .venv build dist *.egg-info .mypy_cache .ruff_cache .pytest_cache .hypothesis .import_linter_cache
+	rm -rf .venv .peers build dist *.egg-info .mypy_cache .ruff_cache .pytest_cache .hypothesis .import_linter_cache
 	find . -name __pycache__ -type d -prune -exec rm -rf {} +
 
 help:  ## Print this

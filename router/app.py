@@ -4,13 +4,18 @@ import asyncio
 import functools
 import gc
 import logging
-from collections.abc import Coroutine
+import ssl
+from collections.abc import Callable
 from contextlib import AsyncExitStack
 
+from prometheus_client import CollectorRegistry
+
 from router.adapters.nats import NatsTraffic, watch_members, watch_plan
-from router.adapters.rpc import SERVICE_NAME, RecentTraffic, RouteServicer, register
+from router.adapters.rpc import SERVICE_NAME, RecentTraffic, RouteServicer, decider, register
 from router.adapters.tokenizers import TokenCounter
-from router.config import RouterConfig, tokenizer_sources
+from router.background import Background
+from router.config import Address, RouterConfig, tokenizer_sources
+from router.core.hints import HintRules
 from router.frontend.app import Frontend
 from router.frontend.counting import Counting
 from router.frontend.ports import FrontendSettings
@@ -21,61 +26,69 @@ from weir.runtime.bus import Bus
 from weir.runtime.control import ControlServer
 from weir.runtime.lifecycle import Stop
 
-__all__ = ["run"]
+__all__ = ["Wiring", "drain", "run", "serve_grpc", "settle_memory"]
 
 _log = logging.getLogger("weir.router")
 _HEALTH_POLL_S = 0.5
+_PARTING_S = 3.0
+"""In which a client that keeps its connection sends its next request, or not before long."""
 
 
 async def run(config: RouterConfig, stop: Stop) -> None:
     """Serve until `stop`, then drain. Raises `OSError` if an address cannot be had."""
-    service = RouterService(config.fleet, config.clock, config.router_id, _settings(config))
-    for members in config.workers:
-        service.apply_members(members)
     async with AsyncExitStack() as closing:
-        frontend = await _Wiring(config, service, stop, closing).start()
-        gc.collect()
-        gc.freeze()
+        frontend = await Wiring(config, stop, closing).start()
+        settle_memory()
         await stop.wait()
-        _log.info("draining connections=%d", frontend.connections)
-        drained = await frontend.drain(config.drain_timeout_s, notice_s=config.drain_notice_s)
-        _log.info("drained" if drained else "drain timed out, requests were broken off")
+        await drain(config, frontend)
 
 
-class _Wiring:
-    """Starts the parts, and has each closed when the router ends."""
+async def drain(config: RouterConfig, frontend: Frontend, *, replaced: bool = False) -> None:
+    """Let running requests end, as long as the configuration gives them.
 
-    def __init__(
-        self, config: RouterConfig, service: RouterService, stop: Stop, closing: AsyncExitStack
-    ) -> None:
+    `replaced`: somebody else takes what is new, so no client need notice.
+    """
+    _log.info("draining connections=%d", frontend.connections)
+    notice_s, parting_s = (0.0, _PARTING_S) if replaced else (config.drain_notice_s, 0.0)
+    drained = await frontend.drain(config.drain_timeout_s, notice_s=notice_s, parting_s=parting_s)
+    _log.info("drained" if drained else "drain timed out, requests were broken off")
+
+
+def settle_memory() -> None:
+    """What has been made up to now stays; the collector need not look at it."""
+    gc.collect()
+    gc.freeze()
+
+
+class Wiring:
+    """Makes and starts the parts, and has each closed when the router ends."""
+
+    def __init__(self, config: RouterConfig, stop: Stop, closing: AsyncExitStack) -> None:
         self._config = config
-        self._service = service
         self._stop = stop
         self._closing = closing
+        self.background = Background(stop, closing)
+        self._meter = FrontendMeter()
+        self.service = RouterService(
+            config.fleet, config.clock, config.router_id, _settings(config)
+        )
+        for members in config.workers:
+            self.service.apply_members(members)
 
     async def start(self) -> Frontend:
+        """All parts of a router in one process."""
         config = self._config
-        bus = await self._bus(config.nats_url) if config.nats_url is not None else None
+        bus = await self.hear(f"router-{config.router_id}")
         recent = self._publish_traffic(bus)
-        meter = FrontendMeter()
-        counter = await self._token_counter()
-        metrics = registry(RouterCollector(self._service, meter, bus, counter))
-        frontend = Frontend(
-            self._service,
-            now_s=config.clock.now_s,
-            render_metrics=functools.partial(render, metrics),
-            settings=_frontend_settings(config),
-            meter=meter,
-            counting=None
-            if counter is None
-            else Counting(counter, self._service, config.settings.count_prompts),
-        )
-        self._closing.push_async_callback(frontend.close)
+        counter = await self.token_counter()
+        metrics = self.metrics(bus, counter)
+        frontend = self.frontend(functools.partial(render, metrics), counter)
         control = ControlServer(config.control.host, config.control.port, self._ready, metrics)
         self._closing.push_async_callback(control.close)
         control_port = await control.start()
-        grpc_port = await self._route_server(recent)
-        port = await frontend.start(config.listen.host, config.listen.port)
+        grpc_port = await self._serve_grpc(recent)
+        tls = self.tls()
+        port = await frontend.start(config.listen.host, config.listen.port, tls=tls)
         _log.info(
             "listening host=%s port=%d control_port=%d grpc_port=%s router_id=%s",
             config.listen.host,
@@ -86,19 +99,18 @@ class _Wiring:
         )
         return frontend
 
-    def _ready(self) -> str | None:
-        return "draining" if self._stop.requested else self._service.ready()
-
-    async def _bus(self, url: str) -> Bus:
-        """Connect to NATS and watch for as long as the router lives."""
-        config, service = self._config, self._service
-        bus = await Bus.connect(url, name=f"router-{config.router_id}")
+    async def hear(self, name: str) -> Bus | None:
+        """Members and plan from NATS, if it is there to be heard, as long as the router lives."""
+        config, service = self._config, self.service
+        if config.nats_url is None:
+            return None
+        bus = await Bus.connect(config.nats_url, name=name)
         self._closing.push_async_callback(bus.close)
         await watch_members(bus, config.fleet.name, service.apply_members)
         await watch_plan(bus, config.fleet.name, service.apply_plan)
         return bus
 
-    async def _token_counter(self) -> TokenCounter | None:
+    async def token_counter(self) -> TokenCounter | None:
         """Raises `UsageError` if a tokenizer cannot be had."""
         sources = tokenizer_sources(self._config)
         if not sources:
@@ -108,6 +120,46 @@ class _Wiring:
         await counter.start()
         return counter
 
+    def metrics(self, bus: Bus | None, counter: TokenCounter | None) -> CollectorRegistry:
+        return registry(RouterCollector(self.service, self._meter, bus, counter))
+
+    def frontend(
+        self, render_metrics: Callable[[], bytes], counter: TokenCounter | None
+    ) -> Frontend:
+        """The public endpoint, which does not listen yet."""
+        counting = None
+        if counter is not None:
+            counting = Counting(counter, self.service, self._config.settings.count_prompts)
+        frontend = Frontend(
+            self.service,
+            now_s=self._config.clock.now_s,
+            render_metrics=render_metrics,
+            settings=_frontend_settings(self._config),
+            meter=self._meter,
+            counting=counting,
+        )
+        self._closing.push_async_callback(frontend.close)
+        return frontend
+
+    def tls(self) -> ssl.SSLContext | None:
+        """Raises `CredentialsError`."""
+        if self._config.tls is None:
+            return None
+        context = self._config.tls.context()
+        self.background.spawn(context.watch())
+        return context.ssl
+
+    def _ready(self) -> str | None:
+        return "draining" if self._stop.requested else self.service.ready()
+
+    async def _serve_grpc(self, recent: RecentTraffic) -> int | None:
+        config = self._config
+        if config.grpc is None:
+            return None
+        answer = decider(self.service.decide, config.clock.now_s)
+        servicer = RouteServicer(answer, recent)
+        return await serve_grpc(config.grpc, servicer, self._ready, self._closing, self.background)
+
     def _publish_traffic(self, bus: Bus | None) -> RecentTraffic:
         """Publish samples on `bus`, if there is one, and keep the newest for who asks."""
         config = self._config
@@ -115,36 +167,28 @@ class _Wiring:
         if bus is not None:
             sinks.append(NatsTraffic(bus, config.fleet.name, config.router_id))
         recent = RecentTraffic(sinks)
-        self._spawn(self._service.publish_traffic(recent))
+        self.background.spawn(self.service.publish_traffic(recent))
         return recent
 
-    async def _route_server(self, recent: RecentTraffic) -> int | None:
-        """Serve Router.Route and Router.Traffic; its health follows readiness."""
-        config = self._config
-        if config.grpc is None:
-            return None
-        servicer = RouteServicer(self._service.decide, config.clock.now_s, recent)
-        server = await rpc.serve(str(config.grpc), functools.partial(register, servicer=servicer))
-        self._closing.push_async_callback(server.close)
-        self._spawn(self._publish_health(server))
-        return server.port
 
-    async def _publish_health(self, server: rpc.RpcServer) -> None:
+async def serve_grpc(
+    address: Address,
+    servicer: RouteServicer,
+    ready: Callable[[], str | None],
+    closing: AsyncExitStack,
+    background: Background,
+) -> int:
+    """Serve Router.Route and Router.Traffic; their health follows readiness. Returns the port."""
+    server = await rpc.serve(str(address), functools.partial(register, servicer=servicer))
+    closing.push_async_callback(server.close)
+
+    async def publish_health() -> None:
         while True:
-            await server.set_serving(["", SERVICE_NAME], self._ready() is None)
+            await server.set_serving(["", SERVICE_NAME], ready() is None)
             await asyncio.sleep(_HEALTH_POLL_S)
 
-    def _spawn(self, work: Coroutine[None, None, None]) -> None:
-        """Run until the router ends; a failure is a bug, and ends it."""
-        task = asyncio.create_task(work)
-
-        def on_done(ended: asyncio.Task[None]) -> None:
-            if not ended.cancelled() and ended.exception() is not None:
-                _log.critical("a background task failed", exc_info=ended.exception())
-                self._stop.set()
-
-        task.add_done_callback(on_done)
-        self._closing.callback(task.cancel)
+    background.spawn(publish_health())
+    return server.port
 
 
 def _settings(config: RouterConfig) -> ServiceSettings:
@@ -154,6 +198,10 @@ def _settings(config: RouterConfig) -> ServiceSettings:
         sample_interval_s=settings.sample_interval_s,
         bytes_per_token=settings.bytes_per_token,
         osl_prior_tokens=settings.osl_prior_tokens,
+        hints=HintRules(
+            tighten_to=settings.hints.tighten_to, raise_priority=settings.hints.raise_priority
+        ),
+        grid=config.grid,
     )
 
 
@@ -164,4 +212,5 @@ def _frontend_settings(config: RouterConfig) -> FrontendSettings:
         connect_timeout_s=settings.connect_timeout_s,
         first_byte_timeout_s=settings.first_byte_timeout_s,
         idle_timeout_s=settings.idle_timeout_s,
+        explain=settings.explain,
     )

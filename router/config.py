@@ -8,12 +8,14 @@ from pydantic import Field, InstanceOf, ValidationError
 
 from weir.domain.errors import WeirError
 from weir.domain.fleet import Fleet
+from weir.domain.grid import Grid
 from weir.domain.ids import ModelName, RouterId
 from weir.domain.planning import PoolMembers
 from weir.fleet import RouterSettings
 from weir.fleet.settings import StrictModel
 from weir.runtime.address import split_address
 from weir.runtime.clock import Clock
+from weir.runtime.tls import ListenerTls
 
 __all__ = [
     "Address",
@@ -53,11 +55,17 @@ class RouterConfig(StrictModel):
     folder: Path = Path()
     """Where the Fleet document lies: its relative paths begin there."""
 
+    grid: InstanceOf[Grid] | None = None
+    """Where requests of its pools' model go as long as no plan says."""
+
     workers: tuple[InstanceOf[PoolMembers], ...] = ()
     """Workers given on the command line; what planners say replaces them."""
 
     listen: Address
     """The public endpoint."""
+
+    tls: ListenerTls | None = None
+    """Certificate and key of the public endpoint; None: it speaks plain HTTP."""
 
     control: Address = Address(host="127.0.0.1", port=0)
     """/livez, /readyz and /metrics for operators."""

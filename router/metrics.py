@@ -17,10 +17,19 @@ from prometheus_client.core import (
 from prometheus_client.registry import Collector
 
 from router.core.traffic import BucketHistogram, ClassLog, PoolLog
+from router.frontend.hints import Ignored
 from router.service import RouterService
 from weir.domain.ids import ClassName, ModelName, PoolId
 
-__all__ = ["BusState", "CounterState", "FrontendMeter", "RouterCollector", "registry", "render"]
+__all__ = [
+    "BusState",
+    "CounterState",
+    "FrontendMeter",
+    "RouterCollector",
+    "SupervisorCollector",
+    "registry",
+    "render",
+]
 
 _STATUSES = (400, 401, 403, 404, 405, 408, 411, 413, 415, 422, 429, 431)
 _PREFIX = "weir_router"
@@ -47,6 +56,7 @@ class FrontendMeter:
     def __init__(self) -> None:
         self.rejections = {str(status): 0 for status in (*_STATUSES, "other")}
         self.recomputations = 0
+        self.ignored_hints: dict[tuple[str, str], int] = {}
 
     def rejected(self, status: int) -> None:
         key = str(status)
@@ -54,6 +64,10 @@ class FrontendMeter:
 
     def recomputed(self) -> None:
         self.recomputations += 1
+
+    def hint_ignored(self, name: str, why: Ignored) -> None:
+        key = name, why.value
+        self.ignored_hints[key] = self.ignored_hints.get(key, 0) + 1
 
 
 class RouterCollector(Collector):
@@ -68,7 +82,7 @@ class RouterCollector(Collector):
     ) -> None:
         self._service = service
         self._meter = meter
-        self._bus_state = bus
+        self._bus = bus
         self._counter = counter
 
     def collect(self) -> Iterator[Metric]:
@@ -77,7 +91,7 @@ class RouterCollector(Collector):
         yield from self._prompts()
         yield from self._outputs()
         yield from self._decisions()
-        yield from self._bus()
+        yield from bus_metrics(self._bus)
 
     def _classes(self, logs: Mapping[ClassName, ClassLog]) -> Iterator[Metric]:
         requests = CounterMetricFamily(
@@ -261,19 +275,53 @@ class RouterCollector(Collector):
             "Prefill legs without transfer parameters; the decode leg computed again.",
             value=self._meter.recomputations,
         )
+        hints = CounterMetricFamily(
+            f"{_PREFIX}_hints_ignored",
+            "Hints of requests that were not followed, or not as far as they asked.",
+            labels=("hint", "reason"),
+        )
+        for key, count in self._meter.ignored_hints.copy().items():
+            hints.add_metric(key, count)
+        yield hints
         plan = self._service.pools.plan
         for name, value in (("term", plan and plan.term), ("version", plan and plan.version)):
             text = f"The {name} of the routing plan in force; 0 without a plan."
             yield GaugeMetricFamily(f"{_PREFIX}_plan_{name}", text, value=value or 0)
 
-    def _bus(self) -> Iterator[Metric]:
-        bus = self._bus_state
-        if bus is None:
-            return
-        text = "1 while NATS is connected."
-        yield GaugeMetricFamily(f"{_PREFIX}_nats_connected", text, value=float(bus.connected))
-        text = "Messages not published for want of NATS."
-        yield CounterMetricFamily(f"{_PREFIX}_nats_dropped", text, value=bus.dropped)
+
+class Processes(Protocol):
+    """What metrics tell of a router's processes (`router.processes.host.Host`)."""
+
+    restarts: int
+
+    @property
+    def running(self) -> int: ...
+
+
+class SupervisorCollector(Collector):
+    """What only the supervisor of several processes knows."""
+
+    def __init__(self, processes: Processes, bus: BusState | None = None) -> None:
+        self._processes = processes
+        self._bus = bus
+
+    def collect(self) -> Iterator[Metric]:
+        text = "Processes that serve the port."
+        yield GaugeMetricFamily(f"{_PREFIX}_processes", text, value=self._processes.running)
+        text = "Processes that were started again because they had ended."
+        restarts = self._processes.restarts
+        yield CounterMetricFamily(f"{_PREFIX}_process_restarts", text, value=restarts)
+        yield from bus_metrics(self._bus)
+
+
+def bus_metrics(bus: BusState | None) -> Iterator[Metric]:
+    """Nothing without NATS."""
+    if bus is None:
+        return
+    text = "1 while NATS is connected."
+    yield GaugeMetricFamily(f"{_PREFIX}_nats_connected", text, value=float(bus.connected))
+    text = "Messages not published for want of NATS."
+    yield CounterMetricFamily(f"{_PREFIX}_nats_dropped", text, value=bus.dropped)
 
 
 def registry(collector: RouterCollector) -> CollectorRegistry:

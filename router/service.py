@@ -9,11 +9,15 @@ from collections.abc import Sequence
 from dataclasses import dataclass, replace
 
 from router.core.dispatch import Dispatch, DispatchSettings
+from router.core.elsewhere import Told
+from router.core.explain import ExplainedFlight
 from router.core.flight import Flight
+from router.core.hints import ASK_FOR_LESS, HintRules
 from router.core.request import Leg, RequestProfile, Route, Shed, Wait
 from router.core.waiting import Place
 from router.ports import TrafficSink
 from weir.domain.fleet import Fleet
+from weir.domain.grid import Grid
 from weir.domain.ids import ModelName, RouterId, WorkerId
 from weir.domain.planning import PoolMembers, RoutingPlan
 from weir.domain.telemetry import TrafficSample
@@ -27,7 +31,10 @@ _SOONEST_RETRY_S = 1.0
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ServiceSettings:
-    """Times are model seconds. `bytes_per_token` and `osl_prior_tokens` hold until learned."""
+    """Times are model seconds. `bytes_per_token` and `osl_prior_tokens` hold until learned.
+
+    `grid`: as in `DispatchSettings`.
+    """
 
     queue_timeout_s: float = 60.0
     sample_interval_s: float = 1.0
@@ -35,6 +42,8 @@ class ServiceSettings:
     osl_prior_tokens: float = 256.0
     queue_requests: int = 8192
     queue_bytes: int = 2**30
+    hints: HintRules = ASK_FOR_LESS
+    grid: Grid | None = None
 
 
 class RouterService:
@@ -54,6 +63,8 @@ class RouterService:
                 osl_prior_tokens=settings.osl_prior_tokens,
                 queue_requests=settings.queue_requests,
                 queue_bytes=settings.queue_bytes,
+                hints=settings.hints,
+                grid=settings.grid,
             ),
             self._wake,
         )
@@ -89,8 +100,18 @@ class RouterService:
     ) -> Route | Wait:
         return self._dispatch.decide(profile, now_s, exclude, prefilled)
 
+    @property
+    def canaries(self) -> frozenset[str]:
+        return self._dispatch.canaries
+
+    def canary(self, name: str) -> str:
+        return self._dispatch.canary(name, self.clock.now_s())
+
     def open(self, profile: RequestProfile, now_s: float) -> Flight:
         return self._dispatch.open(profile, now_s)
+
+    def open_explained(self, profile: RequestProfile, now_s: float) -> ExplainedFlight:
+        return self._dispatch.open_explained(profile, now_s)
 
     async def place(
         self,
@@ -137,6 +158,15 @@ class RouterService:
 
     def apply_plan(self, plan: RoutingPlan) -> bool:
         return self._dispatch.apply_plan(plan, self.clock.now_s())
+
+    def load(self) -> Told:
+        return self._dispatch.load()
+
+    def told(self, process: str, told: Told | None) -> bool:
+        return self._dispatch.told(process, told, self.clock.now_s())
+
+    def admit(self) -> None:
+        self._dispatch.admit(self.clock.now_s())
 
     def _wake(self, at_s: float) -> None:
         if self._probe is not None:

@@ -2,7 +2,7 @@
 
 import math
 from collections import deque
-from collections.abc import Callable, Sequence
+from collections.abc import Awaitable, Callable, Sequence
 from typing import Any, NoReturn
 
 import grpc
@@ -11,14 +11,16 @@ from router.core.request import Leg, RequestProfile, Route, Wait
 from router.ports import TrafficSink
 from weir import codec
 from weir.api.v1 import router_pb2, router_pb2_grpc, telemetry_pb2
-from weir.domain.errors import RequestError
+from weir.domain.errors import RequestError, UnavailableError
 from weir.domain.telemetry import TrafficSample
 
-__all__ = ["SERVICE_NAME", "RecentTraffic", "RouteServicer", "register"]
+__all__ = ["SERVICE_NAME", "Answer", "RecentTraffic", "RouteServicer", "decider", "register"]
 
 SERVICE_NAME = "weir.api.v1.Router"
 
 Decide = Callable[[RequestProfile, float], Route | Wait]
+Answer = Callable[[router_pb2.RouteRequest], Awaitable[router_pb2.RouteResponse]]
+"""Raises `RequestError` or `ValueError` for what is asked wrongly, else `UnavailableError`."""
 _KEPT_SAMPLES = 10
 
 
@@ -42,9 +44,8 @@ class RecentTraffic:
 
 
 class RouteServicer(router_pb2_grpc.RouterServicer):
-    def __init__(self, decide: Decide, now_s: Callable[[], float], recent: RecentTraffic) -> None:
-        self._decide = decide
-        self._now_s = now_s
+    def __init__(self, answer: Answer, recent: RecentTraffic) -> None:
+        self._answer = answer
         self._recent = recent
 
     async def Traffic(
@@ -56,12 +57,21 @@ class RouteServicer(router_pb2_grpc.RouterServicer):
         self, request: router_pb2.RouteRequest, context: grpc.aio.ServicerContext[Any, Any]
     ) -> router_pb2.RouteResponse:
         try:
-            decision = self._decide(_profile(request), self._now_s())
+            return await self._answer(request)
         except (RequestError, ValueError) as error:
             await _abort(context, grpc.StatusCode.INVALID_ARGUMENT, str(error))
+        except UnavailableError as error:
+            await _abort(context, grpc.StatusCode.UNAVAILABLE, str(error))
+
+
+def decider(decide: Decide, now_s: Callable[[], float]) -> Answer:
+    """Answers by the decisions of this process."""
+
+    async def answer(request: router_pb2.RouteRequest) -> router_pb2.RouteResponse:
+        decision = decide(_profile(request), now_s())
         if isinstance(decision, Wait):
             lacking = f"{decision.reason.value} in the {decision.stage.value} stage"
-            await _abort(context, grpc.StatusCode.UNAVAILABLE, f"the request would wait: {lacking}")
+            raise UnavailableError(f"the request would wait: {lacking}")
         return router_pb2.RouteResponse(
             class_name=decision.request_class.name,
             isl_tokens=decision.isl_tokens,
@@ -70,6 +80,8 @@ class RouteServicer(router_pb2_grpc.RouterServicer):
             decode=_leg(decision.decode),
             reason=decision.reason.value,
         )
+
+    return answer
 
 
 def register(server: grpc.aio.Server, servicer: RouteServicer) -> None:

@@ -1,7 +1,7 @@
 """Workers and models given on the command line instead of by planners and a Fleet document."""
 
 import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from urllib.parse import SplitResult, urlsplit
 
 from router.config import Address, UsageError
@@ -23,7 +23,7 @@ from weir.domain.profile import EngineProfile
 __all__ = ["STATIC_POOL", "static_fleet", "static_members"]
 
 STATIC_POOL = PoolId("default")
-"""The one pool of a router that is given workers instead of a Fleet document."""
+"""The one pool of a router that is given workers, and neither a Fleet document nor a grid."""
 
 _STATIC_PROFILE = EngineProfile(kv_tokens=4_000_000, max_sequences=4096, max_batched_tokens=32_768)
 """Bounds far above any engine's: nothing is known of these, and they queue by themselves."""
@@ -31,25 +31,11 @@ _STATIC_PROFILE = EngineProfile(kv_tokens=4_000_000, max_sequences=4096, max_bat
 _UNKNOWN_CONTEXT_TOKENS = 2**31
 
 
-def static_fleet(models: Sequence[str]) -> Fleet:
-    """One aggregated pool for the model (further names are aliases), without any target."""
+def static_fleet(
+    models: Sequence[str], pools: Iterable[tuple[str, Role]] = ((STATIC_POOL, Role.AGG),)
+) -> Fleet:
+    """The model (further names are aliases) in these pools, without any target."""
     name = ModelName(models[0])
-    pool = PoolSpec(
-        id=STATIC_POOL,
-        role=Role.AGG,
-        model=name,
-        gpus_per_replica=1,
-        node_group="default",
-        gpu_class="unknown",
-        min_replicas=0,
-        max_replicas=1,
-        floor_replicas=0,
-        guarantee_replicas=0,
-        weight=1.0,
-        start_up_s=0.0,
-        profile=_STATIC_PROFILE,
-        context_limit_tokens=_UNKNOWN_CONTEXT_TOKENS,
-    )
     everything = RequestClass(
         name=ClassName("default"),
         isl_tokens=TokenRange(),
@@ -62,7 +48,26 @@ def static_fleet(models: Sequence[str]) -> Fleet:
         classes=(everything,),
         budget=Budget(gpus=1),
         node_groups=(NodeGroup(name="default", gpu_class="unknown", gpus=1),),
-        pools=(pool,),
+        pools=tuple(_pool(PoolId(pool), role, name) for pool, role in pools),
+    )
+
+
+def _pool(pool_id: PoolId, role: Role, model: ModelName) -> PoolSpec:
+    return PoolSpec(
+        id=pool_id,
+        role=role,
+        model=model,
+        gpus_per_replica=1,
+        node_group="default",
+        gpu_class="unknown",
+        min_replicas=0,
+        max_replicas=1,
+        floor_replicas=0,
+        guarantee_replicas=0,
+        weight=1.0,
+        start_up_s=0.0,
+        profile=_STATIC_PROFILE,
+        context_limit_tokens=_UNKNOWN_CONTEXT_TOKENS,
     )
 
 
@@ -97,9 +102,7 @@ def _pool_and_url(text: str, fleet: Fleet | None) -> tuple[PoolId, str]:
     name, equals, url = text.partition("=")
     pools = [pool.id for pool in fleet.pools]
     if not equals or name not in pools:
-        raise UsageError(
-            f"--worker {text}: with --fleet it must be POOL=URL, POOL one of {', '.join(pools)}"
-        )
+        raise UsageError(f"--worker {text}: it must be POOL=URL, POOL one of {', '.join(pools)}")
     return PoolId(name), url
 
 

@@ -10,6 +10,7 @@ be too long even then; if in doubt, the engine with the exact count decides.
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 
+from router.core.hints import ASK_FOR_LESS, HintRules
 from router.core.lifetable import Expected
 from router.core.outputs import OutputLengths, Shape, shape_of
 from router.core.pools import ModelPools, Pools
@@ -21,7 +22,7 @@ from weir.domain.fleet import PoolSpec, RequestClass, Role, Slo
 from weir.domain.ids import ClassName, PoolId
 from weir.domain.overrides import ClassTargets, effective_classes
 
-__all__ = ["Admission", "Sized"]
+__all__ = ["Admission", "Sized", "pools_too_short"]
 
 _DOUBT = 0.75
 _NONE: frozenset[PoolId] = frozenset()
@@ -33,7 +34,8 @@ class Sized:
 
     `kv_tokens` is the KV that such a request holds on average while it decodes. `kv_spread` is
     the square of how much more it holds when nine in ten have ended. `shape` is what its output is
-    expected and learned by. It does not fit into the context of the pools in `too_short`.
+    expected and learned by. It does not fit into the context of the pools in `too_short`, or a
+    grid leaves them out.
     """
 
     model: ModelPools
@@ -56,15 +58,17 @@ class Admission:
         classes: Sequence[RequestClass],
         prompts: PromptLengths,
         outputs: OutputLengths,
+        rules: HintRules = ASK_FOR_LESS,
     ) -> None:
         self._pools = pools
+        self._rules = rules
         self._document = tuple(classes)
         self.classes = self._document
         """In the document's order, with what they are to meet now."""
         self.prompts = prompts
         self.outputs = outputs
         borders = {border for c in classes for border in (c.isl_tokens.low, c.isl_tokens.high)}
-        self._isl_borders = tuple(border for border in borders if border)
+        self._isl_borders: tuple[float, ...] = tuple(border for border in borders if border)
 
     def follow(self, targets: Mapping[ClassName, ClassTargets]) -> bool:
         """What classes are to meet from now on; False if that is what they were to meet."""
@@ -77,12 +81,16 @@ class Admission:
         """Raises `RequestError`: 404 model_not_found, 400 context_length_exceeded."""
         model = self._pools.model(profile.model)
         isl = profile.isl_tokens if profile.isl_tokens > 0 else 1
-        max_tokens = profile.max_tokens
-        shape = shape_of(model.name, isl, max_tokens, profile.osl_hint_tokens)
-        output = self.outputs.expect(shape, profile.tenant, max_tokens)
+        max_tokens, hint = profile.max_tokens, profile.osl_hint_tokens
+        shape = shape_of(model.name, isl, max_tokens, hint)
+        most_tokens = max_tokens if hint is None else _most_tokens(model, isl, max_tokens)
+        output = self.outputs.expect(shape, profile.tenant, most_tokens)
         osl = output.mean_tokens
         request_class = classify(self.classes, isl, output.typical_tokens)
-        ttft_s, itl_s = _targets(request_class.slo, profile)
+        if profile.asked_class:
+            asked = self._asked_for(profile.asked_class, isl, output.typical_tokens)
+            request_class = asked or request_class
+        ttft_s, itl_s = self._targets(request_class.slo, profile)
         return Sized(
             model,
             request_class,
@@ -94,7 +102,7 @@ class Admission:
             shape=shape,
             ttft_s=ttft_s,
             itl_s=itl_s,
-            too_short=_too_short(model, profile, isl, osl),
+            too_short=pools_too_short(model, profile, isl, osl),
         )
 
     def near_border(self, profile: RequestProfile) -> bool:
@@ -113,20 +121,56 @@ class Admission:
         """The same, with what its class is to meet now."""
         name = sized.request_class.name
         request_class = next(c for c in self.classes if c.name == name)
-        ttft_s, itl_s = _targets(request_class.slo, profile)
+        ttft_s, itl_s = self._targets(request_class.slo, profile)
         return replace(sized, request_class=request_class, ttft_s=ttft_s, itl_s=itl_s)
 
+    def priority(self, sized: Sized, profile: RequestProfile) -> int:
+        """Whose is higher goes first: that of its class, as far as it may ask for another."""
+        return self._rules.priority(sized.request_class.priority, profile.priority)
 
-def _targets(slo: Slo, profile: RequestProfile) -> tuple[float, float]:
-    """TTFT and ITL; what the request states replaces what its class is to meet."""
-    return (
-        slo.ttft_s if profile.ttft_s is None else profile.ttft_s,
-        slo.itl_s if profile.itl_s is None else profile.itl_s,
-    )
+    def denied(self, sized: Sized, profile: RequestProfile) -> tuple[str, ...]:
+        """Fields of the profile that ask for more than it may have."""
+        slo, asked_class = sized.request_class.slo, profile.asked_class
+        ttft_s, itl_s = self._targets(slo, profile)
+        usual = sized.request_class.priority
+        asked = {
+            "ttft_s": profile.ttft_s is not None and profile.ttft_s < ttft_s,
+            "itl_s": profile.itl_s is not None and profile.itl_s < itl_s,
+            "priority": usual - (profile.priority or 0) > self.priority(sized, profile),
+            "asked_class": bool(asked_class) and asked_class != sized.request_class.name,
+        }
+        return tuple(name for name, denied in asked.items() if denied)
+
+    def _targets(self, slo: Slo, profile: RequestProfile) -> tuple[float, float]:
+        """TTFT and ITL: what its class is to meet, as far as it may not ask for another."""
+        asked_ttft_s, asked_itl_s, rules = profile.ttft_s, profile.itl_s, self._rules
+        return (
+            slo.ttft_s if asked_ttft_s is None else rules.target_s(asked_ttft_s, slo.ttft_s),
+            slo.itl_s if asked_itl_s is None else rules.target_s(asked_itl_s, slo.itl_s),
+        )
+
+    def _asked_for(self, name: str, isl: int, osl: int) -> RequestClass | None:
+        """The class of this name, if it is on request and its ranges hold the request."""
+        for each in self.classes:
+            if each.name == name and each.on_request:
+                holds = each.isl_tokens.holds(isl) and each.osl_tokens.holds(osl)
+                return each if holds else None
+        return None
 
 
-def _too_short(model: ModelPools, profile: RequestProfile, isl: int, osl: int) -> frozenset[PoolId]:
-    """Pools that cannot hold the request as estimated, else those that cannot for sure."""
+def _most_tokens(model: ModelPools, isl: int, max_tokens: int | None) -> int:
+    """Of output: what is asked for, or what the longest context leaves for it."""
+    left = max(1, model.longest_context - isl)
+    return left if max_tokens is None else min(left, max_tokens)
+
+
+def pools_too_short(
+    model: ModelPools, profile: RequestProfile, isl: int, osl: int
+) -> frozenset[PoolId]:
+    """Pools that cannot hold the request as estimated, else those that cannot for sure.
+
+    Raises `RequestError` if the others cannot serve it.
+    """
     limit = profile.max_tokens
     expected = isl + (osl if limit is None else limit)
     if expected <= model.shortest_context:

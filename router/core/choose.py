@@ -28,10 +28,11 @@ _SHARE, _SPILL = RouteReason.SHARE, RouteReason.SPILL
 
 
 class Chooser:
-    """Stateless; the turns move only when `sent` says so."""
+    """Stateless; the turns move only when `sent` says so. `cells`: there may be shares in order."""
 
-    def __init__(self, pools: Pools) -> None:
+    def __init__(self, pools: Pools, *, cells: bool = False) -> None:
         self._pools = pools
+        self._search = _CellSearch if cells else _Search
 
     def choose(
         self,
@@ -45,12 +46,12 @@ class Chooser:
 
         With `prefilled` only a decode worker is chosen.
         """
-        search = _Search(self._pools, sized, now_s, exclude, terms)
+        search = self._search(self._pools, sized, now_s, exclude, terms)
         if prefilled is None:
             found = search.head()
             if isinstance(found, _Lack) and found.reason is _NO_TIME and sized.model.idle:
                 at_any_time = replace(terms, due_s=inf)
-                found = _Search(self._pools, sized, now_s, exclude, at_any_time).head()
+                found = self._search(self._pools, sized, now_s, exclude, at_any_time).head()
         else:
             found = search.decode(self._pools[prefilled.pool_id].spec.dialect)
         if isinstance(found, _Choice):
@@ -264,11 +265,10 @@ class _Search:
             return _NO_PREFILL_ROOM
         if terms.hopeless and not pool.takes_hopeless(self._now_s):
             return _NO_PREFILL_ROOM
-        itl_s = pool.itl_s(worker, sized.kv_tokens)
-        ttft_s = pool.prefill_s(worker, sized.isl_tokens)
         if terms.due_s < inf and self._too_late(pool, worker, terms.due_s - self._now_s):
             return _TOO_LATE
-        return _Choice(pool, worker, (ttft_s <= sized.ttft_s) + (itl_s <= sized.itl_s))
+        kept = sized.ttft_s == inf or pool.prefill_s(worker, sized.isl_tokens) <= sized.ttft_s
+        return _Choice(pool, worker, kept + self._keeps_itl(pool, worker))
 
     def _barred(self, pool: Pool) -> bool:
         """Whether others need all that the pool can prefill."""
@@ -296,8 +296,40 @@ class _Search:
         late = self._terms.late
         if not pool.has_decode_room(worker, sized.kv_tokens, sized.itl_s, late=late):
             return _NO_DECODE_ROOM
-        itl_s = pool.itl_s(worker, sized.kv_tokens)
-        return _Choice(pool, worker, int(itl_s <= sized.itl_s))
+        return _Choice(pool, worker, int(self._keeps_itl(pool, worker)))
+
+    def _keeps_itl(self, pool: Pool, worker: Worker) -> bool:
+        sized = self._sized
+        return sized.itl_s == inf or pool.itl_s(worker, sized.kv_tokens) <= sized.itl_s
+
+
+class _CellSearch(_Search):
+    """Tries the pools of a cell one by one, the next one only where nobody is there to try.
+
+    Pools of which a worker has failed the request come last.
+    """
+
+    __slots__ = ()
+
+    def _stage(self, stage: Stage, choice_in: Callable[[Pool], _Found], marks: int) -> _Found:
+        sized = self._sized
+        shares = self._pools.shares(sized.request_class.name, sized.model, stage)
+        if not shares.in_order:
+            return super()._stage(stage, choice_in, marks)
+        found: _Found = _EMPTY[stage]
+        for pool in sorted(shares.spill, key=self._has_failed):
+            if pool.id in sized.too_short:
+                continue
+            found = choice_in(pool)
+            if isinstance(found, _Choice):
+                found.reason = RouteReason.CELL if pool is shares.spill[0] else _SPILL
+                return found
+            if found.reason is not WaitReason.NO_WORKER:
+                return found
+        return found
+
+    def _has_failed(self, pool: Pool) -> bool:
+        return any(worker_id in pool.workers for worker_id in self._exclude)
 
 
 def _route(sized: Sized, found: _Choice, prefilled: Leg | None) -> Route:

@@ -6,12 +6,18 @@ before any newer one is looked at.
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from functools import partial
 from itertools import islice
 from math import inf
 
 from router.core.admit import Admission
+from router.core.canary import Canaries
 from router.core.choose import Chooser
+from router.core.elsewhere import Elsewhere, Told
+from router.core.explain import ExplainedFlight
 from router.core.flight import Books, Flight
+from router.core.grid import Cells, GridAdmission
+from router.core.hints import ASK_FOR_LESS, HintRules
 from router.core.news import News
 from router.core.outputs import OutputLengths
 from router.core.pool import Pool
@@ -30,6 +36,7 @@ from router.core.request import (
 from router.core.traffic import ClassLog, Held, Traffic
 from router.core.waiting import Place, Waiting
 from weir.domain.fleet import Fleet, RequestClass
+from weir.domain.grid import Grid
 from weir.domain.ids import ClassName, PoolId, RouterId, WorkerId
 from weir.domain.planning import PoolMembers, RoutingPlan
 from weir.domain.telemetry import TrafficSample
@@ -50,12 +57,17 @@ def _helps_nobody(_: Place) -> bool:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class DispatchSettings:
-    """`bytes_per_token` and `osl_prior_tokens` hold until learned."""
+    """`bytes_per_token` and `osl_prior_tokens` hold until learned.
+
+    `grid`: pools for the classes of its model that no plan has shares for; all of one model.
+    """
 
     bytes_per_token: float = 4.0
     osl_prior_tokens: float = 256.0
     queue_requests: int = 8192
     queue_bytes: int = 2**30
+    hints: HintRules = ASK_FOR_LESS
+    grid: Grid | None = None
 
 
 class Dispatch:
@@ -80,9 +92,15 @@ class Dispatch:
         )
         self.prompts = PromptLengths(settings.bytes_per_token)
         self.outputs = OutputLengths(settings.osl_prior_tokens)
-        self._admission = Admission(self.pools, fleet.classes, self.prompts, self.outputs)
+        self._elsewhere = Elsewhere(self.pools, self.waiting)
+        grid = settings.grid
+        sizing = Admission if grid is None else partial(GridAdmission, Cells(grid, self.pools))
+        self._admission = sizing(
+            self.pools, fleet.classes, self.prompts, self.outputs, settings.hints
+        )
+        self._canaries = Canaries(fleet.models)
         self._news = News()
-        self._chooser = Chooser(self.pools)
+        self._chooser = Chooser(self.pools, cells=grid is not None)
         self._running: dict[Flight, None] = {}
         self._look_s = -inf
         self._books = Books(
@@ -136,11 +154,27 @@ class Dispatch:
         sized = self._admission.size(profile)
         return self._chooser.choose(sized, now_s, exclude, prefilled)
 
+    @property
+    def canaries(self) -> frozenset[str]:
+        """Names of models that have a canary."""
+        return self._canaries.names
+
+    def canary(self, name: str, now_s: float) -> str:
+        """The model that it is the turn of, for the next request for `name`, one of `canaries`.
+
+        A model without a ready worker is passed over.
+        """
+        return self._canaries.turn(name, lambda model: self.pools.ready(model, now_s))
+
     def open(self, profile: RequestProfile, now_s: float) -> Flight:
         """A request has arrived: count it in its class. Raises `RequestError` as `decide`."""
         if now_s >= self._look_s:
             self._look(now_s)
         return Flight(self._books, profile, self._admission.size(profile), now_s)
+
+    def open_explained(self, profile: RequestProfile, now_s: float) -> ExplainedFlight:
+        """The same, with a memory of what it was decided on."""
+        return ExplainedFlight(self._books, profile, self._admission.size(profile), now_s)
 
     def _look(self, now_s: float) -> None:
         """Learn from outputs that run: from those that run longest, if there are many."""
@@ -227,8 +261,21 @@ class Dispatch:
         self._eased(now_s, None)
         return changed
 
+    def load(self) -> Told:
+        """What this process has at engines and waiting, for others to be told."""
+        return self._elsewhere.own()
+
+    def told(self, process: str, told: Told | None, now_s: float) -> bool:
+        """What another process has, all of it; None: it has ended, or nothing is known of it.
+
+        Returns whether there may be more room, so that `admit` is due.
+        """
+        if told is None:
+            return self._elsewhere.forgotten(process, now_s)
+        return self._elsewhere.told(process, told, now_s)
+
     def admit(self, now_s: float) -> None:
-        """Send those who wait and can go now, then resume them; `wake` has asked for it.
+        """Send those who wait and can go now, then resume them; `wake` or `told` asked for it.
 
         If it comes too early it is asked for again.
         """

@@ -96,6 +96,23 @@ class Flight:
     def request_class(self) -> RequestClass:
         return self.sized.request_class
 
+    @property
+    def priority(self) -> int:
+        """Among requests that wait, whose is higher goes first."""
+        return self._books.admission.priority(self.sized, self.profile)
+
+    @property
+    def patience_s(self) -> float:
+        """How much later than others of its class it is content to get its first token."""
+        if self.profile.ttft_s is None:
+            return 0.0
+        of_class_s = self.request_class.slo.ttft_s
+        return self.sized.ttft_s - of_class_s if of_class_s < inf else 0.0
+
+    def denied(self) -> tuple[str, ...]:
+        """Fields of its profile that ask for more than it may have."""
+        return self._books.admission.denied(self.sized, self.profile)
+
     def sent(self, route: Route, now_s: float) -> None:
         """Charge the route's workers. Call it in the same step as the decision.
 
@@ -299,8 +316,7 @@ class Flight:
 
 
 def _hopeless(sized: Sized) -> bool:
-    model = sized.model
-    return (
-        model.idle_first_s(sized.isl_tokens) > sized.ttft_s
-        or model.idle_itl_s(sized.kv_tokens) > _SURE * sized.itl_s
-    )
+    model, ttft_s, itl_s = sized.model, sized.ttft_s, sized.itl_s
+    if ttft_s < inf and model.idle_first_s(sized.isl_tokens) > ttft_s:
+        return True
+    return itl_s < inf and model.idle_itl_s(sized.kv_tokens) > _SURE * itl_s

@@ -89,6 +89,10 @@ class Ideal:
     def leave(self, kv_tokens: int, now_s: float) -> None:
         self._load(self.sequences - 1, self.kv_tokens - kv_tokens, now_s)
 
+    def shift(self, sequences: int, kv_tokens: int, now_s: float) -> None:
+        """So many more, or fewer, decode from now on."""
+        self._load(self.sequences + sequences, self.kv_tokens + kv_tokens, now_s)
+
     def _load(self, sequences: int, kv_tokens: int, now_s: float) -> float:
         steps = self._steps
         if self.step_s:
@@ -108,9 +112,11 @@ class Prompts:
     is summed up until it is about enough of them.
     """
 
-    __slots__ = ("_expected_s", "_since_s", "_taken_s", "running_tokens")
+    __slots__ = ("_expected_s", "_since_s", "_taken_s", "running_tokens", "total_s")
 
     def __init__(self) -> None:
+        self.total_s = 0.0
+        """That all that are done should have taken."""
         self.running_tokens = 0
         """That were there when the batch began that is running; those that come now follow it."""
         self._since_s = 0.0
@@ -132,6 +138,7 @@ class Prompts:
         Returns a ratio and its weight for `Pace.observe` when it is time to.
         """
         taken_s = self._taken_s + now_s - self._since_s
+        self.total_s += expected_s
         expected_s += self._expected_s
         self._since_s = now_s
         enough = expected_s >= _TELLING_PROMPTS_S
@@ -140,3 +147,9 @@ class Prompts:
             return None
         self._taken_s = self._expected_s = 0.0
         return taken_s / expected_s, 1.0 if enough else expected_s / _TELLING_PROMPTS_S
+
+    def elsewhere(self, expected_s: float, now_s: float) -> None:
+        """Prompts of other processes have had their first tokens since the last one had."""
+        self._taken_s += now_s - self._since_s
+        self._expected_s += expected_s
+        self._since_s = now_s

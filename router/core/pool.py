@@ -38,6 +38,8 @@ class Pool(Outlook):
         self.version = -1
         self.workers: dict[WorkerId, Worker] = {}
         self.log = PoolLog()
+        self.others_queued_tokens = 0
+        """Prompt tokens without a first token that other processes have sent there."""
         self.hopeful_at_s = -inf
         """When a prompt that can be in time was last sent."""
         self._usable: list[Worker] = []
@@ -168,9 +170,14 @@ class Pool(Outlook):
         return self.pace * self.predictor.decode_s(1, kv_tokens)
 
     @property
+    def queued_tokens(self) -> int:
+        """Prompt tokens at its engines, whoever has sent them."""
+        return self.log.queued_tokens + self.others_queued_tokens
+
+    @property
     def crowded(self) -> bool:
         """Whether a batch or more is queued for each of its workers."""
-        return self.log.queued_tokens >= self.predictor.batch_tokens * len(self.workers)
+        return self.queued_tokens >= self.predictor.batch_tokens * len(self.workers)
 
     def takes_hopeless(self, now_s: float) -> bool:
         """Whether one more prompt that cannot be in time leaves idle workers to those that can."""

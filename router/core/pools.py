@@ -20,7 +20,7 @@ class Shares:
 
     `weights` are above 0 and sum to 1; `turns` follow them. `spill` are the pools to try when it
     is not the turn of one that can take the request. `others` are left out by the plan: a last
-    resort.
+    resort. `in_order`: there are no turns, `spill` are all there are, and are tried in this order.
     """
 
     weights: Mapping[PoolId, float]
@@ -28,6 +28,7 @@ class Shares:
     spill: tuple[Pool, ...]
     others: tuple[Pool, ...]
     planned: bool
+    in_order: bool = False
 
     def sent(self, pool_id: PoolId) -> None:
         """A request went there: the turns move on."""
@@ -53,9 +54,14 @@ class ModelPools:
         rates = [p.predictor.decode_rate for p in pools if p.decodes]
         self._token_s = 1.0 / max(rates, default=inf)
         self.shortest_context = min(p.spec.context_limit_tokens for p in pools)
+        self.longest_context = max(p.spec.context_limit_tokens for p in pools)
 
     def of(self, stage: Stage) -> tuple[Pool, ...]:
         return self.heads if stage is Stage.PREFILL else self.decodes
+
+    def ordered(self, stage: Stage) -> Shares | None:
+        """Where the pools have an order of their own: it counts, whatever a plan says."""
+        return None
 
     def idle_first_s(self, isl_tokens: int) -> float:
         """Seconds to the first token on an idle worker of the fastest pool."""
@@ -72,7 +78,7 @@ class ModelPools:
     @property
     def idle(self) -> bool:
         """Whether no prompt is at an engine."""
-        return not any(p.log.queued_tokens for p in self.heads)
+        return not any(p.queued_tokens for p in self.heads)
 
     def serves_without(self, pool_ids: frozenset[PoolId]) -> bool:
         """Whether the other pools hold an agg pool or a pair for both stages."""
@@ -144,6 +150,11 @@ class Pools:
             )
         return pools
 
+    def ready(self, name: str, now_s: float) -> bool:
+        """Whether a request for the model of this name or alias could be served end to end."""
+        pools = self._by_name.get(name)
+        return pools is not None and pools.ready(now_s) is None
+
     def apply_members(self, members: PoolMembers) -> bool:
         """Take a pool's membership; False if it is known or of an unknown pool."""
         pool = self._pools.get(members.pool_id)
@@ -172,7 +183,7 @@ class Pools:
         shares = known.get(class_name)
         if shares is None:
             turns = model.turns[stage].setdefault(class_name, Turns())
-            shares = self._planned(class_name, model, stage, turns)
+            shares = model.ordered(stage) or self._planned(class_name, model, stage, turns)
             shares = known[class_name] = shares or _by_capacity(model.of(stage), turns)
         return shares
 

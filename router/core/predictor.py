@@ -1,10 +1,14 @@
 """What a pool's engine profile predicts, in the form in which decisions ask for it."""
 
+from functools import lru_cache
+
 from weir.domain.profile import EngineProfile
 
 __all__ = ["Predictor"]
 
 _TYPICAL_SEQUENCE_TOKENS = 2048
+_LENGTHS = 4096
+"""Prompt lengths whose prefill time is remembered: each is asked for several times a request."""
 
 
 class Predictor:
@@ -33,22 +37,17 @@ class Predictor:
         self.per_kv_token_s = (self.decode_s(1, self._kv_tokens) - alone_s) / self._kv_tokens
         self.no_sequence_s = alone_s - self.per_sequence_s
         self.transfer_s = profile.kv_transfer_s
-        self.prefill_s = profile.idle_prefill_s
+        self.prefill_s = lru_cache(_LENGTHS)(profile.idle_prefill_s)
 
     def decode_s(self, sequences: int, kv_tokens: int) -> float:
         """One iteration in which as many of these as fit decode."""
         if sequences > self.max_sequences:
             sequences = self.max_sequences
         if self._follows_kv:
-            kv_tokens = min(kv_tokens, self._kv_tokens)
-            return self._profile.iteration_s(
-                prefill_tokens=0, sequences=sequences, kv_used_tokens=kv_tokens
-            )
+            return self._profile.decode_only_s(sequences, kv_tokens)
         known_s = self._by_sequences.get(sequences)
         if known_s is None:
-            known_s = self._profile.iteration_s(
-                prefill_tokens=0, sequences=sequences, kv_used_tokens=0
-            )
+            known_s = self._profile.decode_only_s(sequences, 0)
             self._by_sequences[sequences] = known_s
         return known_s
 

@@ -33,10 +33,11 @@ class RequestProfile:
     """A request as its envelope tells it.
 
     `model` is what the client wrote (a name or an alias). `isl_tokens` is an estimate from
-    `prompt_bytes` unless `isl_exact`. `ttft_s` and `itl_s` replace the class's targets;
-    None means that the request states none. `priority` is as in vLLM's API: larger numbers
-    are served later, 0 is usual. `osl_hint_tokens` is how long the client expects the output to be.
-    `isl_counted`: its text has been counted here, only what the template adds is estimated.
+    `prompt_bytes` unless `isl_exact`. `ttft_s` and `itl_s` replace the class's targets
+    as far as they may; None means that the request states none. `priority` is as in vLLM's API:
+    larger numbers are served later, 0 is usual. `osl_hint_tokens` is how long the client expects
+    the output to be, `asked_class` the class that it asks for by name. `isl_counted`: its text has
+    been counted here, only what the template adds is estimated.
     """
 
     model: str
@@ -51,6 +52,7 @@ class RequestProfile:
     isl_exact: bool = False
     isl_counted: bool = False
     osl_hint_tokens: int | None = None
+    asked_class: str = ""
 
 
 @dataclass(slots=True, kw_only=True)
@@ -67,6 +69,9 @@ class RouteReason(StrEnum):
     SHARE = "share"
     """It was the pool's turn by its share."""
 
+    CELL = "cell"
+    """It is the one that the static grid gives."""
+
     SPILL = "spill"
     """The pool whose turn it was has no worker or no room, or would break a target."""
 
@@ -77,7 +82,7 @@ class RouteReason(StrEnum):
     """Only a pool that the plan leaves out has a ready worker."""
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@dataclass(slots=True, kw_only=True)
 class Terms:
     """How far a request that is placed now must leave room to others.
 

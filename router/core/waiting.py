@@ -29,12 +29,16 @@ _Key = tuple[ModelName, ClassName, frozenset[PoolId]]
 
 
 class Waiting:
+    """`elsewhere_*`: what waits in other processes and counts against the same bounds."""
+
     def __init__(self, *, most_requests: int, most_bytes: int) -> None:
         self._most_requests = most_requests
         self._most_bytes = most_bytes
         self._lines: dict[_Key, Line] = {}
         self._requests = 0
-        self._bytes = 0
+        self.bytes = 0
+        self.elsewhere_requests = 0
+        self.elsewhere_bytes = 0
         self._arrivals = 0
         self._worth = Worth()
 
@@ -49,9 +53,10 @@ class Waiting:
         self, flight: Flight, exclude: frozenset[WorkerId], prefilled: Leg | None
     ) -> Place | None:
         """A place in the queue; None if it is full."""
-        waiting_bytes = self._bytes + flight.profile.prompt_bytes
-        if self._requests >= self._most_requests or (
-            self._requests and waiting_bytes > self._most_bytes
+        waiting_bytes = self.bytes + flight.profile.prompt_bytes
+        requests = self._requests + self.elsewhere_requests
+        if requests >= self._most_requests or (
+            requests and waiting_bytes + self.elsewhere_bytes > self._most_bytes
         ):
             return None
         self._arrivals += 1
@@ -70,7 +75,7 @@ class Waiting:
         )
         line.join(place)
         self._requests += 1
-        self._bytes = waiting_bytes
+        self.bytes = waiting_bytes
         return place
 
     def leave(self, place: Place) -> None:
@@ -82,7 +87,7 @@ class Waiting:
         if not place.line:
             del self._lines[_key(place.flight)]
         self._requests -= 1
-        self._bytes -= place.flight.profile.prompt_bytes
+        self.bytes -= place.flight.profile.prompt_bytes
 
     def admit(
         self,
@@ -202,9 +207,9 @@ def _key(flight: Flight) -> _Key:
 
 
 def _order(flight: Flight, arrivals: int) -> Order:
-    # Anyone could claim to be urgent, so a request may only yield.
-    priority = flight.request_class.priority - max(0, flight.profile.priority or 0)
-    return -priority, flight.arrived_s, arrivals
+    # Who allows for more time goes as if it had come later: else it would keep its place
+    # while others, whose time is over, step aside.
+    return -flight.priority, flight.arrived_s + flight.patience_s, arrivals
 
 
 def _latest_s(flight: Flight) -> float:

@@ -1,14 +1,16 @@
 """One worker as this router sees it: its load, its breaker, and how fast it is.
 
-Invariant: a worker's load is the sum of the charges that live on it.
+Invariant: a worker's load is the sum of the charges that live on it, and of what other processes
+of this router have told.
 """
 
 from math import inf
+from typing import NamedTuple
 
 from router.core.pace import Ideal, Pace, Prompts
 from weir.domain.planning import WorkerEndpoint
 
-__all__ = ["Rank", "Worker"]
+__all__ = ["Load", "Rank", "Worker"]
 
 Rank = tuple[float, int, int, int]
 """Of two workers the one with the lesser rank gets the next request."""
@@ -18,9 +20,25 @@ _LONGEST_EJECTION_S = 8.0
 _PACE_MEMORY = 32.0
 
 
+class Load(NamedTuple):
+    """Of a process on one worker; `prompts_s` (at pace 1) of prefill in all its time."""
+
+    in_flight: int = 0
+    kv_tokens: int = 0
+    kv_spread: int = 0
+    queued_tokens: int = 0
+    decoding: int = 0
+    decoding_kv_tokens: int = 0
+    prompts_s: float = 0.0
+
+
+_NOTHING = Load()
+
+
 class Worker:
     """One engine process. Counts cover what this router has sent and not seen end.
 
+    `others`: what of them, and of `ideal`, is of other processes.
     `in_flight` includes those whose prompt is still prefilled elsewhere; `queue` has the prompts
     that are there without a first token, in order. `kv_tokens` is the KV that they hold on average,
     `kv_spread` the sum of the squares of how much more each may hold.
@@ -37,6 +55,7 @@ class Worker:
         "kv_spread",
         "kv_tokens",
         "observed",
+        "others",
         "pace",
         "probing",
         "prompts",
@@ -55,6 +74,7 @@ class Worker:
         self.kv_tokens = 0
         self.kv_spread = 0
         self.served = 0
+        self.others = _NOTHING
         self.rank: Rank = (0.0, 0, 0, 0)
         self.stale = False
         self.ideal = ideal

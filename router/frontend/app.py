@@ -5,32 +5,36 @@ Everything up to the decision is synchronous; a request then has one task of its
 
 import asyncio
 import logging
+import socket
+import ssl
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from functools import partial
+from typing import Any
 
 import orjson
 
+from router.core.flight import Flight
 from router.core.request import RequestProfile
-from router.frontend.bodies import without_transfer_params
+from router.frontend.bodies import onward_body
 from router.frontend.counting import Counting
 from router.frontend.delivery import Delivery, Lines
 from router.frontend.envelope import Endpoint, Envelope, parse_envelope
-from router.frontend.headers import RequestIds, slo_s, tenant, upstream_headers
+from router.frontend.explained import ExplainedDelivery
+from router.frontend.headers import RequestIds, upstream_headers
+from router.frontend.hints import HINT_HEADERS, NO_HINTS, Hints, Ignored, read_hints
 from router.frontend.ports import FrontendSettings, Meter, NoMeter, ServicePort
 from router.frontend.upstreams import Upstreams
 from weir.domain.errors import RequestError
 from weir.http1.client import Patience
 from weir.http1.messages import Header, Limits, Request
 from weir.http1.openai import JSON_TYPE, error_headers, openai_error
-from weir.http1.server import Responder, Server, serve
+from weir.http1.server import Place, Responder, Server
 
 __all__ = ["Frontend"]
 
 _log = logging.getLogger("weir.router.frontend")
 
-_TTFT = (b"x-llm-d-slo-ttft-ms", b"x-slo-ttft-ms")
-_ITL = (b"x-llm-d-slo-tpot-ms", b"x-slo-tpot-ms")
 _TEXT: list[Header] = [(b"content-type", b"text/plain; charset=utf-8")]
 _METRICS: list[Header] = [(b"content-type", b"text/plain; version=0.0.4; charset=utf-8")]
 _JSON: list[Header] = [(b"content-type", JSON_TYPE)]
@@ -61,20 +65,22 @@ class Frontend:
         self._meter = meter or NoMeter()
         self._counting = counting
         self._upstreams = Upstreams(self._settings)
+        self._loop = asyncio.get_running_loop()
         self._lines = Lines(
             service=service,
             upstreams=self._upstreams,
             settings=self._settings,
             meter=self._meter,
             now_s=now_s,
+            wall_s=self._loop.time,
             patience=Patience(
                 first_byte_s=self._settings.first_byte_timeout_s,
                 idle_s=self._settings.idle_timeout_s,
             ),
             running=set(),
         )
-        self._loop = asyncio.get_running_loop()
         self._ids = RequestIds()
+        self._canaries = service.canaries
         self._rendering: asyncio.Task[None] | None = None
         self._scrapers: list[Responder] = []
         self._draining = False
@@ -89,20 +95,23 @@ class Frontend:
             "/metrics": ("GET", self._metrics),
         }
 
-    async def start(self, host: str, port: int, *, reuse_port: bool = False) -> int:
+    async def start(self, host: str, port: int, *, tls: ssl.SSLContext | None = None) -> int:
         """Listen; the port, chosen if 0. Raises `OSError` if the address cannot be had."""
+        return await self._listen((host, port), tls)
+
+    async def start_on(
+        self, sockets: Sequence[socket.socket], *, tls: ssl.SSLContext | None = None
+    ) -> int:
+        """Take connections from sockets that listen already; their port."""
+        return await self._listen(sockets, tls)
+
+    async def _listen(self, place: Place, tls: ssl.SSLContext | None) -> int:
         limits = Limits(
             max_body_bytes=self._settings.max_body_bytes,
             idle_timeout_s=self._settings.idle_timeout_s,
         )
-        self._server = await serve(
-            self.handle,
-            host,
-            port,
-            limits=limits,
-            reuse_port=reuse_port,
-            on_refusal=self._meter.rejected,
-        )
+        self._server = Server(self.handle, limits, self._meter.rejected)
+        await self._server.listen(place, tls=tls)
         return self._server.port
 
     @property
@@ -113,14 +122,19 @@ class Frontend:
         """`/readyz` says 503 from now on; requests are still served."""
         self._draining = True
 
-    async def drain(self, timeout_s: float, *, notice_s: float = 0.0) -> bool:
+    async def drain(
+        self, timeout_s: float, *, notice_s: float = 0.0, parting_s: float = 0.0
+    ) -> bool:
         """Fail readiness, stay for `notice_s`, then take nothing new and finish what runs.
 
-        True if all ended in time; what did not is broken off, with an error. Wall seconds.
+        What comes within `parting_s` on connections that are there is still served. True if all
+        ended in time; what did not is broken off, with an error. Wall seconds.
         """
         self.fail_readiness()
         await asyncio.sleep(notice_s)
-        drained = await self._server.settle(timeout_s) if self._server is not None else True
+        drained = True
+        if self._server is not None:
+            drained = await self._server.settle(timeout_s, parting_s=parting_s)
         await self.close()
         return drained
 
@@ -158,61 +172,102 @@ class Frontend:
         headers = dict(request.headers)
         request_id = self._ids.of(headers)
         try:
-            envelope, profile = self._read(endpoint, request, headers)
+            envelope, hints = self._read(endpoint, request, headers)
+            profile = self._profile(envelope, hints)
             counting = self._counting
             if counting is not None and counting.wants(profile, headers):
-                then = partial(self._start, request, responder, envelope, profile, request_id)
+                then = partial(
+                    self._start, request, responder, envelope, hints, profile, request_id
+                )
                 counting.first(profile, envelope.data, responder, then)
                 return
         except RequestError as error:
             self._reject(responder, request_id, error)
             return
-        self._start(request, responder, envelope, profile, request_id)
+        self._start(request, responder, envelope, hints, profile, request_id)
 
     def _read(
         self, endpoint: Endpoint, request: Request, headers: dict[bytes, bytes]
-    ) -> tuple[Envelope, RequestProfile]:
+    ) -> tuple[Envelope, Hints]:
         encoding = headers.get(b"content-encoding")
         if encoding is not None and encoding.lower() != b"identity":
             raise RequestError("compressed request bodies are not understood", status=415)
         envelope = parse_envelope(endpoint, request.body)
-        of_tenant = tenant(headers)
+        if HINT_HEADERS.isdisjoint(headers) and "nvext" not in envelope.data:
+            return envelope, NO_HINTS
+        return envelope, self._hints(headers, envelope.data)
+
+    def _profile(self, envelope: Envelope, hints: Hints) -> RequestProfile:
+        asked = hints.model or envelope.model
+        model = self._service.canary(asked) if asked in self._canaries else asked
         isl_tokens = self._service.estimate_isl(
-            envelope.model, of_tenant, envelope.prompt_bytes, envelope.prompt_tokens
+            model, hints.tenant, envelope.prompt_bytes, envelope.prompt_tokens
         )
-        profile = RequestProfile(
-            model=envelope.model,
+        return RequestProfile(
+            model=model,
             isl_tokens=isl_tokens,
             prompt_bytes=envelope.prompt_bytes,
             max_tokens=envelope.max_tokens,
             streaming=envelope.streaming,
-            tenant=of_tenant,
-            ttft_s=slo_s(headers, *_TTFT),
-            itl_s=slo_s(headers, *_ITL),
-            priority=envelope.priority,
+            tenant=hints.tenant,
+            ttft_s=hints.ttft_s,
+            itl_s=hints.itl_s,
+            priority=envelope.priority if hints.priority is None else hints.priority,
             isl_exact=envelope.prompt_tokens is not None,
+            osl_hint_tokens=hints.osl_hint_tokens,
+            asked_class=hints.asked_class,
         )
-        return envelope, profile
 
     def _start(
         self,
         request: Request,
         responder: Responder,
         envelope: Envelope,
+        hints: Hints,
         profile: RequestProfile,
         request_id: bytes,
     ) -> None:
+        asked = hints.model or envelope.model
         try:
-            flight = self._service.open(profile, self._now_s())
+            if hints is NO_HINTS and profile.model == asked:
+                flight = self._service.open(profile, self._now_s())
+            else:
+                flight = self._open_unusual(profile, hints, asked)
         except RequestError as error:
             self._reject(responder, request_id, error)
             return
-        body = without_transfer_params(request.body, envelope.data)
+        renamed = None if profile.model == envelope.model else profile.model
+        body = onward_body(request.body, envelope.data, renamed)
         onward = upstream_headers(request.headers, request_id)
-        delivery = Delivery(
-            self._lines, responder, envelope.endpoint, flight, request_id, body, onward
-        )
+        parts = self._lines, responder, envelope.endpoint, flight, request_id, body, onward
+        delivery = ExplainedDelivery(*parts, hints=hints) if hints.explain else Delivery(*parts)
         delivery.start(self._loop)
+
+    def _hints(self, headers: dict[bytes, bytes], data: dict[str, Any]) -> Hints:
+        """What can be used of them."""
+        hints = read_hints(headers, data)
+        if hints.model and hints.model not in self._service.models():
+            hints.ignore("model", Ignored.UNKNOWN)
+        if hints.explain and not self._settings.explain:
+            hints.ignore("explain", Ignored.NOT_ALLOWED)
+        return hints
+
+    def _open_unusual(self, profile: RequestProfile, hints: Hints, asked: str) -> Flight:
+        """One with hints or for a canary, which leaves to `asked` what it cannot hold."""
+        enter = self._service.open_explained if hints.explain else self._service.open
+        try:
+            try:
+                flight = enter(profile, self._now_s())
+            except RequestError:
+                if profile.model == asked:
+                    raise
+                profile.model = asked
+                flight = enter(profile, self._now_s())
+            hints.deny(flight.denied())
+        finally:
+            for name, why in hints.ignored:
+                self._meter.hint_ignored(name, why)
+        return flight
 
     def _reject(self, responder: Responder, request_id: bytes, error: RequestError) -> None:
         self._meter.rejected(error.status)

@@ -4,7 +4,7 @@ from typing import Any
 
 import orjson
 
-__all__ = ["decode_body", "prefill_body", "transfer_params", "without_transfer_params"]
+__all__ = ["decode_body", "onward_body", "prefill_body", "transfer_params"]
 
 _FIELD = "kv_transfer_params"
 _ASK_FOR_TRANSFER = {
@@ -48,9 +48,15 @@ def decode_body(original: bytes, params: bytes | None) -> bytes:
     return b'%b,"%b":%b}' % (original[: original.rindex(b"}")], _FIELD.encode(), params)
 
 
-def without_transfer_params(original: bytes, data: dict[str, Any]) -> bytes:
-    """The body without the field that would make an engine fetch from where a client says."""
-    if _FIELD not in data:
+def onward_body(original: bytes, data: dict[str, Any], model: str | None = None) -> bytes:
+    """The body without the field that would make an engine fetch from where a client says.
+
+    `model`, unless None, is asked for instead of the client's.
+    """
+    if _FIELD in data:
+        del data[_FIELD]
+    elif model is None:
         return original
-    del data[_FIELD]
+    if model is not None:
+        data["model"] = model
     return orjson.dumps(data)

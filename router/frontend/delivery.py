@@ -35,13 +35,14 @@ _MAX_CONNECTS = 10
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Lines:
-    """What all deliveries of one frontend share."""
+    """What all deliveries of one frontend share. `now_s`: model time. `wall_s`: the loop's."""
 
     service: ServicePort
     upstreams: Upstreams
     settings: FrontendSettings
     meter: Meter
     now_s: Callable[[], float]
+    wall_s: Callable[[], float]
     patience: Patience
     running: "set[Delivery]"
 
@@ -111,24 +112,23 @@ class Delivery:
         self._redone = False
         self._relay: Relay | None = None
         self._task: asyncio.Task[None] | None = None
+        self._begun = False
 
     def start(self, loop: asyncio.AbstractEventLoop) -> None:
         self._lines.running.add(self)
         self._responder.on_close = self.cancel
         self._task = loop.create_task(self._run())
-        self._task.add_done_callback(self._settle)
 
     def cancel(self) -> None:
         """End it: the client has gone, or else this router is going."""
-        if self._task is not None:
-            self._task.cancel()
-
-    def _settle(self, task: asyncio.Task[None]) -> None:
+        if self._task is None or not self._task.cancel() or self._begun:
+            return
+        self._begun = True  # Its task ends before its first step.
         self._lines.running.discard(self)
-        if task.cancelled():  # before its first step
-            self._cancelled()
+        self._cancelled()
 
     async def _run(self) -> None:
+        self._begun = True
         try:
             await self._deliver()
         except asyncio.CancelledError:
@@ -136,6 +136,8 @@ class Delivery:
         except Exception:
             _log.exception("request failed inside the router id=%s", self._request_id.decode())
             self._break_off(500, "internal error; the router's log has details")
+        finally:
+            self._lines.running.discard(self)
 
     async def _deliver(self) -> None:
         while True:
@@ -145,7 +147,7 @@ class Delivery:
                 self._shed(route)
                 return
             if self._since is None:
-                self._since = asyncio.get_running_loop().time()
+                self._since = self._lines.wall_s()
             try:
                 await self._try(route)
                 return
@@ -189,8 +191,7 @@ class Delivery:
         """Run the leg that answers the client. Raises `_LegFailed`."""
         lines = self._lines
         raw = self._responder.request.http_version == "1.1"
-        relay = Relay(self._responder, self._flight, lines.now_s, self._request_id, raw=raw)
-        self._relay = relay
+        relay = self._relay = self._relay_in(raw=raw)
         body = decode_body(self._body, params)
         try:
             await lines.upstreams.pool(leg.worker).stream(
@@ -215,8 +216,15 @@ class Delivery:
             relay.send_whole()
         self._end(relay.outcome(), relay)
 
+    def _relay_in(self, *, raw: bool) -> Relay:
+        """Where the response goes."""
+        now_s = self._lines.now_s
+        return Relay(self._responder, self._flight, now_s, self._request_id, raw=raw)
+
     def _check(self, leg: Leg, relay: Relay, params: bytes | None) -> None:
         """Raises `_LegFailed` if another worker may do better than this response."""
+        if relay.status < 500:
+            return
         answer = _Answer(relay.status, relay.headers, relay.whole or b"")
         reason = _reason(relay.status)
         if reason is not None:
@@ -244,7 +252,7 @@ class Delivery:
         assert since is not None
         if failure.reason is None or self._responder.closed:
             return False
-        if asyncio.get_running_loop().time() >= since + settings.first_byte_timeout_s:
+        if self._lines.wall_s() >= since + settings.first_byte_timeout_s:
             return False
         if failure.reason is RetryReason.CONNECT:
             self._connects += 1
@@ -273,13 +281,13 @@ class Delivery:
                 self._attempts + self._connects,
             )
         self._end(Outcome.FAILED, None, blamed)
-        self._responder.send(answer.status, answer.headers, answer.body)
+        self._send(answer.status, answer.headers, answer.body)
 
     def _shed(self, shed: Shed) -> None:
         self._end(Outcome.SHED)
         message = f"no capacity for this request now ({shed.reason}); retry later"
         headers = [*error_headers(shed.retry_after_s), (b"x-request-id", self._request_id)]
-        self._responder.send(503, headers, openai_error(503, message, code="overloaded"))
+        self._send(503, headers, openai_error(503, message, code="overloaded"))
 
     def _cancelled(self) -> None:
         if self._responder.closed:
@@ -297,7 +305,10 @@ class Delivery:
             self._responder.abort()
         else:
             answer = self._error(status, message)
-            self._responder.send(answer.status, answer.headers, answer.body)
+            self._send(answer.status, answer.headers, answer.body)
+
+    def _send(self, status: int, headers: list[Header], body: bytes) -> None:
+        self._responder.send(status, headers, body)
 
     def _error(self, status: int, message: str) -> _Answer:
         headers = [*error_headers(), (b"x-request-id", self._request_id)]

@@ -26,9 +26,12 @@ class Endpoint(Enum):
     COMPLETIONS = "/v1/completions"
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(slots=True)
 class Envelope:
-    """`prompt_bytes` counts UTF-8 text; `prompt_tokens` is exact and None for text."""
+    """`prompt_bytes` counts UTF-8 text; `prompt_tokens` is exact and None for text.
+
+    Nobody changes it; freezing it would cost more than reading the body.
+    """
 
     endpoint: Endpoint
     data: dict[str, Any]
@@ -125,7 +128,7 @@ def _integer(
     value = data.get(name)
     if value is None:
         return None
-    if not isinstance(value, int) or isinstance(value, bool):
+    if type(value) is not int:
         raise _wrong(name, "must be an integer", value)
     if low is not None and value < low:
         raise _wrong(name, f"must be at least {low}; it is {value}")

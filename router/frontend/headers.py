@@ -3,17 +3,14 @@
 import os
 from collections.abc import Iterable, Mapping
 from itertools import count
-from math import isfinite
 
-from weir.domain.errors import RequestError
+from router.frontend.hints import EXPLAIN
 from weir.http1.messages import Header
 
-__all__ = ["RequestIds", "response_headers", "slo_s", "tenant", "upstream_headers"]
+__all__ = ["RequestIds", "response_headers", "upstream_headers"]
 
 _REQUEST_ID = b"x-request-id"
-_TENANT = (b"x-llm-d-inference-fairness-id", b"x-gateway-inference-fairness-id")
 _MAX_ID_BYTES = 200
-_MAX_TENANT_CHARS = 128
 
 _HOP_BY_HOP = frozenset(
     {
@@ -36,6 +33,10 @@ _NOT_FOR_ENGINES = _HOP_BY_HOP | {
     b"expect",
     b"host",
     _REQUEST_ID,
+    EXPLAIN,
+    # The name of the model that is asked for is in the body.
+    b"x-llm-d-model-name-rewrite",
+    b"x-gateway-model-name-rewrite",
     # Compressed chunks could not be counted.
     b"accept-encoding",
     # These tell engines and sidecars where to connect to; clients have no say in that.
@@ -47,7 +48,7 @@ _NOT_FOR_ENGINES = _HOP_BY_HOP | {
     b"x-prefiller-host-port",
 }
 _CONNECTION_ALONE = frozenset({b"keep-alive", b"close"})
-_NOT_FOR_CLIENTS = _HOP_BY_HOP | {b"content-length", _REQUEST_ID}
+_NOT_FOR_CLIENTS = _HOP_BY_HOP | {b"content-length", _REQUEST_ID, EXPLAIN}
 
 
 class RequestIds:
@@ -62,35 +63,6 @@ class RequestIds:
         if given and len(given) <= _MAX_ID_BYTES and given.isascii():
             return given
         return b"%b-%x" % (self._prefix, next(self._numbers))
-
-
-def tenant(headers: Mapping[bytes, bytes]) -> str:
-    """Whom to count a request for; empty if it does not say."""
-    for name in _TENANT:
-        value = headers.get(name)
-        if value:
-            return value.decode("latin-1")[:_MAX_TENANT_CHARS]
-    return ""
-
-
-def slo_s(headers: Mapping[bytes, bytes], *names: bytes) -> float | None:
-    """A target in seconds from the first of these headers (milliseconds) that is present.
-
-    Raises `RequestError` if it is not a positive number.
-    """
-    for name in names:
-        value = headers.get(name)
-        if value is None:
-            continue
-        try:
-            target_ms = float(value)
-        except ValueError:
-            target_ms = 0.0
-        if not (isfinite(target_ms) and target_ms > 0.0):
-            header = name.decode()
-            raise RequestError(f"header {header} must be a number of ms > 0", param=header)
-        return target_ms / 1e3
-    return None
 
 
 def upstream_headers(headers: Iterable[Header], request_id: bytes) -> list[Header]:

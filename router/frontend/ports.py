@@ -4,8 +4,10 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Protocol
 
+from router.core.explain import ExplainedFlight
 from router.core.flight import Flight
 from router.core.request import Leg, RequestProfile, Route, Shed
+from router.frontend.hints import Ignored
 from weir.domain.ids import WorkerId
 
 __all__ = ["FrontendSettings", "Meter", "NoMeter", "ServicePort"]
@@ -20,7 +22,14 @@ class ServicePort(Protocol):
         self, model: str, tenant: str, prompt_bytes: int, exact_tokens: int | None = None
     ) -> int: ...
 
+    @property
+    def canaries(self) -> frozenset[str]: ...
+
+    def canary(self, name: str) -> str: ...
+
     def open(self, profile: RequestProfile, now_s: float) -> Flight: ...
+
+    def open_explained(self, profile: RequestProfile, now_s: float) -> ExplainedFlight: ...
 
     async def place(
         self,
@@ -43,6 +52,9 @@ class Meter(Protocol):
     def recomputed(self) -> None:
         """A prefill leg returned no transfer parameters, so the decode leg computes again."""
 
+    def hint_ignored(self, name: str, why: Ignored) -> None:
+        """A request said this, and it was not followed. `name` is one of few."""
+
 
 class NoMeter:
     """Counts nothing."""
@@ -50,6 +62,8 @@ class NoMeter:
     def rejected(self, status: int) -> None: ...
 
     def recomputed(self) -> None: ...
+
+    def hint_ignored(self, name: str, why: Ignored) -> None: ...
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -64,3 +78,5 @@ class FrontendSettings:
     """Silence of a worker within a response, and of a client between two requests."""
     max_attempts: int = 3
     """Routes tried for one request before its failure is the client's."""
+    explain: bool = False
+    """Tell clients who ask how their request was routed."""

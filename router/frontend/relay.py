@@ -122,8 +122,10 @@ class Relay(Sink):
     def break_off(self, message: str) -> None:
         """The rest will not come: say so in the stream if that is possible, and close."""
         watch, upstream = self._watch, self._upstream
-        if watch is None or (
-            self._raw_chunks and upstream is not None and not upstream.at_boundary
+        if (
+            watch is None
+            or self.framing is Framing.LENGTH  # the client would not take more than that
+            or (self._raw_chunks and upstream is not None and not upstream.at_boundary)
         ):
             self._responder.abort()
             return

@@ -277,7 +277,7 @@ async def _router(arrivals: int) -> AsyncIterator[str]:
             recent.publish(_sample(sequence, arrivals))
             await asyncio.sleep(1.0)
 
-    servicer = RouteServicer(never, Clock().now_s, recent)  # type: ignore[arg-type]
+    servicer = RouteServicer(never, recent)  # type: ignore[arg-type]
     server = await rpc.serve(f"{HOST}:0", lambda server: register(server, servicer))
     counting = asyncio.create_task(count())
     yield f"{HOST}:{server.port}"

@@ -1,94 +1,30 @@
 """`weir router` as a process of its own, without any file."""
 
 import asyncio
-import re
 import signal
 import subprocess
-import sys
-from collections.abc import AsyncIterator
-from contextlib import asynccontextmanager
-from dataclasses import dataclass
 
 import pytest
 
-from router.config import Address
 from tests.integration.frontend.world import (
     CHAT,
     EVENT_STREAM,
-    LAST,
     STREAM,
-    Behaviour,
-    Engine,
-    Received,
     answers,
-    chunk,
     engine,
-    event,
     hangs_after,
     whole,
 )
 from tests.integration.ports import free_port
-from tests.integration.router_world import STREAMED, RouterWorld
-from weir.runtime.lifecycle import Stop
-
-WEIR = (sys.executable, "-P", "-m", "weir", "router")
-LISTENING = re.compile(r"listening host=\S+ port=(\d+) control_port=(\d+)")
-TOKEN = chunk(event({"choices": [{}]}))
-
-
-def _held_stream(go_on: asyncio.Event) -> Behaviour:
-    """One token, and the other 199 when the test lets it."""
-
-    async def behave(
-        reader: asyncio.StreamReader, writer: asyncio.StreamWriter, request: Received
-    ) -> None:
-        await answers(EVENT_STREAM, TOKEN)(reader, writer, request)
-        await go_on.wait()
-        await answers(*[TOKEN] * 199, chunk(event("[DONE]")), LAST)(reader, writer, request)
-
-    return behave
-
-
-@dataclass
-class Process(RouterWorld):
-    child: asyncio.subprocess.Process
-
-    async def exit_code(self) -> int:
-        return await asyncio.wait_for(self.child.wait(), 60.0)
-
-
-@asynccontextmanager
-async def process(*arguments: str) -> AsyncIterator[Process]:
-    """A running router on free ports; killed if the test leaves it behind."""
-    command = [*WEIR, "--listen", "127.0.0.1:0", *arguments]
-    child = await asyncio.create_subprocess_exec(*command, stderr=subprocess.PIPE)
-    assert child.stderr is not None
-    try:
-        async with asyncio.timeout(60.0):
-            while True:
-                line = (await child.stderr.readline()).decode()
-                assert line, "the router ended before it listened"
-                if found := LISTENING.search(line):
-                    break
-        public, control = (Address(host="127.0.0.1", port=int(port)) for port in found.groups())
-        reading = asyncio.create_task(child.stderr.read())
-        yield Process(public, control, Stop(), reading, child)
-    finally:
-        if child.returncode is None:
-            child.kill()
-            await child.wait()
-
-
-def _workers(*engines: Engine) -> list[str]:
-    urls = [f"http://127.0.0.1:{e.worker.port}" for e in engines]
-    return [word for url in urls for word in ("--worker", url)]
+from tests.integration.router_process import TOKEN, WEIR, held_stream, process, workers
+from tests.integration.router_world import STREAMED
 
 
 async def test_workers_on_the_command_line_are_one_pool_with_all_features() -> None:
     async with (
         engine(STREAMED) as one,
         engine(STREAMED) as two,
-        process("--model", "m", "alias", *_workers(one, two)) as weir,
+        process("--model", "m", "alias", *workers(one, two)) as weir,
     ):
         assert (await weir.get("/readyz")).status == 200
         assert [m["id"] for m in (await weir.get("/v1/models")).json["data"]] == ["m", "alias"]
@@ -105,8 +41,8 @@ async def test_workers_on_the_command_line_are_one_pool_with_all_features() -> N
 async def test_sigterm_fails_readiness_finishes_the_stream_and_exits_0() -> None:
     go_on = asyncio.Event()
     async with (
-        engine(_held_stream(go_on)) as one,
-        process("--model", "m", *_workers(one)) as weir,
+        engine(held_stream(go_on)) as one,
+        process("--model", "m", *workers(one)) as weir,
     ):
         client = await weir.connect()
         client.send(STREAM)
@@ -124,7 +60,7 @@ async def test_sigterm_fails_readiness_finishes_the_stream_and_exits_0() -> None
 async def test_drain_ends_at_its_deadline() -> None:
     async with (
         engine(hangs_after(EVENT_STREAM, TOKEN)) as one,
-        process("--model", "m", "--drain-timeout-s", "0.2", *_workers(one)) as weir,
+        process("--model", "m", "--drain-timeout-s", "0.2", *workers(one)) as weir,
     ):
         client = await weir.connect()
         client.send(STREAM)
@@ -136,7 +72,7 @@ async def test_drain_ends_at_its_deadline() -> None:
 async def test_a_request_outlives_the_death_of_its_worker() -> None:
     async with engine(answers(whole(b'{"choices":[]}'))) as one:
         dead = f"http://127.0.0.1:{free_port()}"
-        async with process("--model", "m", "--worker", dead, *_workers(one)) as weir:
+        async with process("--model", "m", "--worker", dead, *workers(one)) as weir:
             replies = [await weir.post(CHAT) for _ in range(4)]
             assert {reply.status for reply in replies} == {200}
 
@@ -156,6 +92,7 @@ async def test_a_request_outlives_the_death_of_its_worker() -> None:
             ["--model", "m", "--worker", "http://x:1", "--drain-timeout-s", "-1"],
             "--drain-timeout-s",
         ),
+        (["--model", "m", "--worker", "http://x:1", "--tls-cert", "a.pem"], "--tls-key"),
         (["--fleet", "/nowhere.yaml", "--nats", "nats://x"], "/nowhere.yaml"),
         (["--fleet", "examples/fleets/disagg.yaml"], "--nats"),
         (["--fleet", "examples/fleets/disagg.yaml", "--worker", "x=http://a:1"], "prefill, decode"),
@@ -172,10 +109,20 @@ def test_bad_usage_is_exit_2_with_what_to_mend(
     assert "Traceback" not in error
 
 
+async def test_a_certificate_that_cannot_be_used_is_exit_2_and_named() -> None:
+    pair = ("--tls-cert", "/nowhere/a.pem", "--tls-key", "/nowhere/a.key")
+    command = [*WEIR, "--listen", "127.0.0.1:0", "--model", "m", "--worker", "http://x:1", *pair]
+    child = await asyncio.create_subprocess_exec(*command, stderr=subprocess.PIPE)
+    _, error = await asyncio.wait_for(child.communicate(), 60.0)
+    assert child.returncode == 2
+    assert "/nowhere/a.pem" in error.decode()
+    assert "Traceback" not in error.decode()
+
+
 async def test_an_address_in_use_is_exit_1_and_named() -> None:
     async with engine(STREAMED) as one:
         port = one.worker.port
-        command = [*WEIR, "--listen", f"127.0.0.1:{port}", "--model", "m", *_workers(one)]
+        command = [*WEIR, "--listen", f"127.0.0.1:{port}", "--model", "m", *workers(one)]
         child = await asyncio.create_subprocess_exec(*command, stderr=subprocess.PIPE)
         _, error = await asyncio.wait_for(child.communicate(), 60.0)
         assert child.returncode == 1

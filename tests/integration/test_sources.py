@@ -104,7 +104,7 @@ async def test_routers_are_asked_over_grpc_and_a_router_begun_anew_is_heard(worl
     def never(*_: object) -> None:
         raise AssertionError
 
-    servicer = RouteServicer(never, world.clock.now_s, recent)  # type: ignore[arg-type]
+    servicer = RouteServicer(never, recent)  # type: ignore[arg-type]
     server = await rpc.serve("127.0.0.1:0", lambda server: register(server, servicer))
     for sequence in range(101, 104):
         recent.publish(_sample(sequence, 6))

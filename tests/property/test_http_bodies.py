@@ -7,7 +7,7 @@ from typing import Any
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from router.frontend.bodies import decode_body, prefill_body, without_transfer_params
+from router.frontend.bodies import decode_body, onward_body, prefill_body
 from router.frontend.envelope import Endpoint, parse_envelope
 from router.frontend.observe import StreamWatch, find_usage
 from weir.domain.errors import RequestError
@@ -99,7 +99,7 @@ def test_both_legs_are_the_request_and_what_the_protocol_asks_for(
     fields: dict[str, Any], params: Any, space: bytes
 ) -> None:
     data = {"model": "m"} | fields
-    original = without_transfer_params(json.dumps(data).encode() + space, dict(data))
+    original = onward_body(json.dumps(data).encode() + space, dict(data))
     decode = json.loads(decode_body(original, json.dumps(params).encode()))
     assert decode == data | {"kv_transfer_params": params}
     prefill = json.loads(prefill_body(original))

@@ -86,7 +86,10 @@ class Slo:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class RequestClass:
-    """Requests alike in length that share an SLO. First class whose ranges hold wins."""
+    """Requests alike in length that share an SLO. First class whose ranges hold wins.
+
+    `on_request`: only those that ask for it by its name are of the class.
+    """
 
     name: ClassName
     isl_tokens: TokenRange
@@ -94,12 +97,16 @@ class RequestClass:
     slo: Slo
     weight: float = 1.0
     priority: int = 0
+    on_request: bool = False
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Model:
+    """`canary`: other models, and the share of the requests for this one that each gets."""
+
     name: ModelName
     aliases: tuple[str, ...] = ()
+    canary: tuple[tuple[ModelName, float], ...] = ()
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -66,8 +66,9 @@ class PolynomialTiming:
         """Seconds that `sequences` decoding sequences add at KV use `kv_share` (0..1)."""
         if not sequences:
             return 0.0
-        time_s = _polynomial(self.decode_s, min(1.0, kv_share))
-        return max(self.decode_min_s, time_s + self.decode_per_sequence_s * sequences)
+        time_s = _polynomial(self.decode_s, kv_share if kv_share < 1.0 else 1.0)
+        time_s += self.decode_per_sequence_s * sequences
+        return time_s if time_s > self.decode_min_s else self.decode_min_s
 
     @property
     def decode_follows_kv(self) -> bool:
@@ -179,6 +180,10 @@ class EngineProfile:
         time_s = self.timing.prefill_time_s(prefill_tokens)
         time_s += self.timing.decode_time_s(sequences, share)
         return time_s / self.speed
+
+    def decode_only_s(self, sequences: int, kv_used_tokens: int) -> float:
+        """`iteration_s` without any prompt."""
+        return self.timing.decode_time_s(sequences, kv_used_tokens / self.kv_tokens) / self.speed
 
     def decode_course(self, *, sequences: int, kv_used_tokens: int) -> DecodeCourse:
         """Times of iterations that only decode, a token more for each sequence in each.

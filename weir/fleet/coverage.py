@@ -21,6 +21,8 @@ def coverage_findings(classes: Sequence[RequestClass], tree: Tree) -> Iterator[F
     osl_spans = _spans([item.osl_tokens for item in classes])
     free = set(product(isl_spans, osl_spans))
     for index, item in enumerate(classes):
+        if item.on_request:
+            continue
         own = {cell for cell in free if _holds(item, cell)}
         if not own:
             message = "never matches: the classes before it take all of its requests"
@@ -28,7 +30,7 @@ def coverage_findings(classes: Sequence[RequestClass], tree: Tree) -> Iterator[F
         free -= own
     yield from _crossings(classes, tree)
     if free:
-        yield _gap(classes, free, tree)
+        yield _gap([item for item in classes if not item.on_request], free, tree)
 
 
 def _spans(ranges: Sequence[TokenRange]) -> list[TokenRange]:
@@ -45,7 +47,8 @@ def _holds(item: RequestClass, cell: Cell) -> bool:
 
 def _crossings(classes: Sequence[RequestClass], tree: Tree) -> Iterator[Finding]:
     """Pairs that share requests though neither holds the other: a slip more often than not."""
-    for (_, first), (index, second) in combinations(enumerate(classes), 2):
+    by_length = [(index, item) for index, item in enumerate(classes) if not item.on_request]
+    for (_, first), (index, second) in combinations(by_length, 2):
         overlap = _meet(first.isl_tokens, second.isl_tokens) and _meet(
             first.osl_tokens, second.osl_tokens
         )

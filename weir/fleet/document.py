@@ -84,6 +84,11 @@ class ModelSpec(StrictModel):
     aliases: tuple[ModelId, ...] = ()
     """Further names for the same model."""
 
+    canary: dict[ModelId, Annotated[float, Field(strict=True, ge=0.0, le=1.0)]] = Field(
+        default_factory=dict
+    )
+    """Other models, and the share of the requests for this one that each of them gets."""
+
 
 class RangeSpec(StrictModel):
     min: Annotated[int, Field(strict=True, ge=0, le=10_000_000)] = 0
@@ -120,6 +125,9 @@ class ClassSpec(StrictModel):
 
     priority: Annotated[int, Field(strict=True, ge=-1000, le=1000)] = 0
     """Higher classes are served first when not all can be."""
+
+    on_request: Annotated[bool, Field(strict=True)] = False
+    """Only requests that ask for the class by its name are of it."""
 
 
 class WindowSpec(StrictModel):

@@ -15,6 +15,8 @@ from weir.fleet.tree import Path, Tree
 
 __all__ = ["reference_findings"]
 
+_ROUNDING = 1e-9
+
 
 def reference_findings(tree: Tree) -> list[Finding]:
     """Duplicate names, unknown references and numbers in the wrong order."""
@@ -22,6 +24,8 @@ def reference_findings(tree: Tree) -> list[Finding]:
         *_duplicates(tree),
         *_unknown_references(tree),
         *_tokenizers(tree),
+        *_canaries(tree),
+        *_classes_on_request(tree),
         *_gpu_classes(tree),
         *_time_zones(tree),
         *_replica_order(tree),
@@ -103,6 +107,31 @@ def _tokenizers(tree: Tree) -> Iterator[Finding]:
     for name in tokenizers if isinstance(tokenizers, dict) else ():
         if name not in models:
             yield at(tree, (*path, name), f"no model has this name{suggestion(str(name), models)}")
+
+
+def _canaries(tree: Tree) -> Iterator[Finding]:
+    names = _names(tree, "models")
+    for path, model in _items(tree, "models"):
+        canary = model.get("canary")
+        if not isinstance(canary, dict):
+            continue
+        for name in canary:
+            if name == model.get("name"):
+                yield at(tree, (*path, "canary", name), "a model cannot be its own canary")
+            elif name not in names:
+                message = f"no model is named {name!r}{suggestion(str(name), names)}"
+                yield at(tree, (*path, "canary", name), message)
+        shares = [each for each in canary.values() if isinstance(each, int | float)]
+        if sum(shares) > 1.0 + _ROUNDING:
+            message = f"the shares sum to {sum(shares):g}; there is no more than 1 to give away"
+            yield at(tree, (*path, "canary"), message)
+
+
+def _classes_on_request(tree: Tree) -> Iterator[Finding]:
+    asked = [item.get("on_request") is True for _, item in _items(tree, "classes")]
+    if asked and all(asked):
+        message = "all are on request; requests that ask for no class need one that is not"
+        yield at(tree, ("spec", "classes"), message)
 
 
 def _gpu_classes(tree: Tree) -> Iterator[Finding]:

@@ -50,7 +50,12 @@ def fleet_of(document: Document) -> Fleet:
     return Fleet(
         name=document.metadata.name,
         models=tuple(
-            Model(name=ModelName(model.name), aliases=model.aliases) for model in spec.models
+            Model(
+                name=ModelName(model.name),
+                aliases=model.aliases,
+                canary=tuple((ModelName(name), share) for name, share in model.canary.items()),
+            )
+            for model in spec.models
         ),
         classes=tuple(request_class_of(item) for item in spec.classes or (DEFAULT_CLASS,)),
         budget=budget,
@@ -91,6 +96,7 @@ def request_class_of(item: ClassSpec) -> RequestClass:
         ),
         weight=item.weight,
         priority=item.priority,
+        on_request=item.on_request,
     )
 
 

@@ -14,6 +14,7 @@ __all__ = [
     "Count",
     "ForecastSpec",
     "GrpcTelemetry",
+    "HintSettings",
     "Length",
     "LoadThresholds",
     "NatsTelemetry",
@@ -57,6 +58,16 @@ class StrictModel(BaseModel):
         return {key: value for key, value in data.items() if value is not None or key not in known}
 
 
+class HintSettings(StrictModel):
+    """How far requests may ask for more than their class is due. For less they always may."""
+
+    tighten_to: Annotated[float, Field(strict=True, gt=0.0, le=1.0)] = 1.0
+    """Least share of its class's TTFT and ITL that a request may ask for; 1: only longer ones."""
+
+    raise_priority: Annotated[int, Field(strict=True, ge=0, le=1000)] = 0
+    """How far above its class's priority a request may ask to be."""
+
+
 class RouterSettings(StrictModel):
     """How the router treats requests and upstream engines."""
 
@@ -92,6 +103,12 @@ class RouterSettings(StrictModel):
     count_prompts: Literal["borders", "always", "asked"] = "borders"
     """Which prompts their model's tokenizer counts: those near a class border, all, or on request.
     """
+
+    hints: HintSettings = HintSettings()
+    """How far requests may ask for more than their class is due."""
+
+    explain: Annotated[bool, Field(strict=True)] = False
+    """Tell clients that ask with `x-weir-explain: 1` how their request was routed."""
 
 
 class TelemetrySettings(StrictModel):

@@ -5,7 +5,9 @@ import re
 __all__ = ["ChunkError", "ChunkReader"]
 
 _SIZES = {b"%x" % size: size for size in range(4096)}
-_SIZE_LINE = re.compile(rb"([0-9a-fA-F]{1,15})[ \t]*(?:;[^\r\n]*)?")
+_SIZE_LINE = re.compile(rb"([0-9a-fA-F]{1,15})[ \t]*(?:;[^\r\n\0]*)?")
+_TRAILER = re.compile(rb"[!#$%&'*+.^_`|~0-9A-Za-z-]+:[^\r\n\0]*")
+_LF = 0x0A
 _MAX_LINE_BYTES = 4096
 
 
@@ -41,8 +43,10 @@ class ChunkReader:
             self._line = b""
         length = len(data)
         position = self._skip
-        if payload is not None and position > 2:
-            payload.append(data[: position - 2])
+        if position:
+            self._end_chunk(data, position)
+            if payload is not None and position > 2:
+                payload.append(data[: position - 2])
         while position < length:
             end = data.find(b"\r\n", position)
             if end < 0:
@@ -52,6 +56,7 @@ class ChunkReader:
             if self._trailers:
                 if end == position:
                     return end + 2 - held
+                _check_trailer(data[position:end])
                 position = end + 2
                 continue
             line = data[position:end]
@@ -65,13 +70,39 @@ class ChunkReader:
             if payload is not None:
                 payload.append(data[end + 2 : end + 2 + size])
             position = end + 4 + size
+            if not data.startswith(b"\r\n", position - 2):
+                _check_cut(data, position)
         self._skip = position - length
         return -1
+
+    def _end_chunk(self, data: bytes, position: int) -> None:
+        """Check what ends the chunk that earlier reads began, as far as it is in `data`."""
+        if position == 1:
+            if data and data[0] != _LF:
+                raise _unended()
+        elif not data.startswith(b"\r\n", position - 2):
+            _check_cut(data, position)
 
     def _hold(self, line: bytes) -> None:
         if len(line) > _MAX_LINE_BYTES:
             raise ChunkError("a chunk's size line or a trailer is too long")
         self._line = line
+
+
+def _check_cut(data: bytes, position: int) -> None:
+    """`data` must end before both bytes of the CRLF that ends the chunk at `position`."""
+    missing = position - len(data)
+    if missing <= 0 or (missing == 1 and not data.endswith(b"\r")):
+        raise _unended()
+
+
+def _check_trailer(line: bytes) -> None:
+    if _TRAILER.fullmatch(line) is None:
+        raise ChunkError(f"not a trailer: {line[:32]!r}")
+
+
+def _unended() -> ChunkError:
+    return ChunkError("a chunk is longer than its size says")
 
 
 def _parse_size(line: bytes) -> int:

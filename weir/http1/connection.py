@@ -31,7 +31,11 @@ _MAX_QUEUED_BYTES = 1 << 20
 
 
 class ServerConnection(asyncio.Protocol):
-    """`draining`: the response at hand is this connection's last."""
+    """`draining`: the next response that begins is this connection's last.
+
+    `parting_s`: how long its client may then still send a request on it, since nobody has told it
+    not to.
+    """
 
     __slots__ = (
         "_active",
@@ -48,6 +52,7 @@ class ServerConnection(asyncio.Protocol):
         "_transport",
         "_write_deadline",
         "draining",
+        "parting_s",
         "write_paused",
     )
 
@@ -73,6 +78,7 @@ class ServerConnection(asyncio.Protocol):
         self._read_deadline = inf
         self._write_deadline = inf
         self.draining = False
+        self.parting_s = 0.0
         self.write_paused = False
 
     @property
@@ -143,11 +149,12 @@ class ServerConnection(asyncio.Protocol):
         if responder is not self._active:
             return
         self._active = None
-        if not responder.keep_alive or self.draining:
+        if not responder.keep_alive or (self.draining and not self.parting_s):
             self._close()
             return
         if self._reader.phase is Phase.NONE and not self._reader.read:
-            self._read_deadline = self._loop.time() + self._limits.idle_timeout_s
+            idle_s = self.parting_s if self.draining else self._limits.idle_timeout_s
+            self._read_deadline = self._loop.time() + idle_s
         if self._reader.continue_due:
             self._say_continue()
         if not self._pumping and (self._reader.read or not self._reading):
@@ -155,11 +162,15 @@ class ServerConnection(asyncio.Protocol):
 
     # The server's side.
 
-    def begin_drain(self) -> None:
-        """Take no further request; close once the one at hand is answered."""
+    def begin_drain(self, parting_s: float = 0.0) -> None:
+        """Close once the request at hand is answered, or one that comes within `parting_s`."""
         self.draining = True
+        self.parting_s = parting_s
         if self._active is None and not self._reader.read and not self._reader.mid_request:
-            self._close()
+            if parting_s and self._reader.phase is Phase.NONE:
+                self._read_deadline = self._loop.time() + parting_s
+            else:
+                self._close()
 
     def expire(self) -> None:
         """What was waited for did not happen in time."""

@@ -17,6 +17,8 @@ _log = logging.getLogger("weir.http1")
 
 _CHECKED = frozenset({b"content-length", b"expect", b"host", b"transfer-encoding"})
 _UPGRADE = frozenset({b"connection", b"http2-settings", b"upgrade"})
+_MAX_PIECES = 64
+"""Reads of a body that are kept apart. Objects of two bytes each would take 20 times that."""
 _INTERNAL_ERROR = "internal error; the log of this process has details"
 
 
@@ -27,6 +29,9 @@ class Phase(Enum):
     HEAD = "head"
     BODY = "body"
     OVER = "over"
+
+
+_HEAD, _BODY = Phase.HEAD, Phase.BODY
 
 
 class Refusal(Exception):
@@ -52,6 +57,7 @@ class RequestReader:
         "_stalled_bytes",
         "_steps",
         "_url",
+        "_version",
         "begun",
         "continue_due",
         "phase",
@@ -62,8 +68,9 @@ class RequestReader:
         self._limits = limits
         self._parser = httptools.HttpRequestParser(self)
         self._url = b""
+        self._version = ""
         self._headers: list[Header] = []
-        self._body: list[bytes] = []
+        self._body: list[bytes | bytearray] = []
         self._body_bytes = 0
         self._steps = 0
         self._stalled_bytes = 0
@@ -74,7 +81,7 @@ class RequestReader:
 
     @property
     def mid_request(self) -> bool:
-        return self.phase is Phase.HEAD or self.phase is Phase.BODY
+        return self.phase is _HEAD or self.phase is _BODY
 
     @property
     def held_bytes(self) -> int:
@@ -109,7 +116,7 @@ class RequestReader:
 
     def on_message_begin(self) -> None:
         self.begun += 1
-        self.phase = Phase.HEAD
+        self.phase = _HEAD
         self._steps += 1
         self._url = b""
         self._headers = []
@@ -120,11 +127,11 @@ class RequestReader:
         self._url += url
 
     def on_header(self, name: bytes, value: bytes) -> None:
-        if self.phase is Phase.HEAD:  # else it is a trailer; nothing here uses them
+        if self.phase is _HEAD:  # else it is a trailer; nothing here uses them
             self._headers.append((name.lower(), value))
 
     def on_headers_complete(self) -> None:
-        self.phase = Phase.BODY
+        self.phase = _BODY
         self._steps += 1
         self._check_head()
 
@@ -133,7 +140,13 @@ class RequestReader:
         self._body_bytes += len(data)
         if self._body_bytes > self._limits.max_body_bytes:
             raise self._too_large()
-        self._body.append(data)
+        pieces = self._body
+        if len(pieces) < _MAX_PIECES:
+            pieces.append(data)
+        elif len(pieces) == _MAX_PIECES:
+            pieces.append(bytearray(data))
+        else:
+            pieces[-1] += data
 
     def on_message_complete(self) -> None:
         parser, body = self._parser, self._body
@@ -148,9 +161,9 @@ class RequestReader:
                 _origin_form(path),
                 query,
                 self._headers,
-                body[0] if len(body) == 1 else b"".join(body),
+                bytes(body[0]) if len(body) == 1 else b"".join(body),
                 parser.should_keep_alive(),
-                parser.get_http_version(),
+                self._version,
             )
         )
 
@@ -183,18 +196,19 @@ class RequestReader:
         return b"\r\n".join([*lines, b"", b""])
 
     def _check_head(self) -> None:
-        limits, version = self._limits, self._parser.get_http_version()
+        limits, headers = self._limits, self._headers
+        version = self._version = self._parser.get_http_version()
         if version not in ("1.0", "1.1"):
             raise Refusal(505, f"HTTP/{version} is not served here")
         if self._parser.get_method() == b"CONNECT":
             raise Refusal(501, "this is not a forward proxy")
-        size, hosts = len(self._url), 0
-        for name, value in self._headers:
-            size += len(name) + len(value) + 4
+        size, hosts = len(self._url) + 4 * len(headers), 0
+        for name, value in headers:
+            size += len(name) + len(value)
             if name in _CHECKED:
                 hosts += name == b"host"
                 self._check_header(name, value.strip().lower())
-        if size > limits.max_header_bytes or len(self._headers) > limits.max_headers:
+        if size > limits.max_header_bytes or len(headers) > limits.max_headers:
             raise _head_too_large(limits)
         if hosts > 1 or (not hosts and version == "1.1"):
             raise Refusal(400, "an HTTP/1.1 request needs exactly one Host header")
@@ -208,6 +222,8 @@ class RequestReader:
         elif name == b"transfer-encoding":
             if value != b"chunked":
                 raise Refusal(501, "the only transfer-encoding understood is chunked")
+            if self._parser.get_http_version() == "1.0":
+                raise Refusal(400, "HTTP/1.0 has no Transfer-Encoding")
         elif name == b"expect":
             if value != b"100-continue":
                 raise Refusal(417, "the only expectation understood is 100-continue")
@@ -229,7 +245,7 @@ class RequestReader:
 
 def _origin_form(target: bytes) -> str:
     """The path of a request target, also of an absolute one (`http://host/path`)."""
-    if not target.startswith(b"/") and b"://" in target:
+    if target[:1] != b"/" and b"://" in target:
         rest = target.partition(b"://")[2]
         slash = rest.find(b"/")
         target = rest[slash:] if slash >= 0 else b"/"

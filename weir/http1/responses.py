@@ -14,6 +14,7 @@ __all__ = ["ResponseReader"]
 
 _MAX_HEAD_BYTES = 65536
 _BODILESS = frozenset({204, 304})
+_VERSIONS = frozenset({"1.0", "1.1"})
 
 
 class ResponseReader:
@@ -136,15 +137,20 @@ class ResponseReader:
         except httptools.HttpParserError as error:
             raise BrokenError(f"malformed response: {error}") from None
         status: int = parser.get_status_code()
-        self.keep = parser.get_http_version() == "1.1"
+        version = parser.get_http_version()
+        if status < 100 or version not in _VERSIONS:
+            raise BrokenError(f"malformed response: HTTP/{version} with status {status}")
+        self.keep = version == "1.1"
         self._frame(status, collected.headers)
+        if self._framing is Framing.CHUNKED and version == "1.0":
+            raise BrokenError("malformed response: HTTP/1.0 has no Transfer-Encoding")
         return status, collected.headers
 
     def _frame(self, status: int, headers: list[Header]) -> None:
         framing = Framing.UNTIL_CLOSE
         for name, value in headers:
             if name == b"transfer-encoding":
-                if value.strip().lower() != b"chunked":
+                if framing is Framing.CHUNKED or value.strip().lower() != b"chunked":
                     raise BrokenError("the response has a transfer-encoding not understood")
                 framing = Framing.CHUNKED
             elif name == b"connection":

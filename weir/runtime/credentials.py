@@ -12,6 +12,7 @@ from typing import Any
 import grpc
 
 from weir.domain.errors import CredentialsError
+from weir.runtime.tls import check_pair
 from weir.runtime.watched import Signature, signature
 
 __all__ = ["ClientCredentials", "ServerTls"]
@@ -40,7 +41,7 @@ class ServerTls:
         )
 
     def _configuration(self) -> Any:
-        _check_pair(self.cert, self.key)
+        check_pair(self.cert, self.key)
         root = _check_ca(self.client_ca) if self.client_ca is not None else None
         pair = (_read(self.key), _read(self.cert))
         return grpc.ssl_server_certificate_configuration([pair], root_certificates=root)  # type: ignore[no-untyped-call]
@@ -100,7 +101,7 @@ class ClientCredentials:
             return None
         root, key, cert = _check_ca(self._ca), None, None
         if self._cert is not None and self._key is not None:
-            _check_pair(self._cert, self._key)
+            check_pair(self._cert, self._key)
             key, cert = _read(self._key), _read(self._cert)
         return grpc.ssl_channel_credentials(root, key, cert)  # type: ignore[no-any-return, no-untyped-call]
 
@@ -116,15 +117,6 @@ class ClientCredentials:
             except CredentialsError:
                 return self._metadata
         return self._metadata
-
-
-def _check_pair(cert: Path, key: Path) -> None:
-    """Raises `CredentialsError` unless `key` belongs to `cert`."""
-    try:
-        # An encrypted key would ask at the terminal.
-        ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER).load_cert_chain(cert, key, password="")
-    except (OSError, ValueError) as error:
-        raise CredentialsError(f"cannot use certificate {cert} with key {key}: {error}") from None
 
 
 def _check_ca(ca: Path) -> bytes:

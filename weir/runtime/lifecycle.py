@@ -42,27 +42,30 @@ class Stop:
         return True
 
 
-def run(main: Callable[[Stop], Awaitable[int | None]]) -> int:
+def run(main: Callable[[Stop], Awaitable[int | None]], *, deaf: bool = False) -> int:
     """Run `main` on uvloop until it returns; its result is the exit code (None = 0).
 
     The first SIGTERM or SIGINT requests a stop; `main` drains and returns. A second one
     ends the process at once with 128 + signal, unless it comes within a second: a signal to
     the process group of `make up` arrives twice, once from the kernel and once from make.
+    `deaf`: signals change nothing, since somebody else says when to stop.
     Files may be opened up to the hard limit: a stream through the router holds two.
     """
     hard = resource.getrlimit(resource.RLIMIT_NOFILE)[1]
     resource.setrlimit(resource.RLIMIT_NOFILE, (hard, hard))
     with asyncio.Runner(loop_factory=uvloop.new_event_loop) as runner:
-        return runner.run(_with_signals(main))
+        return runner.run(_with_signals(main, deaf))
 
 
-async def _with_signals(main: Callable[[Stop], Awaitable[int | None]]) -> int:
+async def _with_signals(main: Callable[[Stop], Awaitable[int | None]], deaf: bool) -> int:
     stop = Stop()
     loop = asyncio.get_running_loop()
     first_at_s: float | None = None
 
     def on_signal(number: signal.Signals) -> None:
         nonlocal first_at_s
+        if deaf:
+            return
         if first_at_s is not None:
             if time.monotonic() - first_at_s >= _ECHO_S:
                 os._exit(128 + number)

@@ -138,6 +138,8 @@ def _true_classes(fleet: Fleet, columns: TraceColumns) -> NDArray[np.intp]:
     index: dict[str, int] = {c.name: i for i, c in enumerate(fleet.classes)}
     by_length = np.full(len(columns), -1, np.intp)
     for i, c in reversed(list(enumerate(fleet.classes))):
+        if c.on_request:
+            continue
         holds = _within(columns.isl_tokens, c.isl_tokens.low, c.isl_tokens.high)
         holds &= _within(columns.osl_tokens, c.osl_tokens.low, c.osl_tokens.high)
         by_length[holds] = i

@@ -53,7 +53,7 @@ class Outputs:
     @property
     def total_tokens(self) -> float:
         """Of `completed` outputs, as long as outputs are in the mean."""
-        return self._tokens * (self._spent_s + _CALM_S) / (self._ended_s + _CALM_S)
+        return self._tokens * self._longer
 
     @property
     def mean_tokens(self) -> float:
@@ -66,9 +66,13 @@ class Outputs:
         if self.completed <= 0.0:
             return 0.0
         if self._ended_s > 0.0:
-            longer = (self._spent_s + _CALM_S) / (self._ended_s + _CALM_S)
-            return longer * self._ended_s / self.completed
+            return self._longer * self._ended_s / self.completed
         return self.mean_tokens * self._itl_s / self._timed if self._timed > 0.0 else 0.0
+
+    @property
+    def _longer(self) -> float:
+        """By this factor outputs are longer than those that have ended."""
+        return (self._spent_s + _CALM_S) / (self._ended_s + _CALM_S)
 
     def _keep(self, passed_s: float) -> float:
         memory_s = min(max(_LEAST_MEMORY_S, _STAYS * self.stay_s), _MOST_MEMORY_S)

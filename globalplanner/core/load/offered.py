@@ -117,7 +117,7 @@ class OfferedLoad:
         for name, trend in self._trends.items():
             found = [router.series[name] for router in self._of(name)]
             rate_rps = sum(series.rate_rps for series in found)
-            waiting = any(router.series[name].waiting for router in self._of(name))
+            waiting = any(series.waiting for series in found)
             if rate_rps > 0.0 or waiting or name not in self._came_at_s:
                 self._came_at_s[name] = now_s
             self._trends[name] = observe(trend, rate_rps, now_s, window_s=window_s)

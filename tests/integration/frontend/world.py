@@ -8,6 +8,7 @@ from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
 from typing import Any
 
+from router.core.explain import ExplainedFlight
 from router.core.flight import Flight
 from router.core.request import (
     Leg,
@@ -19,6 +20,7 @@ from router.core.request import (
     Shed,
 )
 from router.frontend.app import Frontend
+from router.frontend.hints import Ignored
 from router.frontend.ports import FrontendSettings
 from tests.integration.ports import free_port
 from weir.domain.errors import RequestError
@@ -192,6 +194,9 @@ class RecordingFlight(Flight):
         self.blamed: Leg | None = None
         self.done = asyncio.Event()
 
+    def denied(self) -> tuple[str, ...]:
+        return ()
+
     def prefill_done(self, now_s: float) -> None:
         self.calls.append("prefill_done")
 
@@ -234,11 +239,18 @@ class ScriptedService:
         self.placed: list[tuple[frozenset[WorkerId], Leg | None]] = []
         self.missing: str | None = None
         self.hold: asyncio.Event | None = None
+        self.canaries: frozenset[str] = frozenset()
 
     def estimate_isl(
         self, model: str, tenant: str, prompt_bytes: int, exact_tokens: int | None = None
     ) -> int:
         return exact_tokens if exact_tokens is not None else prompt_bytes // 4
+
+    def canary(self, name: str) -> str:
+        raise AssertionError("no model has a canary")
+
+    def open_explained(self, profile: RequestProfile, now_s: float) -> ExplainedFlight:
+        raise AssertionError("scripted decisions cannot be explained")
 
     def open(self, profile: RequestProfile, now_s: float) -> Flight:
         if profile.model not in self.models():
@@ -287,12 +299,16 @@ class CountingMeter:
     def __init__(self) -> None:
         self.rejections: list[int] = []
         self.recomputations = 0
+        self.ignored_hints: list[tuple[str, Ignored]] = []
 
     def rejected(self, status: int) -> None:
         self.rejections.append(status)
 
     def recomputed(self) -> None:
         self.recomputations += 1
+
+    def hint_ignored(self, name: str, why: Ignored) -> None:
+        self.ignored_hints.append((name, why))
 
 
 @dataclass
@@ -421,12 +437,13 @@ async def world(
     prefill: Sequence[Engine | WorkerEndpoint] = (),
     *,
     shed: Shed | None = None,
+    service: type[ScriptedService] = ScriptedService,
     **settings: Any,
 ) -> AsyncIterator[World]:
-    service = ScriptedService(_workers(decode), _workers(prefill), shed)
+    scripted = service(_workers(decode), _workers(prefill), shed)
     meter = CountingMeter()
     frontend = Frontend(
-        service,
+        scripted,
         now_s=asyncio.get_running_loop().time,
         render_metrics=lambda: b"weir_up 1\n",
         settings=FrontendSettings(**settings),
@@ -434,7 +451,7 @@ async def world(
     )
     port = await frontend.start("127.0.0.1", 0)
     try:
-        yield World(frontend, service, meter, port)
+        yield World(frontend, scripted, meter, port)
     finally:
         await frontend.close()
 

@@ -1,5 +1,7 @@
 """First class that holds the request; the last takes what none holds."""
 
+from dataclasses import replace
+
 import pytest
 
 from weir.domain.classify import classify
@@ -33,6 +35,14 @@ def test_the_first_class_whose_ranges_hold_wins(
     isl: float, osl: float, expected: RequestClass
 ) -> None:
     assert classify([SMALL, CHAT, LONG], isl, osl) is expected
+
+
+def test_a_class_on_request_is_of_nobody_who_does_not_ask_for_it() -> None:
+    asked = replace(CHAT, name=ClassName("asked"), on_request=True)
+    assert classify([asked, SMALL, CHAT, asked], 500, 1) is CHAT
+    assert classify([asked, SMALL, asked], 500, 1) is SMALL  # the last of the others
+    with pytest.raises(ValueError, match="not on request"):
+        classify([asked], 1, 1)
 
 
 def test_no_classes_is_a_programming_error() -> None:

@@ -81,6 +81,12 @@ spec:
         ("pools.p.nodeGroup=g", "no node group is named 'g' (there is no node group at all)"),
         ("router={tokenizers: {n: n.json}}", "no model has this name (known: m)"),
         ("models.m.aliases=[m]", "'m' already names the model 'm'"),
+        ("models.m.canary={m: 0.1}", "spec.models.m.canary.m: a model cannot be its own canary"),
+        ("models.m.canary={n: 0.1}", "no model is named 'n' (known: m)"),
+        ("models.m.canary={n: 0.6, o: 0.6}", "the shares sum to 1.2"),
+        ("models.m.canary={n: 1.5}", "must be at most 1, not 1.5"),
+        ("classes=[{name: c, ttft_ms: 1, itl_ms: 1, on_request: true}]", "all are on request"),
+        ("router.hints.tighten_to=0", "must be greater than 0, not 0"),
         ("classes.rest.name=short", "the name 'short' is used twice"),
         ("budget.gpuClasses={A: 1, B: 2}", "several GPU classes need `nodeGroups`"),
         ("pools.p.floor_replicas=5", "floor_replicas is 5 and max_replicas is 4"),
@@ -273,3 +279,15 @@ def test_a_list_whose_only_item_is_wrong_is_not_called_empty(tmp_path: Path) -> 
     text = MINIMAL.replace("models: [{name: m}]", "models: [{name: m, alias: x}]")
     (problem,) = problems_of(tmp_path, text)
     assert problem.startswith("line 5: spec.models.m.alias: unknown key")
+
+
+def test_a_class_on_request_takes_nothing_from_others_and_needs_nothing_left(
+    tmp_path: Path,
+) -> None:
+    batch = "{name: batch, ttft_ms: 9000, itl_ms: 50, on_request: true}"
+    short = "{name: short, isl: {max: 1000}, ttft_ms: 2000, itl_ms: 50}"
+    rest = "{name: rest, ttft_ms: 9000, itl_ms: 50}"
+    assert _warnings(tmp_path, f"classes=[{batch}, {short}, {rest}]") == []
+    assert _warnings(tmp_path, f"classes=[{short}, {rest}, {batch}]") == []
+    (warning,) = _warnings(tmp_path, f"classes=[{short}, {batch}]")
+    assert "they count as 'short', the last" in warning

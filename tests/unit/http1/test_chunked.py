@@ -45,3 +45,21 @@ def test_an_endless_size_line_is_refused() -> None:
     with pytest.raises(ChunkError):
         for _ in range(100):
             reader.feed(b"1;" + b"x" * 100)
+
+
+@pytest.mark.parametrize(
+    "body", [b"5\r\nhelloXX", b"5\r\nhello\n0", b"5\r\nhello\rX", b"5\r\nhelloX\n"]
+)
+@pytest.mark.parametrize("cut", range(12))
+def test_a_chunk_ends_where_its_size_says_however_it_is_cut(body: bytes, cut: int) -> None:
+    reader = ChunkReader()
+    with pytest.raises(ChunkError):
+        for piece in (body[:cut], body[cut:], b"\r\n0\r\n\r\n"):
+            reader.feed(piece)
+
+
+def test_trailers_are_fields_and_nothing_else() -> None:
+    assert ChunkReader().feed(b"0\r\na: 1\r\nb:2\r\n\r\n") == 16
+    for line in (b"HTTP/1.1 200 OK", b"a: 1\nb: 2", b"a: 1\rb", b"a b: 1", b": 1", b"a: \0"):
+        with pytest.raises(ChunkError):
+            ChunkReader().feed(b"0\r\n" + line + b"\r\n\r\n")

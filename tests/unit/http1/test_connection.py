@@ -170,6 +170,31 @@ async def test_while_draining_every_response_is_the_last_of_its_connection() -> 
     assert idle.transport.closed
 
 
+async def test_who_parts_still_answers_the_request_that_is_on_its_way() -> None:
+    idle = Hand()
+    idle.connection.begin_drain(3.0)
+    assert not idle.transport.closed
+    assert idle.connection.deadline <= idle.loop.time() + 3.0
+    idle.feed(GET)
+    idle.responders[0].send(200, [], b"")
+    assert b"connection: close" in idle.transport.written
+    assert idle.transport.closed
+
+
+async def test_who_parts_stays_where_an_answer_had_promised_so_and_goes_when_nothing_comes() -> (
+    None
+):
+    hand = Hand()
+    hand.feed(GET)
+    hand.responders[0].start(200, [])
+    hand.connection.begin_drain(3.0)
+    hand.responders[0].finish()
+    assert not hand.transport.closed
+    assert hand.connection.deadline <= hand.loop.time() + 3.0
+    hand.connection.expire()
+    assert hand.transport.closed
+
+
 async def test_trailers_are_not_headers() -> None:
     hand = Hand()
     hand.feed(

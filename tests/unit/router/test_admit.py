@@ -1,8 +1,12 @@
 """Sizing a request up: class, targets, and contexts it does not fit."""
 
+from dataclasses import replace
+from math import inf
+
 import pytest
 
 from router.core.admit import Admission, Sized
+from router.core.hints import ASK_FOR_LESS, HintRules
 from router.core.outputs import OutputLengths
 from router.core.pools import Pools
 from router.core.prompts import PromptLengths
@@ -17,15 +21,22 @@ SHORT_AGG = pool("short", Role.AGG, context_limit_tokens=1000)
 LONG_AGG = pool("long", Role.AGG, context_limit_tokens=10_000)
 
 
-def _size(profile: RequestProfile, *pools: PoolSpec) -> Sized:
-    the_fleet = fleet(pools or (SHORT_AGG, LONG_AGG), (SMALL, LONG))
-    admission = Admission(
+BATCH = replace(request_class("batch", isl=(0, 500), ttft_s=60.0, itl_s=1.0), on_request=True)
+
+
+def _admission(*pools: PoolSpec, rules: HintRules = ASK_FOR_LESS) -> Admission:
+    the_fleet = fleet(pools or (SHORT_AGG, LONG_AGG), (SMALL, LONG, BATCH))
+    return Admission(
         Pools(the_fleet.models, the_fleet.pools),
         the_fleet.classes,
         PromptLengths(4.0),
         OutputLengths(256.0),
+        rules,
     )
-    return admission.size(profile)
+
+
+def _size(profile: RequestProfile, *pools: PoolSpec) -> Sized:
+    return _admission(*pools).size(profile)
 
 
 def test_class_is_the_first_whose_lengths_hold() -> None:
@@ -39,6 +50,36 @@ def test_targets_of_the_request_replace_those_of_its_class() -> None:
     assert (sized.ttft_s, sized.itl_s) == (0.5, 0.02)
     sized = _size(request(100, ttft_s=9.0))
     assert (sized.ttft_s, sized.itl_s) == (9.0, 0.02)
+
+
+def test_a_request_may_ask_for_tighter_targets_only_as_far_as_is_allowed() -> None:
+    hasty = request(100, ttft_s=0.1, itl_s=0.015)
+    sized = _size(hasty)
+    assert (sized.ttft_s, sized.itl_s) == (0.5, 0.02)
+    sized = _admission(rules=HintRules(tighten_to=0.5)).size(hasty)
+    assert (sized.ttft_s, sized.itl_s) == (0.25, 0.015)
+
+
+def test_where_a_class_has_no_target_a_request_may_have_any() -> None:
+    assert ASK_FOR_LESS.target_s(0.1, inf) == 0.1
+    assert ASK_FOR_LESS.target_s(inf, 0.1) == inf
+
+
+def test_a_request_gets_the_class_it_asks_for_if_that_is_on_request_and_holds_it() -> None:
+    sized = _size(request(100, asked_class="batch"))
+    assert (sized.request_class, sized.ttft_s) == (BATCH, 60.0)
+    assert _size(request(100)).request_class is SMALL
+    for isl, name in ((500, "batch"), (100, "long"), (100, "nope")):
+        assert _size(request(isl, asked_class=name)).request_class is SMALL
+
+
+def test_an_output_foretold_counts_up_to_what_is_asked_for_and_can_be_held() -> None:
+    assert _size(request(100, osl_hint_tokens=70, max_tokens=None)).osl_tokens == 70
+    assert _size(request(100, osl_hint_tokens=70, max_tokens=60)).osl_tokens == 60
+    assert _size(request(9_990, osl_hint_tokens=10_000, max_tokens=None)).osl_tokens == 10
+    # It decides the class as an estimate does.
+    assert _size(request(100, osl_hint_tokens=110, max_tokens=None)).request_class is LONG
+    assert _size(request(100, osl_hint_tokens=99, max_tokens=None)).request_class is SMALL
 
 
 def test_mean_kv_is_the_prompt_and_half_the_output() -> None:

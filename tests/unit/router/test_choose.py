@@ -2,6 +2,7 @@
 
 from collections import Counter
 
+from router.core.hints import HintRules
 from router.core.request import Leg, Route, RouteReason, Wait, WaitReason
 from router.service import RouterService
 from tests.unit.router.builders import members, pool, request, request_class, service
@@ -12,6 +13,8 @@ from weir.domain.planning import RoutingPlan
 P1, P2 = pool("p1", Role.PREFILL), pool("p2", Role.PREFILL)
 D1, D2 = pool("d1", Role.DECODE), pool("d2", Role.DECODE)
 READY = tuple(members(n, f"{n}-w1", f"{n}-w2") for n in ("p1", "p2", "d1", "d2"))
+
+ANY = HintRules(tighten_to=1e-3)
 
 
 def _route(router: RouterService, **changes: object) -> Route:
@@ -136,7 +139,7 @@ def test_kv_transfer_counts_in_ttft() -> None:
     # 100 tokens: 100 ms of prefill, and 100 ms to a decode worker that pulls 1,000 tokens/s.
     far = pool("d1", Role.DECODE, profile=type(P1.profile)(kv_transfer_tokens_per_s=1000.0))
     agg = pool("a", Role.AGG)
-    router = service((P1, far, agg), READY[0], READY[2], members("a", "w"))
+    router = service((P1, far, agg), READY[0], READY[2], members("a", "w"), hints=ANY)
     assert _route(router, ttft_s=0.25, itl_s=1.0).prefill is not None
     assert _route(router, ttft_s=0.15, itl_s=1.0).prefill is None
 

@@ -2,12 +2,19 @@
 
 import re
 from pathlib import Path
-from typing import ClassVar
 
 import pytest
+from prometheus_client import CollectorRegistry
 
 from router.core.request import Outcome, Route
-from router.metrics import FrontendMeter, RouterCollector, registry, render
+from router.frontend.hints import Ignored
+from router.metrics import (
+    FrontendMeter,
+    RouterCollector,
+    SupervisorCollector,
+    registry,
+    render,
+)
 from tests.unit.router.builders import members, pool, request, service
 from weir.domain.fleet import Role
 
@@ -20,7 +27,8 @@ class Bus:
 
 
 class Counter:
-    outcomes: ClassVar[dict[str, int]] = {"counted": 2, "late": 0, "failed": 0, "full": 1}
+    def __init__(self) -> None:
+        self.outcomes = {"counted": 2, "late": 0, "failed": 0, "full": 1}
 
 
 def _text(meter: FrontendMeter | None = None) -> str:
@@ -81,13 +89,24 @@ def test_statuses_are_a_closed_set() -> None:
     for status in (404, 404, 418, 499):
         meter.rejected(status)
     meter.recomputed()
+    meter.hint_ignored("nvext.agent_hints", Ignored.UNKNOWN)
     lines = _text(meter).splitlines()
     assert 'weir_router_rejected_total{status="404"} 2.0' in lines
     assert 'weir_router_rejected_total{status="other"} 2.0' in lines
     assert "weir_router_recomputed_prefills_total 1.0" in lines
+    labels = '{hint="nvext.agent_hints",reason="unknown"}'
+    assert f"weir_router_hints_ignored_total{labels} 1.0" in lines
+
+
+class _Processes:
+    running = 2
+    restarts = 1
 
 
 def test_every_metric_is_in_the_reference_and_none_else() -> None:
-    types = re.findall(r"^# TYPE (weir_router_\w+)", _text(), re.MULTILINE)
+    supervisor = CollectorRegistry()
+    supervisor.register(SupervisorCollector(_Processes()))
+    text = _text() + render(supervisor).decode()
+    types = re.findall(r"^# TYPE (weir_router_\w+)", text, re.MULTILINE)
     documented = re.findall(r"`(weir_router_\w+)", REFERENCE.read_text())
     assert sorted(types) == sorted(documented)

@@ -4,6 +4,7 @@ from collections.abc import Sequence
 
 import pytest
 
+from router.core.hints import HintRules
 from router.core.request import Leg, Route, RouteReason, Wait, WaitReason
 from router.core.waiting import Place, Waiting
 from tests.unit.router.builders import pool, request, request_class, service
@@ -20,8 +21,8 @@ WANTED = frozenset({PoolId("a")})
 class Queue:
     """Requests that arrived at given times, and the order in which they go."""
 
-    def __init__(self, classes: Sequence[RequestClass] = (SLO,)) -> None:
-        self.router = service((pool("a", Role.AGG),), classes=classes)
+    def __init__(self, classes: Sequence[RequestClass] = (SLO,), **settings: HintRules) -> None:
+        self.router = service((pool("a", Role.AGG),), classes=classes, **settings)
         self.waiting = Waiting(most_requests=100, most_bytes=1_000_000)
         self.names: dict[int, str] = {}
         self.places: list[Place] = []
@@ -29,8 +30,15 @@ class Queue:
         """Who would be late where there is room, and which pools they want."""
         self.barred: dict[str, frozenset[PoolId]] = {}
 
-    def join(self, name: str, at_s: float, prefilled: Leg | None = None, isl: int = 100) -> None:
-        flight = self.router.open(request(isl), at_s)
+    def join(
+        self,
+        name: str,
+        at_s: float,
+        prefilled: Leg | None = None,
+        isl: int = 100,
+        **hints: float,
+    ) -> None:
+        flight = self.router.open(request(isl, **hints), at_s)
         place = self.waiting.join(flight, frozenset(), prefilled)
         assert place is not None
         self.places.append(place)
@@ -153,3 +161,33 @@ def test_nobody_queues_where_those_who_go_first_would_be_in_time_with_less_queue
     assert queue.barred == {"chat": NONE, "batch": {"a"}}
     newcomer = queue.router.open(request(900), 2.0)
     assert queue.waiting.wanted_before(newcomer) == {"a"}
+
+
+def test_who_allows_for_more_time_goes_as_if_it_had_come_so_much_later(queue: Queue) -> None:
+    queue.join("patient", 0.0, ttft_s=7.0)
+    queue.join("before", 1.9)
+    queue.join("after", 2.1)
+    assert queue.order(3.0) == ["before", "patient", "after"]
+
+
+def test_who_asks_for_less_time_goes_no_earlier_than_it_came(queue: Queue) -> None:
+    queue.join("first", 0.0)
+    queue.join("hasty", 0.5, ttft_s=1.0)
+    assert queue.order(1.0) == ["first", "hasty"]
+
+
+def test_who_may_ask_for_less_time_goes_as_if_it_had_come_so_much_earlier() -> None:
+    queue = Queue(hints=HintRules(tighten_to=0.2))
+    queue.join("first", 0.0)
+    queue.join("hasty", 0.5, ttft_s=0.1)  # gets 1 s instead of 5 s
+    assert queue.order(1.0) == ["hasty", "first"]
+
+
+def test_a_request_may_yield_but_be_more_urgent_only_as_far_as_is_allowed() -> None:
+    for most, order in ((0, ["usual", "urgent", "yields"]), (2, ["urgent", "usual", "yields"])):
+        queue = Queue(hints=HintRules(raise_priority=most))
+        queue.join("yields", 0.0, priority=1)
+        queue.join("usual", 0.1)
+        queue.join("urgent", 0.2, priority=-9)
+        assert queue.places[-1].flight.priority == most
+        assert queue.order(1.0) == order

@@ -2,9 +2,9 @@ import json
 
 from router.frontend.bodies import (
     decode_body,
+    onward_body,
     prefill_body,
     transfer_params,
-    without_transfer_params,
 )
 
 
@@ -40,5 +40,11 @@ def test_the_prefill_leg_asks_for_one_whole_token() -> None:
 def test_a_client_cannot_say_where_kv_comes_from() -> None:
     body = b'{"model":"m","kv_\\u0074ransfer_params":{"remote_host":"evil"}}'
     data = json.loads(body)
-    assert json.loads(without_transfer_params(body, data)) == {"model": "m"}
-    assert without_transfer_params(b'{"model":"m"}', {"model": "m"}) == b'{"model":"m"}'
+    assert json.loads(onward_body(body, data)) == {"model": "m"}
+    assert onward_body(b'{"model":"m"}', {"model": "m"}) == b'{"model":"m"}'
+
+
+def test_a_body_is_sent_on_with_the_model_that_is_asked_for_instead() -> None:
+    data = {"model": "m", "prompt": "p", "kv_transfer_params": {}}
+    sent = json.loads(onward_body(b"", data, "other"))
+    assert sent == {"model": "other", "prompt": "p"}

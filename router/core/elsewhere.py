@@ -1,0 +1,148 @@
+"""What other processes have on the workers that this one sends to, and have waiting.
+
+Invariant: a worker's load is the sum of the charges that live on it and of what others have told
+last. Who is forgotten takes along all that it told, so nothing of it can pin a worker.
+"""
+
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass, field
+
+from router.core.pool import Pool
+from router.core.pools import Pools
+from router.core.waiting import Waiting
+from router.core.workers import Load, Worker
+from weir.domain.ids import PoolId, WorkerId
+
+__all__ = ["Elsewhere", "Told"]
+
+
+_NOTHING = Load()
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Told:
+    """By one process: its load by pool and worker, and what waits there."""
+
+    loads: Mapping[PoolId, Mapping[WorkerId, Load]] = field(default_factory=dict)
+    waiting_requests: int = 0
+    waiting_bytes: int = 0
+
+
+class Elsewhere:
+    """`told` and `forgotten` return whether there may be more room than before."""
+
+    def __init__(self, pools: Pools, waiting: Waiting) -> None:
+        self._pools = pools
+        self._waiting = waiting
+        self._told: dict[str, Told] = {}
+        self._entered: dict[str, dict[tuple[PoolId, WorkerId], tuple[Worker, Load]]] = {}
+
+    def own(self) -> Told:
+        """What this process has itself, for others to be told."""
+        loads = {pool.id: dict(self._own(pool)) for pool in self._pools}
+        return Told(
+            loads={pool_id: of for pool_id, of in loads.items() if of},
+            waiting_requests=len(self._waiting),
+            waiting_bytes=self._waiting.bytes,
+        )
+
+    def told(self, process: str, told: Told, now_s: float) -> bool:
+        """This is all that the process has now."""
+        entered = self._entered.setdefault(process, {})
+        eased = False
+        gone = set(entered)
+        for pool in self._pools:
+            for worker_id, load in told.loads.get(pool.id, {}).items():
+                worker = pool.workers.get(worker_id)
+                key = pool.id, worker_id
+                if worker is None:
+                    continue
+                gone.discard(key)
+                known = entered.get(key)
+                if known is not None and known[0] is not worker:
+                    self._enter(pool, known[0], known[1], _NOTHING, now_s)
+                    known = None
+                before = _NOTHING if known is None else known[1]
+                if before != load:
+                    eased |= self._enter(pool, worker, before, load, now_s)
+                entered[key] = worker, load
+        for key in gone:
+            worker, load = entered.pop(key)
+            eased |= self._enter(self._pools[key[0]], worker, load, _NOTHING, now_s)
+        self._told[process] = told
+        self._count_waiting()
+        return eased
+
+    def forgotten(self, process: str, now_s: float) -> bool:
+        """It has ended, or was not heard for too long."""
+        if process not in self._told:
+            return False
+        eased = self.told(process, Told(), now_s)
+        del self._told[process], self._entered[process]
+        return eased
+
+    def _own(self, pool: Pool) -> Iterator[tuple[WorkerId, Load]]:
+        for worker_id, worker in pool.workers.items():
+            if not worker.served:
+                continue
+            others, ideal = worker.others, worker.ideal
+            prompts_s = ideal.prompts_s if pool.mixes else worker.prompts.total_s
+            load = Load(
+                worker.in_flight - others.in_flight,
+                worker.kv_tokens - others.kv_tokens,
+                worker.kv_spread - others.kv_spread,
+                worker.queued_tokens - others.queued_tokens,
+                ideal.sequences - others.decoding,
+                ideal.kv_tokens - others.decoding_kv_tokens,
+                prompts_s - others.prompts_s if pool.mixes else prompts_s,
+            )
+            if load != _NOTHING:
+                yield worker_id, load
+
+    def _enter(self, pool: Pool, worker: Worker, before: Load, after: Load, now_s: float) -> bool:
+        """Whether the worker has less now than before."""
+        in_flight = after.in_flight - before.in_flight
+        kv_tokens = after.kv_tokens - before.kv_tokens
+        kv_spread = after.kv_spread - before.kv_spread
+        queued_tokens = after.queued_tokens - before.queued_tokens
+        decoding = after.decoding - before.decoding
+        decoding_kv_tokens = after.decoding_kv_tokens - before.decoding_kv_tokens
+        prompts_s = max(0.0, after.prompts_s - before.prompts_s)
+        if before is _NOTHING:
+            prompts_s = 0.0  # Nobody has measured here how long those took.
+        prompts = worker.prompts
+        comes_to_none = queued_tokens > 0 and not worker.queued_tokens
+        if comes_to_none:
+            prompts.begin(now_s)
+        elif prompts_s:
+            prompts.elsewhere(prompts_s, now_s)
+        elif queued_tokens < 0:
+            prompts.begin(now_s)  # Nobody knows how much of it was done.
+        worker.in_flight += in_flight
+        worker.kv_tokens += kv_tokens
+        worker.kv_spread += kv_spread
+        worker.queued_tokens += queued_tokens
+        pool.others_queued_tokens += queued_tokens
+        if decoding or decoding_kv_tokens:
+            worker.ideal.shift(decoding, decoding_kv_tokens, now_s)
+        if comes_to_none or prompts_s or queued_tokens < 0:
+            prompts.running_tokens = worker.queued_tokens
+        if pool.mixes:
+            worker.ideal.prompts_s += prompts_s
+        others = worker.others
+        worker.others = Load(
+            others.in_flight + in_flight,
+            others.kv_tokens + kv_tokens,
+            others.kv_spread + kv_spread,
+            others.queued_tokens + queued_tokens,
+            others.decoding + decoding,
+            others.decoding_kv_tokens + decoding_kv_tokens,
+            others.prompts_s + prompts_s,
+        )
+        pool.reload(worker)
+        return min(in_flight, kv_tokens, kv_spread, queued_tokens, decoding) < 0
+
+    def _count_waiting(self) -> None:
+        told = self._told.values()
+        self._waiting.elsewhere_requests = sum(each.waiting_requests for each in told)
+        self._waiting.elsewhere_bytes = sum(each.waiting_bytes for each in told)

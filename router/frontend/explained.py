@@ -1,0 +1,129 @@
+"""Answers that tell how their request was routed: one header of JSON, the body untouched."""
+
+import json
+from math import isfinite
+from typing import Any
+
+from router.core.explain import ExplainedFlight, PoolView
+from router.core.request import Leg, Shed
+from router.frontend.delivery import Delivery
+from router.frontend.hints import EXPLAIN, Hints
+from router.frontend.relay import Relay
+from weir.http1.messages import Header
+
+__all__ = ["ExplainedDelivery", "explanation"]
+
+_MOST_BYTES = 3072
+"""Many clients and proxies take heads of 4 or 8 KiB, and not more."""
+
+
+def explanation(flight: ExplainedFlight, hints: Hints, shed: Shed | None = None) -> bytes:
+    """One line of JSON in ASCII. Pools that would make it too long are counted as `more`."""
+    told = _told(flight, hints, shed)
+    line = _line(told)
+    pools: list[dict[str, Any]] = []
+    told["pools"] = pools
+    room = _MOST_BYTES - len(line)
+    for index, view in enumerate(sorted(flight.pools, key=lambda view: _rank(view, flight))):
+        shown = _pool(view)
+        room -= len(_line(shown)) + 1
+        if room < 0:
+            told["more"] = len(flight.pools) - index
+            break
+        pools.append(shown)
+    return _line(told)
+
+
+def _told(flight: ExplainedFlight, hints: Hints, shed: Shed | None) -> dict[str, Any]:
+    sized, route = flight.sized, flight.sent_on
+    told: dict[str, Any] = {
+        "model": sized.model.name,
+        "class": sized.request_class.name,
+        "priority": flight.priority,
+        "isl": sized.isl_tokens,
+        "isl_exact": flight.profile.isl_exact,
+        "osl": sized.osl_tokens,
+        "ttft_target_ms": _ms(sized.ttft_s),
+        "itl_target_ms": _ms(sized.itl_s),
+        "hints": sorted(hints.sources.values()),
+        "ignored": dict(hints.ignored),
+        "waited_ms": _ms(flight.placed_s - flight.arrived_s),
+    }
+    if shed is not None:
+        told |= {"why": shed.reason.value, "waited_for": shed.waited_for.value}
+    elif route is not None:
+        told |= {"why": route.reason.value, "routes": flight.routes}
+        told |= {"prefill": _leg(route.prefill), "decode": _leg(route.decode)}
+    return told
+
+
+def _rank(view: PoolView, flight: ExplainedFlight) -> tuple[bool, float]:
+    """Those that were taken first, then by share."""
+    route = flight.sent_on
+    taken = {leg.pool_id for leg in (route.prefill, route.decode) if leg} if route else set()
+    return view.pool_id not in taken, -view.share
+
+
+def _pool(view: PoolView) -> dict[str, Any]:
+    shown = {
+        "pool": view.pool_id,
+        "verdict": view.verdict.value,
+        "share": round(view.share, 3),
+        "ttft_ms": _ms(view.ttft_s),
+        "itl_ms": _ms(view.itl_s),
+    }
+    return {key: value for key, value in shown.items() if value is not None}
+
+
+def _leg(leg: Leg | None) -> str | None:
+    return None if leg is None else f"{leg.pool_id}/{leg.worker.id}"
+
+
+def _ms(time_s: float | None) -> float | None:
+    return None if time_s is None or not isfinite(time_s) else round(1e3 * time_s, 1)
+
+
+def _line(value: dict[str, Any]) -> bytes:
+    return json.dumps(value, separators=(",", ":")).encode()
+
+
+class ExplainedDelivery(Delivery):
+    """A delivery whose answer, whatever it is, has the explanation."""
+
+    def __init__(self, *args: Any, hints: Hints) -> None:
+        super().__init__(*args)
+        self._hints = hints
+        self._refusal: Shed | None = None
+
+    def _relay_in(self, *, raw: bool) -> Relay:
+        relay = _ExplainedRelay(
+            self._responder, self._flight, self._lines.now_s, self._request_id, raw=raw
+        )
+        relay.delivery = self
+        return relay
+
+    def _shed(self, shed: Shed) -> None:
+        self._refusal = shed
+        flight = self._flight
+        if isinstance(flight, ExplainedFlight):
+            flight.look(self._lines.now_s())
+        super()._shed(shed)
+
+    def _send(self, status: int, headers: list[Header], body: bytes) -> None:
+        headers = [header for header in headers if header[0] != EXPLAIN]
+        super()._send(status, [*headers, *self.explained()], body)
+
+    def explained(self) -> list[Header]:
+        """The header, as of now."""
+        flight = self._flight
+        if not isinstance(flight, ExplainedFlight):
+            return []
+        return [(EXPLAIN, explanation(flight, self._hints, self._refusal))]
+
+
+class _ExplainedRelay(Relay):
+    delivery: ExplainedDelivery
+
+    def on_response(self, status: int, headers: list[Header]) -> None:
+        super().on_response(status, headers)
+        self.headers.extend(self.delivery.explained())

@@ -1,0 +1,233 @@
+"""CPU of the whole router per request and per streamed chunk, next to nginx and sglang_router.
+
+    python -m tests.benchmarks.bench_dataplane [--json] [--rounds N] [--installed FOLDER]
+
+All stand at once in front of the same dummy engines, on one core; clients and engines have
+another one. Each load goes through one peer after the other, in turned order every round, so that
+what else the machine does meets all alike. A ratio is taken within a round; printed are the median
+of the rounds, the least and the most. CPU is all that a peer's processes ran, user and kernel.
+`make peers` installs the peers; what is missing has no figures, and is told on stderr. With
+`--installed` weir is not this tree but what `pip install --target FOLDER` put there, such as the
+compiled wheel of `make wheel`.
+
+`request`, `request_32k`: whole answers to bodies of 0.8 and 32 KB, to 16 clients that send the
+next request when they have an answer: all that a peer can do. `paced`: `request` at 2,000 a second,
+so that all have the same to do, and most often one thing at a time. `two_legs`: `request` through a
+prefill and a decode pool. `chunk`: 200 streams with 20 to 80 ms between their chunks. `added`:
+milliseconds that `request` takes longer than the engine asked directly, one at a time, p50.
+"""
+
+import argparse
+import json
+import os
+import statistics
+import sys
+import tempfile
+import time
+from collections.abc import Awaitable, Callable
+from contextlib import ExitStack
+from dataclasses import dataclass
+from pathlib import Path
+
+import uvloop
+
+from tests.benchmarks import dataplane_load as load
+from tests.benchmarks import dataplane_peers as peers
+from tests.benchmarks.dataplane_peers import Peer
+
+__all__ = ["AIMS", "Aim", "Spread", "main", "ratios", "spread"]
+
+_ENGINES = 4
+_CLIENTS = 16
+_WARM_UP = 800
+_REQUESTS = 4000
+_RATE_RPS = 2000.0
+_STREAMS = 200
+_SETTLE_S, _WINDOW_S = 0.3, 2.0
+_PROBES, _PROBE_GAP_S = 200, 0.003
+
+Samples = dict[str, dict[str, list[float]]]
+"""By measure and peer, one figure per round."""
+Measure = Callable[[Peer], Awaitable[float]]
+Spread = dict[str, float]
+"""`median`, `min` and `max` of the rounds."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Aim:
+    """The router's `measure` is to be at most `most` times that of `peer`, or its `other` one."""
+
+    measure: str
+    peer: str
+    most: float
+    other: str | None = None
+
+    @property
+    def name(self) -> str:
+        return f"{self.measure} / {self.other or self.peer}"
+
+
+AIMS = (
+    Aim(measure="request", peer="sglang_router", most=1.0),
+    Aim(measure="paced", peer="sglang_router", most=1.0),
+    Aim(measure="request_32k", peer="sglang_router", most=1.0),
+    Aim(measure="chunk", peer="nginx", most=1.15),
+    Aim(measure="two_legs", peer="weir", other="request", most=1.6),
+)
+_ADDED_MOST_MS = 0.5
+
+
+def spread(figures: list[float]) -> Spread | None:
+    """None of nothing."""
+    if not figures:
+        return None
+    return {"median": statistics.median(figures), "min": min(figures), "max": max(figures)}
+
+
+def ratios(samples: Samples) -> dict[str, Spread | None]:
+    """By aim, round by round; None if one of its two was not measured."""
+
+    def of(aim: Aim) -> Spread | None:
+        ours = samples.get(aim.measure, {}).get("weir", [])
+        theirs = samples.get(aim.other or aim.measure, {}).get(aim.peer, [])
+        return spread([a / b for a, b in zip(ours, theirs, strict=False)])
+
+    return {aim.name: of(aim) for aim in AIMS}
+
+
+# --- measuring ---------------------------------------------------------------------------
+
+
+def _measure(rounds: int, installed: Path | None) -> tuple[Samples, dict[str, float], list[str]]:
+    """Figures of all rounds, resident memory at the end (MiB), and which peers are missing."""
+    theirs, *rest = sorted(os.sched_getaffinity(0))
+    mine = rest[0] if rest else theirs
+    if not rest:
+        print("ONE CPU ONLY: peers, clients and engines share it", file=sys.stderr)
+    with ExitStack() as closing:
+        folder = Path(closing.enter_context(tempfile.TemporaryDirectory()))
+        engines = load.Engines(_ENGINES, mine)
+        closing.callback(engines.close)
+        two_legs = peers.weir_two_legs(engines.ports, theirs, folder, installed)
+        found = {"weir": peers.weir(engines.ports, theirs, folder, installed)}
+        missing = []
+        for name, start in {"nginx": peers.nginx, "sglang_router": peers.sglang_router}.items():
+            peer = start(engines.ports, theirs, folder)
+            if peer is not None:
+                found[name] = peer
+            else:
+                missing.append(name)
+                print(f"MISSING, NOT MEASURED: {name} (`make peers` installs it)", file=sys.stderr)
+        running = [two_legs, *found.values()]
+        for peer in running:
+            closing.callback(peer.close)
+        for peer in running:
+            peer.until_listening()
+        os.sched_setaffinity(0, {mine})
+        samples = uvloop.run(_rounds(rounds, found, two_legs, engines.ports[0]))
+        return samples, {name: peer.rss_bytes() / 2**20 for name, peer in found.items()}, missing
+
+
+async def _rounds(rounds: int, found: dict[str, Peer], two_legs: Peer, engine_port: int) -> Samples:
+    samples: Samples = {}
+    for peer in (two_legs, *found.values()):
+        for messages in (load.SMALL, load.LARGE):
+            await load.requests(peer.port, messages, _WARM_UP, _CLIENTS)
+    for number in range(rounds):
+        turn = [*found.items()]
+        if number % 2:
+            turn.reverse()
+
+        async def measure(name: str, cost: Measure, among: list[tuple[str, Peer]] = turn) -> None:
+            for peer_name, peer in among:
+                samples.setdefault(name, {}).setdefault(peer_name, []).append(await cost(peer))
+
+        await measure("request", _request_us(load.SMALL))
+        await measure("two_legs", _request_us(load.SMALL), [("weir", two_legs)])
+        await measure("paced", _paced_us)
+        await measure("request_32k", _request_us(load.LARGE))
+        await measure("chunk", _chunk_us)
+        await measure("added", _added_ms(await _latency_ms(engine_port)))
+    return samples
+
+
+def _request_us(messages: list[bytes]) -> Measure:
+    async def cost(peer: Peer) -> float:
+        before_s = peer.cpu_s()
+        await load.requests(peer.port, messages, _REQUESTS, _CLIENTS)
+        return 1e6 * (peer.cpu_s() - before_s) / _REQUESTS
+
+    return cost
+
+
+async def _paced_us(peer: Peer) -> float:
+    before_s = peer.cpu_s()
+    await load.paced_requests(peer.port, load.SMALL, _REQUESTS, _RATE_RPS)
+    return 1e6 * (peer.cpu_s() - before_s) / _REQUESTS
+
+
+async def _chunk_us(peer: Peer) -> float:
+    spent_s, chunks = await load.streams(
+        peer.port, _STREAMS, settle_s=_SETTLE_S, window_s=_WINDOW_S, cpu_s=peer.cpu_s
+    )
+    return 1e6 * spent_s / chunks
+
+
+def _added_ms(direct_ms: float) -> Measure:
+    async def cost(peer: Peer) -> float:
+        return await _latency_ms(peer.port) - direct_ms
+
+    return cost
+
+
+async def _latency_ms(port: int) -> float:
+    return 1e3 * await load.latency_s(port, load.SMALL, _PROBES, _PROBE_GAP_S)
+
+
+# --- telling -----------------------------------------------------------------------------
+
+
+def _told(summary: dict[str, dict[str, dict[str, Spread]]], found: dict[str, Spread | None]) -> str:
+    lines = []
+    for unit, measures in summary.items():
+        for name, by_peer in measures.items():
+            costs = "  ".join(f"{peer} {_span(each)}" for peer, each in by_peer.items())
+            lines.append(f"{name + ', ' + unit:22} {costs}")
+    for aim in AIMS:
+        lines.append(f"{aim.name:30} {_span(found[aim.name])}, aim {aim.most:g}")
+    return "\n".join(lines)
+
+
+def _span(each: Spread | None) -> str:
+    if each is None:
+        return "not measured"
+    return f"{each['median']:.2f} ({each['min']:.2f} to {each['max']:.2f})"
+
+
+def main(argv: list[str] | None = None) -> int:
+    parser = argparse.ArgumentParser(description=__doc__.partition("\n")[0] if __doc__ else None)
+    parser.add_argument("--json", action="store_true", help="print one JSON object")
+    parser.add_argument("--rounds", type=int, default=7)
+    parser.add_argument("--installed", type=Path, metavar="FOLDER", help="measure this weir")
+    options = parser.parse_args(argv)
+    began = time.monotonic()
+    samples, rss_mib, missing = _measure(options.rounds, options.installed)
+    figures = {
+        unit: {name: {peer: spread(each) for peer, each in samples[name].items()} for name in names}
+        for unit, names in {
+            "cpu_us": ("request", "paced", "two_legs", "request_32k", "chunk"),
+            "p50_ms": ("added",),
+        }.items()
+    }
+    found = ratios(samples)
+    if not options.json:
+        print(_told(figures, found))
+        return 0
+    aims = {aim.name: aim.most for aim in AIMS} | {"added": _ADDED_MOST_MS}
+    summary = {**figures, "ratios": found, "aims": aims, "missing": missing, "rss_mib": rss_mib}
+    print(json.dumps(summary | {"rounds": options.rounds, "wall_s": time.monotonic() - began}))
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())
