@@ -9,7 +9,7 @@ from pathlib import Path
 
 from globalplanner.core.load.predicted import Predicted
 from globalplanner.parts import predicted_of
-from weir.domain.classify import classify
+from weir.domain.classify import OfTenant, classify
 from weir.domain.errors import TraceError
 from weir.domain.fleet import Fleet, RequestClass
 from weir.domain.ids import ClassName
@@ -23,8 +23,8 @@ __all__ = ["predicted_for", "rates_of"]
 _log = logging.getLogger("weir.globalplanner")
 
 _JSON = (".jsonl", ".ndjson", ".json")
-_Request = tuple[float, float, float]
-"""When it came (seconds), ISL, OSL."""
+_Request = tuple[float, float, float, str]
+"""When it came (seconds), ISL, OSL, and its tenant, if it has one."""
 
 
 async def predicted_for(fleet: Fleet, loaded: LoadedFleet, clock: Clock) -> Predicted | None:
@@ -56,10 +56,11 @@ def rates_of(
     requests = _json_lines(path) if path.suffix in _JSON else _csv(path)
     counts: dict[ClassName, Counter[int]] = {item.name: Counter() for item in classes}
     last = -1
-    for at_s, isl_tokens, osl_tokens in requests:
+    for at_s, isl_tokens, osl_tokens, tenant in requests:
         window = int(at_s // window_s)
         last = max(last, window)
-        counts[classify(classes, isl_tokens, osl_tokens).name][window] += 1
+        name = classify(classes, isl_tokens, osl_tokens, OfTenant(tenant)).name
+        counts[name][window] += 1
     return {
         name: [
             Sample(end_s - (last - 1 - window) * window_s, count[window] / window_s, window_s)
@@ -71,7 +72,8 @@ def rates_of(
 
 def _csv(path: Path) -> Iterator[_Request]:
     for request in read_trace(path):
-        yield request.timestamp_s, request.isl_tokens, request.osl_tokens
+        lengths = request.isl_tokens, request.osl_tokens
+        yield request.timestamp_s, *lengths, request.tenant or ""
 
 
 def _json_lines(path: Path) -> Iterator[_Request]:
@@ -87,7 +89,7 @@ def _json_lines(path: Path) -> Iterator[_Request]:
             raise TraceError(str(path), number, f"needs {wanted}: {error!r}") from None
         if not 0.0 <= at_s < 1e9:
             raise TraceError(str(path), number, f"timestamp {row['timestamp']} is out of range")
-        yield at_s, isl_tokens, osl_tokens
+        yield at_s, isl_tokens, osl_tokens, ""
 
 
 def _lines(path: Path) -> Iterable[str]:

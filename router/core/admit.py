@@ -86,9 +86,9 @@ class Admission:
         most_tokens = max_tokens if hint is None else _most_tokens(model, isl, max_tokens)
         output = self.outputs.expect(shape, profile.tenant, most_tokens)
         osl = output.mean_tokens
-        request_class = classify(self.classes, isl, output.typical_tokens)
+        request_class = classify(self.classes, isl, output.typical_tokens, profile)
         if profile.asked_class:
-            asked = self._asked_for(profile.asked_class, isl, output.typical_tokens)
+            asked = self._asked_for(profile, isl, output.typical_tokens)
             request_class = asked or request_class
         ttft_s, itl_s = self._targets(request_class.slo, profile)
         return Sized(
@@ -149,12 +149,13 @@ class Admission:
             slo.itl_s if asked_itl_s is None else rules.target_s(asked_itl_s, slo.itl_s),
         )
 
-    def _asked_for(self, name: str, isl: int, osl: int) -> RequestClass | None:
-        """The class of this name, if it is on request and its ranges hold the request."""
+    def _asked_for(self, profile: RequestProfile, isl: int, osl: int) -> RequestClass | None:
+        """The class it names, if that is on request, and its ranges and rule hold the request."""
         for each in self.classes:
-            if each.name == name and each.on_request:
+            if each.name == profile.asked_class and each.on_request:
                 holds = each.isl_tokens.holds(isl) and each.osl_tokens.holds(osl)
-                return each if holds else None
+                allowed = each.rule is None or each.rule.holds(profile)
+                return each if holds and allowed else None
         return None
 
 

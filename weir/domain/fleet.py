@@ -3,6 +3,8 @@
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from enum import StrEnum
+from math import inf
+from typing import Protocol
 
 from weir.domain.dynamo import DynamoDeployment, DynamoRules
 from weir.domain.ids import ClassName, ModelName, PoolId
@@ -18,8 +20,11 @@ __all__ = [
     "PoolSpec",
     "RequestClass",
     "Role",
+    "Rule",
     "Slo",
+    "Span",
     "Stage",
+    "Stated",
     "Statistic",
     "TokenRange",
 ]
@@ -84,11 +89,73 @@ class Slo:
     statistic: Statistic = Statistic.PERCENTILE
 
 
+class Stated(Protocol):
+    """What a request says of itself beyond its lengths; None: nothing.
+
+    `priority` is as in vLLM's API: larger numbers are served later, 0 is usual.
+    """
+
+    @property
+    def tenant(self) -> str: ...
+    @property
+    def ttft_s(self) -> float | None: ...
+    @property
+    def itl_s(self) -> float | None: ...
+    @property
+    def priority(self) -> int | None: ...
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Span:
+    """From `low` to `high`, both included."""
+
+    low: float = -inf
+    high: float = inf
+
+    def __post_init__(self) -> None:
+        if not self.low <= self.high:
+            raise ValueError(f"empty range {self.low:g}..{self.high:g}")
+
+    def holds(self, value: float | None) -> bool:
+        """What is not stated is in no range."""
+        return value is not None and self.low <= value <= self.high
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Rule:
+    """Which requests a class is for by what they state; None: whatever that is.
+
+    `priority`: how far before others a request asks to be served, 0 being usual.
+    """
+
+    tenants: frozenset[str] | None = None
+    ttft_s: Span | None = None
+    itl_s: Span | None = None
+    priority: Span | None = None
+
+    @property
+    def by_tenant_alone(self) -> bool:
+        return self.ttft_s is None and self.itl_s is None and self.priority is None
+
+    def holds(self, stated: Stated | None) -> bool:
+        """None: nobody knows what it states."""
+        if stated is None:
+            return False
+        priority = None if stated.priority is None else -stated.priority
+        return (
+            (self.tenants is None or stated.tenant in self.tenants)
+            and (self.ttft_s is None or self.ttft_s.holds(stated.ttft_s))
+            and (self.itl_s is None or self.itl_s.holds(stated.itl_s))
+            and (self.priority is None or self.priority.holds(priority))
+        )
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class RequestClass:
     """Requests alike in length that share an SLO. First class whose ranges hold wins.
 
-    `on_request`: only those that ask for it by its name are of the class.
+    `rule`: those it does not hold are not of the class. `on_request`: only those that ask for it
+    by its name are.
     """
 
     name: ClassName
@@ -97,7 +164,13 @@ class RequestClass:
     slo: Slo
     weight: float = 1.0
     priority: int = 0
+    rule: Rule | None = None
     on_request: bool = False
+
+    @property
+    def by_length(self) -> bool:
+        """Whether nothing but its lengths makes a request one of the class."""
+        return self.rule is None and not self.on_request
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -1,4 +1,4 @@
-"""The plane of ISL x OSL: what the classes cover, which of them can never match.
+"""The plane of ISL x OSL: what classes that go by lengths cover, which can never match.
 
 The plane is cut at every bound of every class; inside a cell all requests are alike.
 """
@@ -21,7 +21,7 @@ def coverage_findings(classes: Sequence[RequestClass], tree: Tree) -> Iterator[F
     osl_spans = _spans([item.osl_tokens for item in classes])
     free = set(product(isl_spans, osl_spans))
     for index, item in enumerate(classes):
-        if item.on_request:
+        if not item.by_length:
             continue
         own = {cell for cell in free if _holds(item, cell)}
         if not own:
@@ -30,7 +30,7 @@ def coverage_findings(classes: Sequence[RequestClass], tree: Tree) -> Iterator[F
         free -= own
     yield from _crossings(classes, tree)
     if free:
-        yield _gap([item for item in classes if not item.on_request], free, tree)
+        yield _gap([item for item in classes if item.by_length], free, tree)
 
 
 def _spans(ranges: Sequence[TokenRange]) -> list[TokenRange]:
@@ -47,7 +47,7 @@ def _holds(item: RequestClass, cell: Cell) -> bool:
 
 def _crossings(classes: Sequence[RequestClass], tree: Tree) -> Iterator[Finding]:
     """Pairs that share requests though neither holds the other: a slip more often than not."""
-    by_length = [(index, item) for index, item in enumerate(classes) if not item.on_request]
+    by_length = [(index, item) for index, item in enumerate(classes) if item.by_length]
     for (_, first), (index, second) in combinations(by_length, 2):
         overlap = _meet(first.isl_tokens, second.isl_tokens) and _meet(
             first.osl_tokens, second.osl_tokens

@@ -4,9 +4,9 @@ Field constraints live here; whatever needs two fields at once is in `references
 and `checks` (numbers). Kubernetes-style keys are camelCase, ours carry their unit.
 """
 
-from typing import Annotated, Any, Literal, get_args
+from typing import Annotated, Any, Literal, Self, get_args
 
-from pydantic import Discriminator, Field, Tag
+from pydantic import Discriminator, Field, Tag, model_validator
 
 from weir.domain.fleet import Role, Statistic
 from weir.domain.targets import Target
@@ -34,11 +34,14 @@ __all__ = [
     "DynamoSpec",
     "FleetSpec",
     "LocalScaling",
+    "MillisecondsSpec",
     "ModelSpec",
     "NoScaling",
     "NodeGroupSpec",
+    "OnlySpec",
     "PolynomialTimingSpec",
     "PoolDocument",
+    "PrioritySpec",
     "ProfileSpec",
     "RangeSpec",
     "TableTimingSpec",
@@ -57,6 +60,8 @@ ModelId = Annotated[str, Field(pattern=r"^[!-~]+$", max_length=256)]
 Day = Literal["mon", "tue", "wed", "thu", "fri", "sat", "sun"]
 DAYS: tuple[Day, ...] = get_args(Day)
 Milliseconds = Annotated[float, Field(strict=True, gt=0.0, le=1e9)]
+Priority = Annotated[int, Field(strict=True, ge=-1000, le=1000)]
+Tenant = Annotated[str, Field(pattern=r"^[!-~]+$", max_length=128)]
 Finite = Annotated[float, Field(strict=True)]
 NonNegative = Annotated[float, Field(strict=True, ge=0.0, le=1e12)]
 Watts = Annotated[int, Field(strict=True, ge=0, le=10**9)]
@@ -98,6 +103,44 @@ class RangeSpec(StrictModel):
     """First length above the range; null for no limit."""
 
 
+class MillisecondsSpec(StrictModel):
+    min: Milliseconds | None = None
+    """Shortest target in milliseconds, included; null for no limit."""
+
+    max: Milliseconds | None = None
+    """Longest target in milliseconds, included; null for no limit."""
+
+
+class PrioritySpec(StrictModel):
+    min: Priority | None = None
+    """Lowest priority, included; null for no limit."""
+
+    max: Priority | None = None
+    """Highest priority, included; null for no limit."""
+
+
+class OnlySpec(StrictModel):
+    tenants: Annotated[tuple[Tenant, ...], Field(min_length=1, max_length=4096)] | None = None
+    """Tenants whose requests may be of the class; null for all."""
+
+    ttft_ms: MillisecondsSpec | None = None
+    """TTFT targets that a request of the class may ask for; one that asks for none is of another.
+    """
+
+    itl_ms: MillisecondsSpec | None = None
+    """ITL targets that a request of the class may ask for; one that asks for none is of another."""
+
+    priority: PrioritySpec | None = None
+    """Priorities that a request of the class may ask for: higher ones first, 0 is usual; one that
+    asks for none is of another."""
+
+    @model_validator(mode="after")
+    def _names_some(self) -> Self:
+        if self == OnlySpec.model_construct():
+            raise ValueError("names nobody; leave `only` out where the class is for all")
+        return self
+
+
 class ClassSpec(StrictModel):
     name: PlainName
     """Name of the request class."""
@@ -123,8 +166,11 @@ class ClassSpec(StrictModel):
     weight: Positive = 1.0
     """Worth of one request within SLO, relative to the other classes."""
 
-    priority: Annotated[int, Field(strict=True, ge=-1000, le=1000)] = 0
+    priority: Priority = 0
     """Higher classes are served first when not all can be."""
+
+    only: OnlySpec | None = None
+    """Which requests the class is for by their tenant and what they ask for; null for all."""
 
     on_request: Annotated[bool, Field(strict=True)] = False
     """Only requests that ask for the class by its name are of it."""

@@ -25,7 +25,7 @@ def reference_findings(tree: Tree) -> list[Finding]:
         *_unknown_references(tree),
         *_tokenizers(tree),
         *_canaries(tree),
-        *_classes_on_request(tree),
+        *_classes_by_length(tree),
         *_gpu_classes(tree),
         *_time_zones(tree),
         *_replica_order(tree),
@@ -127,10 +127,12 @@ def _canaries(tree: Tree) -> Iterator[Finding]:
             yield at(tree, (*path, "canary"), message)
 
 
-def _classes_on_request(tree: Tree) -> Iterator[Finding]:
-    asked = [item.get("on_request") is True for _, item in _items(tree, "classes")]
-    if asked and all(asked):
-        message = "all are on request; requests that ask for no class need one that is not"
+def _classes_by_length(tree: Tree) -> Iterator[Finding]:
+    special = [
+        item.get("on_request") is True or "only" in item for _, item in _items(tree, "classes")
+    ]
+    if special and all(special):
+        message = "all are `on_request` or `only` for some; others need one that goes by lengths"
         yield at(tree, ("spec", "classes"), message)
 
 
@@ -210,3 +212,12 @@ def _empty_ranges(tree: Tree) -> Iterator[Finding]:
             if low is not None and high is not None and high <= low:
                 message = f"holds nothing: max ({high}, excluded) must be above min ({low})"
                 yield at(tree, (*path, key), message)
+        only = item.get("only")
+        for key, span in only.items() if isinstance(only, dict) else ():
+            if not isinstance(span, dict):
+                continue
+            low, high = span.get("min"), span.get("max")
+            numbers = isinstance(low, int | float) and isinstance(high, int | float)
+            if numbers and high < low:
+                message = f"holds nothing: max ({high:g}) must not be below min ({low:g})"
+                yield at(tree, (*path, "only", key), message)

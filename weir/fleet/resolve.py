@@ -3,6 +3,8 @@
 Names must have been checked (`references`); numbers are checked on the result (`checks`).
 """
 
+from math import inf
+
 from weir.domain.dynamo import DynamoDeployment, DynamoRules
 from weir.domain.fleet import (
     Budget,
@@ -11,7 +13,9 @@ from weir.domain.fleet import (
     NodeGroup,
     PoolSpec,
     RequestClass,
+    Rule,
     Slo,
+    Span,
     TokenRange,
 )
 from weir.domain.ids import ClassName, ModelName, PoolId
@@ -22,8 +26,11 @@ from weir.fleet.document import (
     Document,
     DynamoDeploymentSpec,
     FleetSpec,
+    MillisecondsSpec,
     NoScaling,
+    OnlySpec,
     PoolDocument,
+    PrioritySpec,
     ProfileSpec,
     RangeSpec,
 )
@@ -96,7 +103,26 @@ def request_class_of(item: ClassSpec) -> RequestClass:
         ),
         weight=item.weight,
         priority=item.priority,
+        rule=None if item.only is None else _rule(item.only),
         on_request=item.on_request,
+    )
+
+
+def _rule(item: OnlySpec) -> Rule:
+    return Rule(
+        tenants=None if item.tenants is None else frozenset(item.tenants),
+        ttft_s=_span(item.ttft_ms, 1e-3),
+        itl_s=_span(item.itl_ms, 1e-3),
+        priority=_span(item.priority, 1.0),
+    )
+
+
+def _span(item: MillisecondsSpec | PrioritySpec | None, unit: float) -> Span | None:
+    if item is None:
+        return None
+    return Span(
+        low=-inf if item.min is None else item.min * unit,
+        high=inf if item.max is None else item.max * unit,
     )
 
 

@@ -14,6 +14,7 @@ from typing import Any
 
 from weir.domain.ids import ModelName
 from weir.http1.client import Patience, Pool, UpstreamError
+from weir.http1.messages import Header
 from weir.local.scoring import Outcome, RequestRecord
 from weir.local.stream import ChatStream, chat_body
 from weir.runtime.clock import Clock
@@ -23,6 +24,7 @@ from weir.workload import TraceRequest
 __all__ = ["Progress", "Replay"]
 
 _log = logging.getLogger("weir.local.replay")
+_TENANT = b"x-llm-d-inference-fairness-id"
 _HEADERS = ((b"content-type", b"application/json"), (b"accept", b"text/event-stream"))
 _PATIENCE = Patience(first_byte_s=300.0, idle_s=120.0, total_s=900.0)
 _LATE_S = 0.05
@@ -130,7 +132,7 @@ class Replay:
         sent_at_s = self._clock.now_s()
         try:
             await self._pool.stream(
-                "POST", "/v1/chat/completions", _HEADERS, body, stream, patience=_PATIENCE
+                "POST", "/v1/chat/completions", _headers(request), body, stream, patience=_PATIENCE
             )
             outcome, reason = stream.outcome(request.osl_tokens)
         except UpstreamError as error:
@@ -157,6 +159,7 @@ class Replay:
                 isl_tokens=request.isl_tokens,
                 osl_tokens=request.osl_tokens,
                 outcome=outcome,
+                tenant=request.tenant or "",
                 arrival_s=request.timestamp_s,
                 first_token_s=_since(stream.first_token_at_s, sent_at_s),
                 end_s=_since(stream.end_at_s, sent_at_s),
@@ -179,6 +182,14 @@ class Replay:
         for task in self._tasks:
             task.cancel()
         await asyncio.gather(*self._tasks, return_exceptions=True)
+
+
+def _headers(request: TraceRequest) -> Sequence[Header]:
+    """A tenant that no header can carry is left out."""
+    tenant = request.tenant or ""
+    if not (tenant.isascii() and tenant.isprintable() and tenant.strip()):
+        return _HEADERS
+    return *_HEADERS, (_TENANT, tenant.encode())
 
 
 def _last_s(requests: Sequence[TraceRequest]) -> float:

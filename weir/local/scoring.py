@@ -13,7 +13,7 @@ from enum import StrEnum
 
 import numpy as np
 
-from weir.domain.classify import classify
+from weir.domain.classify import OfTenant, classify
 from weir.domain.fleet import RequestClass, Slo
 
 __all__ = [
@@ -50,6 +50,7 @@ class RequestRecord:
     isl_tokens: int
     osl_tokens: int
     outcome: Outcome
+    tenant: str = ""
     arrival_s: float = 0.0
     """Time on the trace."""
     first_token_s: float | None = None
@@ -126,7 +127,8 @@ def score(
     kept = list(records)
     tally = _Tally(classes={str(c.name): ClassScore() for c in classes})
     for record in kept:
-        request_class = classify(classes, record.isl_tokens, record.osl_tokens)
+        stated = OfTenant(record.tenant)
+        request_class = classify(classes, record.isl_tokens, record.osl_tokens, stated)
         best_s = idle_ttft_s(record.isl_tokens, record.osl_tokens)
         possible = best_s is not None and best_s <= request_class.slo.ttft_s
         _count(tally, record, request_class, possible)

@@ -8,8 +8,8 @@ from random import Random
 import numpy as np
 from numpy.typing import NDArray
 
-from weir.domain.classify import classify
-from weir.domain.fleet import Fleet
+from weir.domain.classify import OfTenant, classify
+from weir.domain.fleet import Fleet, Rule
 from weir.domain.ids import PoolId
 from weir.domain.profile import EngineProfile
 from weir.fleet import LoadedFleet
@@ -107,7 +107,7 @@ class Scenario:
     ) -> "Scenario":
         columns = columns.between(start_s, end_s)
         profiles = true_profiles(loaded, seed)
-        class_index = _true_classes(loaded.fleet, columns)
+        class_index = _true_classes(loaded.fleet, columns, tenants=tenants)
         return cls(
             loaded=loaded,
             columns=columns,
@@ -133,8 +133,8 @@ def true_profiles(loaded: LoadedFleet, seed: int) -> dict[PoolId, EngineProfile]
     return profiles
 
 
-def _true_classes(fleet: Fleet, columns: TraceColumns) -> NDArray[np.intp]:
-    """The class a row names if the fleet has it, else by its lengths."""
+def _true_classes(fleet: Fleet, columns: TraceColumns, *, tenants: bool) -> NDArray[np.intp]:
+    """The class a row names if the fleet has it, else by its lengths, and its tenant if known."""
     index: dict[str, int] = {c.name: i for i, c in enumerate(fleet.classes)}
     by_length = np.full(len(columns), -1, np.intp)
     for i, c in reversed(list(enumerate(fleet.classes))):
@@ -142,11 +142,21 @@ def _true_classes(fleet: Fleet, columns: TraceColumns) -> NDArray[np.intp]:
             continue
         holds = _within(columns.isl_tokens, c.isl_tokens.low, c.isl_tokens.high)
         holds &= _within(columns.osl_tokens, c.osl_tokens.low, c.osl_tokens.high)
+        if c.rule is not None:
+            holds &= _holds(c.rule, columns, tenants=tenants)
         by_length[holds] = i
     by_length[by_length < 0] = index[classify(fleet.classes, -1, -1).name]
     named = np.array([*(index.get(name, -1) for name in columns.class_names), -1], np.intp)
     by_name = named[columns.class_codes]
     return np.where(by_name >= 0, by_name, by_length)
+
+
+def _holds(rule: Rule, columns: TraceColumns, *, tenants: bool) -> NDArray[np.bool_]:
+    """Of each row; of what requests state a trace tells their tenants at most."""
+    if not tenants:
+        return np.full(len(columns), rule.holds(OfTenant("")))
+    held = [rule.holds(OfTenant(name)) for name in (*columns.tenant_names, "")]
+    return np.array(held)[columns.tenant_codes]
 
 
 def _within(tokens: NDArray[np.int64], low: int, high: int | None) -> NDArray[np.bool_]:

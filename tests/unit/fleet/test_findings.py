@@ -85,7 +85,17 @@ spec:
         ("models.m.canary={n: 0.1}", "no model is named 'n' (known: m)"),
         ("models.m.canary={n: 0.6, o: 0.6}", "the shares sum to 1.2"),
         ("models.m.canary={n: 1.5}", "must be at most 1, not 1.5"),
-        ("classes=[{name: c, ttft_ms: 1, itl_ms: 1, on_request: true}]", "all are on request"),
+        (
+            "classes=[{name: c, ttft_ms: 1, itl_ms: 1, on_request: true}]",
+            "one that goes by lengths",
+        ),
+        (
+            "classes=[{name: c, ttft_ms: 1, itl_ms: 1, only: {tenants: [t]}}]",
+            "one that goes by lengths",
+        ),
+        ("classes.short.only={}", "names nobody"),
+        ("classes.short.only={ttft_ms: {min: 2.5, max: 1}}", "holds nothing"),
+        ("classes.short.only={tenants: [a b]}", "must match"),
         ("router.hints.tighten_to=0", "must be greater than 0, not 0"),
         ("classes.rest.name=short", "the name 'short' is used twice"),
         ("budget.gpuClasses={A: 1, B: 2}", "several GPU classes need `nodeGroups`"),
@@ -290,4 +300,13 @@ def test_a_class_on_request_takes_nothing_from_others_and_needs_nothing_left(
     assert _warnings(tmp_path, f"classes=[{batch}, {short}, {rest}]") == []
     assert _warnings(tmp_path, f"classes=[{short}, {rest}, {batch}]") == []
     (warning,) = _warnings(tmp_path, f"classes=[{short}, {batch}]")
+    assert "they count as 'short', the last" in warning
+
+
+def test_a_class_for_some_takes_nothing_from_others(tmp_path: Path) -> None:
+    gold = "{name: gold, ttft_ms: 300, itl_ms: 50, only: {tenants: [acme]}}"
+    short = "{name: short, isl: {max: 1000}, ttft_ms: 2000, itl_ms: 50}"
+    rest = "{name: rest, ttft_ms: 9000, itl_ms: 50}"
+    assert _warnings(tmp_path, f"classes=[{gold}, {short}, {rest}]") == []
+    (warning,) = _warnings(tmp_path, f"classes=[{short}, {gold}]")
     assert "they count as 'short', the last" in warning

@@ -13,7 +13,8 @@ from router.core.prompts import PromptLengths
 from router.core.request import RequestProfile
 from tests.unit.router.builders import MODEL, fleet, pool, request, request_class
 from weir.domain.errors import RequestError
-from weir.domain.fleet import PoolSpec, Role
+from weir.domain.fleet import PoolSpec, Role, Rule
+from weir.domain.ids import ClassName
 
 SMALL = request_class("small", isl=(0, 1000), osl=(0, 100), ttft_s=0.5, itl_s=0.02)
 LONG = request_class("long", ttft_s=5.0, itl_s=0.05)
@@ -71,6 +72,27 @@ def test_a_request_gets_the_class_it_asks_for_if_that_is_on_request_and_holds_it
     assert _size(request(100)).request_class is SMALL
     for isl, name in ((500, "batch"), (100, "long"), (100, "nope")):
         assert _size(request(isl, asked_class=name)).request_class is SMALL
+
+
+def test_a_class_for_some_tenants_holds_theirs_only_also_on_request() -> None:
+    rule = Rule(tenants=frozenset({"acme"}))
+    gold = replace(request_class("gold", isl=(0, 500)), rule=rule)
+    asked = replace(gold, name=ClassName("asked"), on_request=True)
+    the_fleet = fleet((LONG_AGG,), (gold, asked, SMALL, LONG))
+    admission = Admission(
+        Pools(the_fleet.models, the_fleet.pools),
+        the_fleet.classes,
+        PromptLengths(4.0),
+        OutputLengths(256.0),
+    )
+    for tenant, asks, found in (
+        ("acme", "", gold),
+        ("other", "", SMALL),
+        ("acme", "asked", asked),
+        ("other", "asked", SMALL),
+    ):
+        profile = request(100, max_tokens=60, tenant=tenant, asked_class=asks)
+        assert admission.size(profile).request_class is found
 
 
 def test_an_output_foretold_counts_up_to_what_is_asked_for_and_can_be_held() -> None:
