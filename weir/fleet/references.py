@@ -217,7 +217,6 @@ def _empty_ranges(tree: Tree) -> Iterator[Finding]:
             if not isinstance(span, dict):
                 continue
             low, high = span.get("min"), span.get("max")
-            numbers = isinstance(low, int | float) and isinstance(high, int | float)
-            if numbers and high < low:
+            if isinstance(low, int | float) and isinstance(high, int | float) and high < low:
                 message = f"holds nothing: max ({high:g}) must not be below min ({low:g})"
                 yield at(tree, (*path, "only", key), message)
