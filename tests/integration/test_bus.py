@@ -50,6 +50,18 @@ async def test_compare_and_set_refuses_a_stale_revision(server: Server) -> None:
     await bus.close()
 
 
+async def test_a_late_write_fits_nothing_in_a_bucket_that_was_lost_since(server: Server) -> None:
+    bus = await Bus.connect(server.url, name="test")
+    before = await bus.kv_update("t", "k", b"mine", 0)
+    other = await nats.connect(server.url)
+    await other.jetstream().delete_key_value("t")
+    await other.close()
+    assert await retried(lambda: bus.kv_update("t", "k", b"another's", 0)) > before
+    with pytest.raises(StaleRevisionError):
+        await bus.kv_update("t", "k", b"mine, late", before)
+    await bus.close()
+
+
 async def test_everything_works_again_after_the_server_was_killed(server: Server) -> None:
     bus = await Bus.connect(server.url, name="test")
     messages: list[bytes] = []

@@ -6,6 +6,7 @@ that nobody listens, so that a call costs one round trip also when it is tried a
 
 import asyncio
 import re
+import time
 from collections.abc import Awaitable, Callable
 from typing import TypeVar
 
@@ -160,9 +161,22 @@ class Storage:
         return await call()
 
     async def _make_bucket(self, name: str) -> None:
+        """A key-value bucket whose revisions go on where those of a lost one may have ended.
+
+        They begin with the time of day, so that no write which was made for a bucket before
+        it fits this one, however late it comes.
+        """
+
         async def make(replicas: int) -> None:
-            await self._jetstream.create_key_value(
-                bucket=name, history=1, replicas=replicas, direct=False
+            await self._jetstream.add_stream(
+                name=_stream_of(name),
+                subjects=[f"$KV.{name}.>"],
+                first_seq=time.time_ns() // 1_000_000,
+                max_msgs_per_subject=1,
+                discard=api.DiscardPolicy.NEW,
+                deny_delete=True,
+                allow_rollup_hdrs=True,
+                num_replicas=replicas,
             )
 
         await self._replicated(make)

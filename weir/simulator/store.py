@@ -75,9 +75,11 @@ class Store:
             self._push(process, kind, take_in_this_life, found[0])
 
     def wipe(self) -> None:
-        """Lose everything, as a store without a disk does when it dies; revisions begin anew."""
+        """Lose everything, as a store without a disk does when it dies.
+
+        Revisions go on: a new bucket begins them with the time of day.
+        """
         self._values.clear()
-        self._revision = 0
         self.wipes += 1
 
     def split_off(self, process: str) -> None:

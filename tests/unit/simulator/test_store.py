@@ -57,6 +57,17 @@ def test_a_write_whose_answer_is_lost_has_happened(world: World) -> None:
     assert world.settled(world.ask(lambda: world.store.get("k")), 4.0) == ("mine", 1)
 
 
+def test_a_late_write_fits_no_record_of_a_store_that_has_lost_everything_since(
+    world: World,
+) -> None:
+    store = world.store
+    before = store.update("k", "mine", 0)
+    store.wipe()
+    assert store.update("k", "another's", 0) > before
+    with pytest.raises(StaleRevisionError):
+        store.update("k", "mine, late", before)
+
+
 def test_a_write_may_happen_after_a_read_that_does_not_show_it(world: World) -> None:
     first = world.store.put("k", "before")
     world.network.weather.late_s["record"] = 5.0
@@ -71,14 +82,12 @@ def test_a_write_may_happen_after_a_read_that_does_not_show_it(world: World) -> 
     assert world.settled(again, 8.0) is StaleRevisionError
 
 
-def test_a_store_that_has_lost_its_data_counts_anew_and_does_not_say_who_has_lost(
-    world: World,
-) -> None:
+def test_a_store_that_has_lost_its_data_does_not_say_who_has_lost(world: World) -> None:
     newest = [world.store.put("k", value) for value in "abc"][-1]
     world.store.wipe()
     with pytest.raises(UnavailableError):
         world.store.update("k", "d", newest)
-    assert world.store.update("k", "d", 0) == 1
+    assert world.store.update("k", "d", 0) == newest + 1
 
 
 def test_who_is_split_off_reads_what_was_there_and_writes_nothing(world: World) -> None:

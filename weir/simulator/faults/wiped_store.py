@@ -1,4 +1,4 @@
-"""The store loses everything while it is up, and its revisions begin anew."""
+"""The store loses everything while it is up."""
 
 from weir.simulator.faults.port import Stage
 
@@ -7,7 +7,7 @@ __all__ = ["WipedStore", "wiped"]
 
 class WipedStore:
     name = "wiped-store"
-    help = "the store loses everything while it is up, and counts its revisions anew"
+    help = "the store loses everything while it is up"
     of_roles = True
 
     def start(self, stage: Stage) -> None:
