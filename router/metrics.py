@@ -18,6 +18,7 @@ from prometheus_client.registry import Collector
 
 from router.core.traffic import BucketHistogram, ClassLog, PoolLog
 from router.frontend.hints import Ignored
+from router.frontend.ports import KeptKv
 from router.service import RouterService
 from weir.domain.ids import ClassName, ModelName, PoolId
 
@@ -56,6 +57,7 @@ class FrontendMeter:
     def __init__(self) -> None:
         self.rejections = {str(status): 0 for status in (*_STATUSES, "other")}
         self.recomputations = 0
+        self.kept = dict.fromkeys(KeptKv, 0)
         self.ignored_hints: dict[tuple[str, str], int] = {}
 
     def rejected(self, status: int) -> None:
@@ -64,6 +66,9 @@ class FrontendMeter:
 
     def recomputed(self) -> None:
         self.recomputations += 1
+
+    def kept_kv(self, how: KeptKv) -> None:
+        self.kept[how] += 1
 
     def hint_ignored(self, name: str, why: Ignored) -> None:
         key = name, why.value
@@ -275,6 +280,14 @@ class RouterCollector(Collector):
             "Prefill legs without transfer parameters; the decode leg computed again.",
             value=self._meter.recomputations,
         )
+        kept = CounterMetricFamily(
+            f"{_PREFIX}_kept_kv",
+            "Prompts whose KV was left for a decode leg that did not come, by what became of it.",
+            labels=("how",),
+        )
+        for how, count in self._meter.kept.items():
+            kept.add_metric((how.value,), count)
+        yield kept
         hints = CounterMetricFamily(
             f"{_PREFIX}_hints_ignored",
             "Hints of requests that were not followed, or not as far as they asked.",

@@ -59,6 +59,8 @@ class Relay(Sink):
 
     def on_response(self, status: int, headers: list[Header]) -> None:
         self.status = status
+        if self._responder.closed:
+            raise BrokenError("the client has gone")
         self._raw_chunks = self._raw and self.framing is Framing.CHUNKED
         self.headers = response_headers(headers, self._request_id)
         if status >= 400 or self.framing is Framing.NONE or self._is_short(headers):
