@@ -16,11 +16,13 @@ from prometheus_client.core import (
 )
 from prometheus_client.registry import Collector
 
+from router.core.request import RouteReason
 from router.core.traffic import BucketHistogram, ClassLog, PoolLog
 from router.frontend.hints import Ignored
 from router.frontend.ports import KeptKv
 from router.service import RouterService
 from weir.domain.ids import ClassName, ModelName, PoolId
+from weir.domain.legs import WithoutPrefill
 
 __all__ = [
     "BusState",
@@ -262,6 +264,14 @@ class RouterCollector(Collector):
         )
         for reason, count in traffic.routes.items():
             routes.add_metric((reason.value,), count)
+        without = CounterMetricFamily(
+            f"{_PREFIX}_without_prefill",
+            "Requests that found no prefill worker ready, by what was done with them.",
+            labels=("policy",),
+        )
+        ran = {WithoutPrefill.RUN_ON_DECODE: traffic.routes[RouteReason.NO_PREFILL]}
+        for policy, count in (traffic.without_prefill | ran).items():
+            without.add_metric((policy.value,), count)
         retries = CounterMetricFamily(
             f"{_PREFIX}_retries", "Legs given up before their first byte.", labels=("reason",)
         )
@@ -274,7 +284,7 @@ class RouterCollector(Collector):
         )
         for status, count in self._meter.rejections.items():
             rejected.add_metric((status,), count)
-        yield from (routes, retries, rejected)
+        yield from (routes, without, retries, rejected)
         yield CounterMetricFamily(
             f"{_PREFIX}_recomputed_prefills",
             "Prefill legs without transfer parameters; the decode leg computed again.",
