@@ -285,7 +285,7 @@ class _Search:
         left_s = sized.ttft_s if terms.due_s == inf else terms.due_s - self._now_s
         if at.direct_s(worker, new_tokens) > left_s:
             return None
-        if not at.spares_room(worker, sized.kv_tokens, sized.itl_s):
+        if not at.spares_room(worker, new_tokens, sized.kv_tokens, sized.itl_s):
             return None
         return _Choice(at, worker, 2, direct=True, instead_of=pool)
 

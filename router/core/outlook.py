@@ -195,13 +195,18 @@ class Outlook:
         """Whether fewer than two batches of prompts wait to be computed by a decode worker."""
         return worker.direct_tokens < 2 * self.predictor.batch_tokens
 
-    def spares_room(self, worker: Worker, kv_tokens: int, itl_s: float) -> bool:
-        """Whether a decode worker that computes prompts, too, still leaves a part to others.
+    def spares_room(self, worker: Worker, new_tokens: int, kv_tokens: int, itl_s: float) -> bool:
+        """Whether a decode worker may compute so much of a prompt, and leaves a part to others.
 
-        As aggregated ones it is to stay further below the target, since prompts come between.
+        The very iteration that computes it, with the prompts that are there, is to keep `itl_s`:
+        who has few gaps would miss its target by a single long one.
         """
-        within_s = itl_s * _AGG_MARGIN / _DECODE_MARGIN
-        return self.has_decode_room(worker, kv_tokens, within_s, late=True)
+        if itl_s < inf:
+            length_s = self._itl_s(worker.in_flight + 1, worker.kv_tokens + kv_tokens)
+            length_s += self.predictor.prefill_s(worker.direct_tokens + new_tokens)
+            if worker.pace * length_s > self._margin * itl_s:
+                return False
+        return self.has_decode_room(worker, kv_tokens, itl_s, late=True)
 
     def _occupied(self, worker: Worker) -> int:
         """Sequences that it will have when one that is sent now begins to decode."""

@@ -121,14 +121,16 @@ def test_short_prompts_leave_an_eighth_of_the_sequences_to_pairs() -> None:
     assert ways == [True] * 7 + [False]
 
 
-def test_short_prompts_go_as_pairs_where_they_would_break_the_gap_between_tokens() -> None:
-    # Alone an iteration takes 10 ms of 13. Every output token has come with 1 ms of prompts, so
-    # that a batch of 2 takes 12 ms, above 0.875 * 13 = 11.4 ms but within 0.97 * 13 = 12.6 ms.
-    router = pair(decode=members("d", "d1"), classes=[request_class(itl_s=0.013)])
-    for _ in range(200):
-        router.pools[D].served(0.05, 50)
-    assert sent(router, 1)[1].direct
-    assert not sent(router, 1)[1].direct
+def test_the_iteration_that_computes_a_short_prompt_keeps_the_gap_between_tokens() -> None:
+    # It takes 10 ms and 1 ms for each prompt token in it, of 0.97 * 60 ms.
+    router = pair(decode=members("d", "d1"), classes=[request_class(itl_s=0.060)])
+    assert not sent(router, 49)[1].direct
+    flight, route = sent(router, 30)
+    assert route.direct
+    assert not sent(router, 20)[1].direct
+    assert sent(router, 10)[1].direct
+    flight.first_token(0.05)
+    assert sent(router, 30)[1].direct
 
 
 def test_what_decode_workers_compute_slows_the_iterations_that_are_predicted() -> None:
