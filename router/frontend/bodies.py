@@ -13,6 +13,7 @@ __all__ = [
     "prefill_reply",
     "release_body",
     "with_cached_tokens",
+    "with_cached_tokens_last",
 ]
 
 _FIELD = "kv_transfer_params"
@@ -27,6 +28,7 @@ _ASK_FOR_TRANSFER = {
 _NOT_FOR_PREFILL = ("stream_options", "min_tokens", "min_completion_tokens")
 _LONG_NUMBER = re.compile(rb"\d{19}")
 """May be beyond 64 bits, which orjson reads as a float."""
+_NO_CHOICES = re.compile(rb'"choices"\s*:\s*\[\s*\]')
 
 
 def prefill_body(original: bytes) -> bytes:
@@ -101,6 +103,19 @@ def decode_body(original: bytes, params: bytes | None) -> bytes:
     if params is None:
         return original
     return b'%b,"%b":%b}' % (original[: original.rindex(b"}")], _FIELD.encode(), params)
+
+
+def with_cached_tokens_last(events: bytes, cached_tokens: int) -> bytes:
+    """The same of the event of a stream that has nothing but `usage`, if it is here as a whole."""
+    at = events.rfind(b'"usage"')
+    begin = events.rfind(b"data: ", 0, at) + 6
+    end = events.find(b"\n", at)
+    if at < 0 or begin < 6 or end < 0:
+        return events
+    event = events[begin:end]
+    if _NO_CHOICES.search(event) is None:
+        return events
+    return events[:begin] + with_cached_tokens(event, cached_tokens) + events[end:]
 
 
 def onward_body(original: bytes, data: dict[str, Any], model: str | None = None) -> bytes:

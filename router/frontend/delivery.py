@@ -26,7 +26,7 @@ from router.frontend.bodies import (
 from router.frontend.envelope import Endpoint
 from router.frontend.headers import response_headers
 from router.frontend.ports import FrontendSettings, KeptKv, Meter, ServicePort
-from router.frontend.relay import Relay
+from router.frontend.relay import CompletingRelay, Relay
 from router.frontend.upstreams import Upstreams
 from weir.domain.ids import WorkerId
 from weir.http1.client import ConnectError, DeadlineError, Patience, UpstreamError
@@ -223,7 +223,7 @@ class Delivery:
     async def _decode(self, leg: Leg, params: bytes | None) -> None:
         """Run the leg that answers the client. Raises `_LegFailed`."""
         lines = self._lines
-        raw = self._responder.request.http_version == "1.1"
+        raw = self._responder.request.http_version == "1.1" and not self._to_complete()
         relay = self._relay = self._relay_in(raw=raw)
         body = decode_body(self._body, params)
         try:
@@ -263,9 +263,23 @@ class Delivery:
         elif prefilled.cached_tokens:
             relay.whole = with_cached_tokens(relay.whole, prefilled.cached_tokens)
 
+    def _to_complete(self) -> bool:
+        """Whether a stream is to end with a `usage` to which only the prefill leg knows something.
+
+        Then its last event is written anew, and with it the framing of all.
+        """
+        prefilled = self._prefilled
+        if prefilled is None or not prefilled.cached_tokens:
+            return False
+        return self._flight.profile.streaming and b'"include_usage"' in self._body
+
     def _relay_in(self, *, raw: bool) -> Relay:
         """Where the response goes."""
         now_s = self._lines.now_s
+        if self._prefilled is not None and self._to_complete():
+            relay = CompletingRelay(self._responder, self._flight, now_s, self._request_id, raw=raw)
+            relay.cached_tokens = self._prefilled.cached_tokens
+            return relay
         return Relay(self._responder, self._flight, now_s, self._request_id, raw=raw)
 
     def _check(self, leg: Leg, relay: Relay, params: bytes | None) -> None:

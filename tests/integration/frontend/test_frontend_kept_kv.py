@@ -341,3 +341,41 @@ async def test_tokens_that_the_prefill_worker_found_cached_are_in_the_answers_us
         assert reply.json == body | {"usage": usage | details}
         flight = await w.ended()
         assert (flight.prompt_tokens, flight.output_tokens) == (50, 3)
+
+
+CACHED = {"prompt_tokens": 50, "prompt_tokens_details": {"cached_tokens": 32}}
+WITH_USAGE = STREAM | {"stream_options": {"include_usage": True}}
+TOKEN = event({"choices": [{"delta": {"content": '"usage" \u00e4'}}]})
+LAST_USAGE = {"choices": [], "usage": {"prompt_tokens": 50, "completion_tokens": 1}}
+
+
+@pytest.mark.parametrize("together", [True, False])
+async def test_the_usage_at_the_end_of_a_stream_tells_of_cached_tokens_and_nothing_else_changes(
+    together: bool,
+) -> None:
+    pieces = [TOKEN, event(LAST_USAGE), event("[DONE]")]
+    chunks = [b"".join(map(chunk, pieces))] if together else [chunk(piece) for piece in pieces]
+    async with (
+        engine(answers(whole(json.dumps(REPLY | {"usage": CACHED}).encode()))) as pre,
+        engine(answers(EVENT_STREAM, *chunks, LAST)) as dec,
+        world([dec], [pre]) as w,
+    ):
+        reply = await w.post(WITH_USAGE)
+        told = LAST_USAGE["usage"] | {"prompt_tokens_details": {"cached_tokens": 32}}
+        text = reply.payload
+        assert text.startswith(TOKEN)
+        assert text.endswith(event("[DONE]"))
+        last = text[len(TOKEN) : -len(event("[DONE]"))]
+        assert json.loads(last.removeprefix(b"data: ")) == {"choices": [], "usage": told}
+        flight = await w.ended()
+        assert (flight.prompt_tokens, flight.output_tokens) == (50, 1)
+
+
+async def test_a_stream_that_is_not_to_tell_its_usage_passes_as_it_is_framed() -> None:
+    body = chunk(TOKEN) + chunk(event(LAST_USAGE)) + LAST
+    async with (
+        engine(answers(whole(json.dumps(REPLY | {"usage": CACHED}).encode()))) as pre,
+        engine(answers(EVENT_STREAM + body)) as dec,
+        world([dec], [pre]) as w,
+    ):
+        assert (await w.post(STREAM)).body == body

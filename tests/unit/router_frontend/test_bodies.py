@@ -7,6 +7,7 @@ from router.frontend.bodies import (
     prefill_reply,
     release_body,
     with_cached_tokens,
+    with_cached_tokens_last,
 )
 
 
@@ -100,3 +101,23 @@ def test_a_body_is_sent_on_with_the_model_that_is_asked_for_instead() -> None:
     data = {"model": "m", "prompt": "p", "kv_transfer_params": {}}
     sent = json.loads(onward_body(b"", data, "other"))
     assert sent == {"model": "other", "prompt": "p"}
+
+
+def test_only_a_whole_event_of_nothing_but_usage_is_written_anew() -> None:
+    usage = b'{"choices": [], "usage": {"prompt_tokens": 5}}'
+    before, after = b'data: {"choices":[{"text":"\\"usage\\""}]}\n\n', b"\n\ndata: [DONE]\n\n"
+    written = with_cached_tokens_last(before + b"data: " + usage + after, 4)
+    assert written.startswith(before)
+    assert written.endswith(after)
+    event = json.loads(written[len(before) + 6 : -len(after)])
+    assert event["usage"] == {"prompt_tokens": 5, "prompt_tokens_details": {"cached_tokens": 4}}
+    for other in (
+        before,
+        b"data: " + usage,
+        usage + after,
+        b'data: {"choices":[{}],"usage":{"prompt_tokens":5}}\n\n',
+        b'data: {"choices":[],"usage":null}\n\n',
+        b'data: oops "choices":[] "usage"\n\n',
+        b"",
+    ):
+        assert with_cached_tokens_last(other, 4) == other
