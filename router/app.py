@@ -202,6 +202,7 @@ def _settings(config: RouterConfig) -> ServiceSettings:
             tighten_to=settings.hints.tighten_to, raise_priority=settings.hints.raise_priority
         ),
         grid=config.grid,
+        legs=settings.disaggregation.rules,
     )
 
 

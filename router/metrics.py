@@ -16,10 +16,13 @@ from prometheus_client.core import (
 )
 from prometheus_client.registry import Collector
 
+from router.core.request import RouteReason
 from router.core.traffic import BucketHistogram, ClassLog, PoolLog
 from router.frontend.hints import Ignored
+from router.frontend.ports import KeptKv
 from router.service import RouterService
 from weir.domain.ids import ClassName, ModelName, PoolId
+from weir.domain.legs import WithoutPrefill
 
 __all__ = [
     "BusState",
@@ -56,6 +59,7 @@ class FrontendMeter:
     def __init__(self) -> None:
         self.rejections = {str(status): 0 for status in (*_STATUSES, "other")}
         self.recomputations = 0
+        self.kept = dict.fromkeys(KeptKv, 0)
         self.ignored_hints: dict[tuple[str, str], int] = {}
 
     def rejected(self, status: int) -> None:
@@ -64,6 +68,9 @@ class FrontendMeter:
 
     def recomputed(self) -> None:
         self.recomputations += 1
+
+    def kept_kv(self, how: KeptKv) -> None:
+        self.kept[how] += 1
 
     def hint_ignored(self, name: str, why: Ignored) -> None:
         key = name, why.value
@@ -257,6 +264,14 @@ class RouterCollector(Collector):
         )
         for reason, count in traffic.routes.items():
             routes.add_metric((reason.value,), count)
+        without = CounterMetricFamily(
+            f"{_PREFIX}_without_prefill",
+            "Requests that found no prefill worker ready, by what was done with them.",
+            labels=("policy",),
+        )
+        ran = {WithoutPrefill.RUN_ON_DECODE: traffic.routes[RouteReason.NO_PREFILL]}
+        for policy, count in (traffic.without_prefill | ran).items():
+            without.add_metric((policy.value,), count)
         retries = CounterMetricFamily(
             f"{_PREFIX}_retries", "Legs given up before their first byte.", labels=("reason",)
         )
@@ -269,12 +284,20 @@ class RouterCollector(Collector):
         )
         for status, count in self._meter.rejections.items():
             rejected.add_metric((status,), count)
-        yield from (routes, retries, rejected)
+        yield from (routes, without, retries, rejected)
         yield CounterMetricFamily(
             f"{_PREFIX}_recomputed_prefills",
             "Prefill legs without transfer parameters; the decode leg computed again.",
             value=self._meter.recomputations,
         )
+        kept = CounterMetricFamily(
+            f"{_PREFIX}_kept_kv",
+            "Prompts whose KV was left for a decode leg that did not come, by what became of it.",
+            labels=("how",),
+        )
+        for how, count in self._meter.kept.items():
+            kept.add_metric((how.value,), count)
+        yield kept
         hints = CounterMetricFamily(
             f"{_PREFIX}_hints_ignored",
             "Hints of requests that were not followed, or not as far as they asked.",

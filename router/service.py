@@ -19,6 +19,7 @@ from router.ports import TrafficSink
 from weir.domain.fleet import Fleet
 from weir.domain.grid import Grid
 from weir.domain.ids import ModelName, RouterId, WorkerId
+from weir.domain.legs import TWO_LEGS, LegRules
 from weir.domain.planning import PoolMembers, RoutingPlan
 from weir.domain.telemetry import TrafficSample
 from weir.runtime.clock import Clock
@@ -33,7 +34,7 @@ _SOONEST_RETRY_S = 1.0
 class ServiceSettings:
     """Times are model seconds. `bytes_per_token` and `osl_prior_tokens` hold until learned.
 
-    `grid`: as in `DispatchSettings`.
+    `grid` and `legs`: as in `DispatchSettings`.
     """
 
     queue_timeout_s: float = 60.0
@@ -44,6 +45,7 @@ class ServiceSettings:
     queue_bytes: int = 2**30
     hints: HintRules = ASK_FOR_LESS
     grid: Grid | None = None
+    legs: LegRules = TWO_LEGS
 
 
 class RouterService:
@@ -65,6 +67,7 @@ class RouterService:
                 queue_bytes=settings.queue_bytes,
                 hints=settings.hints,
                 grid=settings.grid,
+                legs=settings.legs,
             ),
             self._wake,
         )

@@ -79,6 +79,9 @@ class Windows:
         entered, peers = pool.arrivals, pool.arrivals
         if self.stages is not None:
             entered = sum(p.arrivals for p in sample.pools if p.pool_id in self.stages.enter)
+            if self.stages.enter.isdisjoint(self.stages.peers):
+                # Pools that prefill are sized as if all prompts came to them, these as well.
+                entered += sum(p.direct for p in sample.pools)
             peers = sum(p.arrivals for p in sample.pools if p.pool_id in self.stages.peers)
         arrived = sum(traffic.arrivals for traffic in sample.classes)
         counted = self.stages is not None and bool(sample.classes)

@@ -18,6 +18,8 @@ class Charge:
 
     `reserved_s`: since when it is held for a prompt that is prefilled elsewhere.
 
+    `direct` is set, before all calls, for a leg whose prompt a decode worker computes itself.
+
     In turn: `depart` once the leg is sent, `first_token` if it is seen, `completed` if the leg
     ends well, `release`. A prefill leg has only `depart` and `prefilled`, or `release`.
     """
@@ -37,6 +39,7 @@ class Charge:
         "_since_s",
         "_steps",
         "_worker",
+        "direct",
         "pool",
     )
 
@@ -49,6 +52,7 @@ class Charge:
         reserved_s: float | None = None,
     ) -> None:
         self.pool = pool
+        self.direct = False
         self._reserved_s = reserved_s
         self._worker = worker
         self._kv_tokens = kv_tokens
@@ -83,10 +87,13 @@ class Charge:
         self._sent_s = now_s
         pool, worker = self.pool, self._worker
         pool.log.sent(isl_tokens)
+        if self.direct:
+            pool.computes = True
+            pool.log.entered()
         if self._reserved_s is not None:
             pool.turnover.begun(now_s - self._reserved_s)
         if not streamed:
-            if pool.mixes:
+            if pool.mixes or self.direct:
                 worker.ideal.prompts_s += pool.prompt_s(isl_tokens)
             self._decode(now_s)
             if not worker.stale:
@@ -100,6 +107,8 @@ class Charge:
         self._queued_tokens = isl_tokens
         worker.queue[self] = isl_tokens
         worker.queued_tokens += isl_tokens
+        if self.direct:
+            worker.direct_tokens += isl_tokens
         pool.log.queued_tokens += isl_tokens
         if not worker.stale:
             pool.reload(worker)
@@ -111,10 +120,11 @@ class Charge:
         pool, worker = self.pool, self._worker
         pool.log.first_token(now_s - self._sent_s)
         self._dequeue()
-        if pool.mixes:
+        computed = pool.mixes or self.direct
+        if computed:
             worker.ideal.prompts_s += pool.prompt_s(self._isl_tokens)
         self._decode(now_s)
-        return self.succeeded() or pool.mixes
+        return self.succeeded() or computed
 
     def prefilled(self, now_s: float) -> None:
         """The prompt is prefilled, and that is all that the leg was for: it has ended well."""
@@ -149,8 +159,9 @@ class Charge:
         pool.log.completed(osl_tokens, itl_s)
         if self._reserved_s is not None:
             pool.turnover.ended(now_s - self._sent_s)
-        if pool.mixes:
-            pool.served(self._isl_tokens, osl_tokens)
+        if pool.computes:
+            computed = pool.mixes or self.direct
+            pool.served(pool.prompt_s(self._isl_tokens) if computed else 0.0, osl_tokens)
         if itl_s is not None and self._decoding:
             self._tell_pace(osl_tokens - 1, now_s)
 
@@ -193,6 +204,8 @@ class Charge:
         pool, worker, tokens = self.pool, self._worker, self._queued_tokens
         del worker.queue[self]
         worker.queued_tokens -= tokens
+        if self.direct:
+            worker.direct_tokens -= tokens
         pool.log.queued_tokens -= tokens
         self._queued_tokens = 0
         if not worker.stale:

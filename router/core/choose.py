@@ -4,6 +4,9 @@ Pools are tried in turn order of the shares, then in the plan's spill order. The
 has room and is predicted to keep the targets is taken, prefill and decode as a pair. If
 none keeps them, the first with room that breaks the fewest; if none has room, the request
 waits at the router, from where it can still go to a worker that appears later.
+
+A short prompt goes straight to the decode worker of the pair whose turn it is, if that one is
+predicted to keep both targets and has room beyond what others need.
 """
 
 from collections.abc import Callable, Iterable
@@ -77,9 +80,10 @@ class Chooser:
         model, role = sized.model, pool.spec.role
         if pool.spec.model != model.name or pool.id in sized.too_short:
             return False
+        pairs_only = model.pairs_only and sized.isl_tokens >= model.direct_below_tokens
         decodes = role is not Role.PREFILL
         # In pairs, what lacks is lacking with whatever pool of the other stage.
-        if (prefilled or model.pairs_only) and decodes is (lacking is _PREFILL):
+        if (prefilled or pairs_only) and decodes is (lacking is _PREFILL):
             return False
         worker = pool.least_loaded(now_s, _NOBODY, sized.kv_tokens if decodes else 0)
         if worker is None:
@@ -92,7 +96,12 @@ class Chooser:
         """The request was sent there: the turns move on."""
         name, model, shares = sized.request_class.name, sized.model, self._pools.shares
         if route.prefill is None:
-            shares(name, model, _PREFILL).sent(route.decode.pool_id)
+            if route.direct:
+                shares(name, model, _DECODE).sent(route.decode.pool_id)
+                if route.instead_of is not None:
+                    shares(name, model, _PREFILL).sent(route.instead_of)
+            else:
+                shares(name, model, _PREFILL).sent(route.decode.pool_id)
             return
         if not prefilled:
             shares(name, model, _PREFILL).sent(route.prefill.pool_id)
@@ -101,13 +110,18 @@ class Chooser:
 
 @dataclass(slots=True)
 class _Choice:
-    """One way to do a stage (or both); `kept` counts the targets it is predicted to keep."""
+    """One way to do a stage (or both); `kept` counts the targets it is predicted to keep.
+
+    `direct`: a decode worker does both, in place of a pair with `instead_of`.
+    """
 
     pool: Pool
     worker: Worker
     kept: int
     decode: "_Choice | None" = None
     reason: RouteReason = _SHARE
+    direct: bool = False
+    instead_of: Pool | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -160,7 +174,10 @@ class _Search:
 
     def head(self) -> _Found:
         """An agg pool, or a prefill pool with the decode pool that goes with it."""
-        return self._stage(_PREFILL, self._head_in, 2)
+        found = self._stage(_PREFILL, self._head_in, 2)
+        if found is _NO_PREFILL_WORKER and self._sized.model.runs_on_decode:
+            return self._without_prefill()
+        return found
 
     def decode(self, dialect: str) -> _Found:
         """The decode pool for a prefill leg in `dialect`."""
@@ -229,6 +246,10 @@ class _Search:
         sized = self._sized
         if pool.mixes:
             return self._agg_in(pool)
+        if sized.model.direct_below_tokens:
+            direct = self._direct_in(pool)
+            if direct is not None:
+                return direct
         worker = pool.least_loaded(self._now_s, self._exclude)
         if worker is None:
             return _NO_PREFILL_WORKER
@@ -250,6 +271,41 @@ class _Search:
         if self._too_late(pool, worker, left_s):
             return _TOO_LATE
         return _Choice(pool, worker, 1 + decode.kept, decode)
+
+    def _direct_in(self, pool: Pool) -> _Choice | None:
+        """Without `pool`, if little is to be computed and a decode worker has room to spare."""
+        decode = self.decode(pool.spec.dialect)
+        sized, terms = self._sized, self._terms
+        if not (isinstance(decode, _Choice) and decode.kept) or terms.late or terms.hopeless:
+            return None
+        new_tokens = self._new_tokens(decode)
+        if new_tokens >= sized.model.direct_below_tokens:
+            return None
+        at, worker = decode.pool, decode.worker
+        left_s = sized.ttft_s if terms.due_s == inf else terms.due_s - self._now_s
+        if at.direct_s(worker, new_tokens) > left_s:
+            return None
+        if not at.spares_room(worker, new_tokens, sized.kv_tokens, sized.itl_s):
+            return None
+        return _Choice(at, worker, 2, direct=True, instead_of=pool)
+
+    def _new_tokens(self, decode: _Choice) -> int:
+        """Tokens of the prompt that this worker would have to compute."""
+        return self._sized.isl_tokens
+
+    def _without_prefill(self) -> _Found:
+        """Any decode worker with room, since nobody else can compute the prompt."""
+        lack: _Found = _NO_DECODE_WORKER
+        for dialect in dict.fromkeys(pool.spec.dialect for pool in self._sized.model.decodes):
+            found = self.decode(dialect)
+            if isinstance(found, _Choice):
+                if found.pool.has_direct_room(found.worker):
+                    reason = RouteReason.NO_PREFILL
+                    return _Choice(found.pool, found.worker, 0, reason=reason, direct=True)
+                found = _NO_DECODE_ROOM
+            if lack is _NO_DECODE_WORKER:
+                lack = found
+        return lack
 
     def _agg_in(self, pool: Pool) -> _Found:
         sized = self._sized
@@ -335,6 +391,9 @@ class _CellSearch(_Search):
 def _route(sized: Sized, found: _Choice, prefilled: Leg | None) -> Route:
     decode = found.decode
     reason = found.reason
+    instead_of = None
+    if found.instead_of is not None:
+        reason, instead_of = RouteReason.DIRECT, found.instead_of.id
     if decode is None:
         head, decode = prefilled, found
     else:
@@ -348,4 +407,6 @@ def _route(sized: Sized, found: _Choice, prefilled: Leg | None) -> Route:
         prefill=head,
         decode=Leg(pool_id=decode.pool.id, worker=decode.worker.endpoint),
         reason=reason,
+        direct=found.direct,
+        instead_of=instead_of,
     )

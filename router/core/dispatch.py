@@ -38,6 +38,7 @@ from router.core.waiting import Place, Waiting
 from weir.domain.fleet import Fleet, RequestClass
 from weir.domain.grid import Grid
 from weir.domain.ids import ClassName, PoolId, RouterId, WorkerId
+from weir.domain.legs import TWO_LEGS, LegRules, WithoutPrefill
 from weir.domain.planning import PoolMembers, RoutingPlan
 from weir.domain.telemetry import TrafficSample
 
@@ -68,6 +69,7 @@ class DispatchSettings:
     queue_bytes: int = 2**30
     hints: HintRules = ASK_FOR_LESS
     grid: Grid | None = None
+    legs: LegRules = TWO_LEGS
 
 
 class Dispatch:
@@ -85,7 +87,7 @@ class Dispatch:
         settings: DispatchSettings,
         wake: Callable[[float], None],
     ) -> None:
-        self.pools = Pools(fleet.models, fleet.pools)
+        self.pools = Pools(fleet.models, fleet.pools, settings.legs)
         self.traffic = Traffic((c.name for c in fleet.classes), {p.id: p.log for p in self.pools})
         self.waiting = Waiting(
             most_requests=settings.queue_requests, most_bytes=settings.queue_bytes
@@ -198,6 +200,10 @@ class Dispatch:
         `finish(Outcome.SHED, ...)` is left to the caller.
         """
         wait: Wait | None = None
+        model = flight.sized.model
+        if model.may_refuse and prefilled is None and model.refuses(now_s):
+            self.traffic.without_prefill[WithoutPrefill.REFUSE] += 1
+            return self._shed(flight, ShedReason.NO_PREFILL, WaitReason.NO_WORKER)
         if not self.waiting.is_behind(flight):
             barred = self.waiting.wanted_before(flight) if self.waiting else _NO_POOLS
             terms = self._terms(flight, barred, prefilled, late=False)
@@ -206,6 +212,8 @@ class Dispatch:
                 flight.sent(decision, now_s)
                 return decision
             wait = decision
+        if prefilled is None and not model.runs_on_decode and model.lacks_prefill(now_s):
+            self.traffic.without_prefill[WithoutPrefill.QUEUE] += 1
         place = self.waiting.join(flight, exclude, prefilled)
         if place is None:
             waited_for = WaitReason.NO_ROOM if wait is None else wait.reason

@@ -86,7 +86,7 @@ class Elsewhere:
             if not worker.served:
                 continue
             others, ideal = worker.others, worker.ideal
-            prompts_s = ideal.prompts_s if pool.mixes else worker.prompts.total_s
+            prompts_s = ideal.prompts_s if pool.decodes else worker.prompts.total_s
             load = Load(
                 worker.in_flight - others.in_flight,
                 worker.kv_tokens - others.kv_tokens,
@@ -94,7 +94,8 @@ class Elsewhere:
                 worker.queued_tokens - others.queued_tokens,
                 ideal.sequences - others.decoding,
                 ideal.kv_tokens - others.decoding_kv_tokens,
-                prompts_s - others.prompts_s if pool.mixes else prompts_s,
+                prompts_s - others.prompts_s if pool.decodes else prompts_s,
+                worker.direct_tokens - others.direct_tokens,
             )
             if load != _NOTHING:
                 yield worker_id, load
@@ -107,6 +108,7 @@ class Elsewhere:
         queued_tokens = after.queued_tokens - before.queued_tokens
         decoding = after.decoding - before.decoding
         decoding_kv_tokens = after.decoding_kv_tokens - before.decoding_kv_tokens
+        direct_tokens = after.direct_tokens - before.direct_tokens
         prompts_s = max(0.0, after.prompts_s - before.prompts_s)
         if before is _NOTHING:
             prompts_s = 0.0  # Nobody has measured here how long those took.
@@ -122,12 +124,13 @@ class Elsewhere:
         worker.kv_tokens += kv_tokens
         worker.kv_spread += kv_spread
         worker.queued_tokens += queued_tokens
+        worker.direct_tokens += direct_tokens
         pool.others_queued_tokens += queued_tokens
         if decoding or decoding_kv_tokens:
             worker.ideal.shift(decoding, decoding_kv_tokens, now_s)
         if comes_to_none or prompts_s or queued_tokens < 0:
             prompts.running_tokens = worker.queued_tokens
-        if pool.mixes:
+        if pool.decodes:
             worker.ideal.prompts_s += prompts_s
         others = worker.others
         worker.others = Load(
@@ -138,6 +141,7 @@ class Elsewhere:
             others.decoding + decoding,
             others.decoding_kv_tokens + decoding_kv_tokens,
             others.prompts_s + prompts_s,
+            others.direct_tokens + direct_tokens,
         )
         pool.reload(worker)
         return min(in_flight, kv_tokens, kv_spread, queued_tokens, decoding) < 0

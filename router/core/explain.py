@@ -40,6 +40,7 @@ class Verdict(StrEnum):
 class PoolView:
     """A pool as the request found it; predictions are for the request on its next worker.
 
+    A decode pool has a TTFT if it may compute the prompt itself.
     `share`: what the plan sends there of such requests, 0 if it leaves the pool out. None is what
     the pool does not do, or what is not known without a worker.
     """
@@ -101,12 +102,14 @@ def _view(pool: Pool, sized: Sized, now_s: float, waited_s: float, share: float)
         transfer_s = 0.0 if role is Role.AGG else _transfer_s(sized.model, pool, sized.isl_tokens)
         ttft_s = waited_s + pool.prefill_s(worker, sized.isl_tokens) + transfer_s
         room = pool.has_prefill_room(worker)
+    elif sized.isl_tokens < sized.model.direct_below_tokens:
+        ttft_s = waited_s + pool.direct_s(worker, sized.isl_tokens)
     if role is not Role.PREFILL:
         itl_s = pool.itl_s(worker, kv_tokens)
         room = room and pool.has_decode_room(worker, kv_tokens, sized.itl_s)
     if not room:
         verdict = Verdict.FULL
-    elif ttft_s is not None and ttft_s > sized.ttft_s:
+    elif ttft_s is not None and ttft_s > sized.ttft_s and role is not Role.DECODE:
         verdict = Verdict.LATE
     elif itl_s is not None and itl_s > sized.itl_s:
         verdict = Verdict.SLOW

@@ -134,6 +134,8 @@ class Flight:
             kv_spread=self.sized.kv_spread,
             reserved_s=None if alone else now_s,
         )
+        if route.direct:
+            self._reserved.direct = True
         if alone:
             self._send_decode(now_s)
             return

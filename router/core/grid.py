@@ -58,7 +58,7 @@ class _Cell(ModelPools):
 
     def __init__(self, model: ModelPools, orders: Mapping[Stage, tuple[Pool, ...]]) -> None:
         pools = [pool for order in orders.values() for pool in order]
-        super().__init__(model.name, pools)
+        super().__init__(model.name, pools, model.legs)
         self.elsewhere = frozenset(p.id for p in model.pools) - {p.id for p in pools}
         self._ordered = {stage: _in_order(order) for stage, order in orders.items()}
 

@@ -45,6 +45,8 @@ class Outlook:
             Role.AGG: self._agg_rank,
         }[spec.role]
         self._margin = _AGG_MARGIN if self.mixes else _DECODE_MARGIN
+        self.computes = self.mixes
+        """Its engines compute prompts: always, or since one was sent to a decode worker."""
         self._observed = Pace(_PACE_MEMORY)
         self._prompt_share = FadingQuotient()
         self._prompt_s_per_token = 0.0
@@ -104,6 +106,11 @@ class Outlook:
         whole_s = predictor.prefill_s(running) + iterations * predictor.batch_s
         return worker.pace * whole_s - worker.prompts.running_s(now_s)
 
+    def direct_s(self, worker: Worker, new_tokens: int) -> float:
+        """Seconds until the first token of a prompt that a decode worker is sent to compute."""
+        tokens = worker.direct_tokens + new_tokens
+        return worker.pace * self.prompts_s(tokens, worker.ideal.step_s)
+
     def prompts_s(self, tokens: int, decode_s: float) -> float:
         """At pace 1, where every iteration takes `decode_s` for those that decode."""
         prefill_s = self.predictor.prefill_s(tokens)
@@ -124,8 +131,8 @@ class Outlook:
     # --- pace --------------------------------------------------------------------------
 
     def prompt_s(self, isl_tokens: int) -> float:
-        """Seconds that an engine as its profile spends on a prompt; a decode pool has none."""
-        return 0.0 if self.spec.role is Role.DECODE else self.predictor.prefill_s(isl_tokens)
+        """Seconds that an engine as its profile spends on a prompt."""
+        return self.predictor.prefill_s(isl_tokens)
 
     def observe(self, worker: Worker, ratio: float, weight: float) -> None:
         """A worker took `ratio` times as long for something as its profile says."""
@@ -134,11 +141,10 @@ class Outlook:
         self.pace = self._observed.given(1.0)
         worker.pace = worker.observed.given(self.pace)
 
-    def served(self, isl_tokens: int, osl_tokens: int) -> None:
+    def served(self, prompt_s: float, osl_tokens: int) -> None:
         """A leg has ended well: so much prefill comes with so much output."""
-        if self.mixes:
-            self._prompt_share.add(self.prompt_s(isl_tokens), osl_tokens)
-            self._prompt_s_per_token = self._prompt_share.mean(0.0, _PRIOR_TOKENS)
+        self._prompt_share.add(prompt_s, osl_tokens)
+        self._prompt_s_per_token = self._prompt_share.mean(0.0, _PRIOR_TOKENS)
 
     def fade(self, keep: float) -> None:
         """Let what was seen of the pool so far count only this much (0..1)."""
@@ -184,6 +190,23 @@ class Outlook:
             return True
         fewer = self._occupied(worker)
         return fewer < sequences and self._runs(worker, fewer + spare, kv_tokens, itl_s)
+
+    def has_direct_room(self, worker: Worker) -> bool:
+        """Whether fewer than two batches of prompts wait to be computed by a decode worker."""
+        return worker.direct_tokens < 2 * self.predictor.batch_tokens
+
+    def spares_room(self, worker: Worker, new_tokens: int, kv_tokens: int, itl_s: float) -> bool:
+        """Whether a decode worker may compute so much of a prompt, and leaves a part to others.
+
+        The very iteration that computes it, with the prompts that are there, is to keep `itl_s`:
+        who has few gaps would miss its target by a single long one.
+        """
+        if itl_s < inf:
+            length_s = self._itl_s(worker.in_flight + 1, worker.kv_tokens + kv_tokens)
+            length_s += self.predictor.prefill_s(worker.direct_tokens + new_tokens)
+            if worker.pace * length_s > self._margin * itl_s:
+                return False
+        return self.has_decode_room(worker, kv_tokens, itl_s, late=True)
 
     def _occupied(self, worker: Worker) -> int:
         """Sequences that it will have when one that is sent now begins to decode."""

@@ -9,6 +9,7 @@ from router.core.shares import Turns
 from weir.domain.errors import RequestError
 from weir.domain.fleet import Model, PoolSpec, Role, Stage
 from weir.domain.ids import ClassName, ModelName, PoolId
+from weir.domain.legs import TWO_LEGS, LegRules, WithoutPrefill
 from weir.domain.planning import PoolMembers, RoutingPlan
 
 __all__ = ["ModelPools", "Pools", "Shares"]
@@ -38,15 +39,21 @@ class Shares:
 class ModelPools:
     """The pools that serve one model; `heads` start a request (prefill or agg).
 
-    `shares` are remembered until members or the plan change, `turns` for ever.
+    `shares` are remembered until members or the plan change, `turns` for ever. Prompts of which
+    fewer than `direct_below_tokens` are to be computed may go to a decode worker; 0: none.
     """
 
-    def __init__(self, name: ModelName, pools: Sequence[Pool]) -> None:
+    def __init__(self, name: ModelName, pools: Sequence[Pool], legs: LegRules) -> None:
         self.name = name
+        self.legs = legs
+        self.direct_below_tokens = legs.direct_below_tokens
         self.pools = tuple(pools)
         self.heads = tuple(p for p in pools if p.spec.role is not Role.DECODE)
         self.decodes = tuple(p for p in pools if p.spec.role is Role.DECODE)
         dialects = {p.spec.dialect for p in pools}
+        in_pairs = bool(self.decodes)
+        self.runs_on_decode = in_pairs and legs.without_prefill is WithoutPrefill.RUN_ON_DECODE
+        self.may_refuse = in_pairs and legs.without_prefill is WithoutPrefill.REFUSE
         self.pairs_only = len(dialects) == 1 and all(not p.mixes for p in pools)
         """Every prefill pool goes with every decode pool, and nothing else is there."""
         self.shares: dict[Stage, dict[ClassName, Shares]] = {stage: {} for stage in Stage}
@@ -80,6 +87,15 @@ class ModelPools:
         """Whether no prompt is at an engine."""
         return not any(p.queued_tokens for p in self.heads)
 
+    def lacks_prefill(self, now_s: float) -> bool:
+        """Whether it is served in pairs, and no worker is ready that could begin with a prompt."""
+        return bool(self.decodes) and not any(p.usable(now_s) for p in self.heads)
+
+    def refuses(self, now_s: float) -> bool:
+        """Whether requests are not to wait for such a worker; for one that has to wake they are."""
+        asleep = any(p.asleep for p in self.heads)
+        return self.may_refuse and not asleep and self.lacks_prefill(now_s)
+
     def serves_without(self, pool_ids: frozenset[PoolId]) -> bool:
         """Whether the other pools hold an agg pool or a pair for both stages."""
         dialects = {p.spec.dialect for p in self.decodes if p.id not in pool_ids}
@@ -97,6 +113,8 @@ class ModelPools:
         idle = frozenset(p.id for p in self.pools if not (p.asleep or p.usable(now_s)))
         if self.serves_without(idle):
             return None
+        if self.runs_on_decode and any(p.id not in idle for p in self.decodes):
+            return None
         missing = [stage.value for stage in Stage if all(p.id in idle for p in self.of(stage))]
         return f"{self.name}: no {' and no '.join(missing) or 'matching'} worker is ready"
 
@@ -104,14 +122,19 @@ class ModelPools:
 class Pools:
     """Membership and plan as last told; `News` knows what is old."""
 
-    def __init__(self, models: Sequence[Model], specs: Sequence[PoolSpec]) -> None:
+    def __init__(
+        self,
+        models: Sequence[Model],
+        specs: Sequence[PoolSpec],
+        legs: LegRules = TWO_LEGS,
+    ) -> None:
         self._pools = {spec.id: Pool(spec) for spec in specs}
         self._names = {n: model.name for model in models for n in (model.name, *model.aliases)}
         self._models: dict[ModelName, ModelPools] = {}
         for model in models:
             pools = [p for p in self._pools.values() if p.spec.model == model.name]
             if pools:
-                self._models[model.name] = ModelPools(model.name, pools)
+                self._models[model.name] = ModelPools(model.name, pools, legs)
         self._by_name = {
             name: self._models[model]
             for name, model in self._names.items()

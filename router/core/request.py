@@ -72,6 +72,12 @@ class RouteReason(StrEnum):
     CELL = "cell"
     """It is the one that the static grid gives."""
 
+    DIRECT = "direct"
+    """A decode worker computes the prompt, which is short, rather than this pool's pair."""
+
+    NO_PREFILL = "no_prefill"
+    """A decode worker computes the prompt since no prefill worker is ready."""
+
     SPILL = "spill"
     """The pool whose turn it was has no worker or no room, or would break a target."""
 
@@ -113,11 +119,16 @@ class WaitReason(StrEnum):
 class ShedReason(StrEnum):
     QUEUE_FULL = "queue_full"
     QUEUE_TIMEOUT = "queue_timeout"
+    NO_PREFILL = "no_prefill"
+    """No worker is ready that could begin with its prompt, and it is not to wait for one."""
 
 
 @dataclass(slots=True, kw_only=True)
 class Route:
-    """Send it there. `prefill` is None when the decode leg's worker does both stages."""
+    """Send it there. `prefill` is None when the decode leg's worker does both stages.
+
+    `direct`: although it is of a decode pool. `instead_of`: the prefill pool whose turn it was.
+    """
 
     request_class: RequestClass
     isl_tokens: int
@@ -125,6 +136,8 @@ class Route:
     prefill: Leg | None
     decode: Leg
     reason: RouteReason
+    direct: bool = False
+    instead_of: PoolId | None = None
 
 
 @dataclass(slots=True, kw_only=True)

@@ -11,6 +11,7 @@ from dataclasses import dataclass, field
 from router.core.request import Outcome, RetryReason, RouteReason
 from weir.domain.histogram import LogHistogram
 from weir.domain.ids import ClassName, PoolId, RouterId
+from weir.domain.legs import WithoutPrefill
 from weir.domain.telemetry import ClassTraffic, PoolTraffic, TrafficSample
 
 __all__ = ["BucketHistogram", "ClassLog", "Held", "PoolLog", "Traffic"]
@@ -157,6 +158,7 @@ class _PoolWindow:
     completed: int = 0
     osl_tokens: int = 0
     failed: int = 0
+    direct: int = 0
     first_token_s: LogHistogram = field(default_factory=LogHistogram)
     itl_s: LogHistogram = field(default_factory=LogHistogram)
 
@@ -176,6 +178,10 @@ class PoolLog:
         self._window.isl_tokens += isl_tokens
         self.requests += 1
         self.in_flight += 1
+
+    def entered(self) -> None:
+        """The leg that was just sent has its prompt computed there, in a decode pool."""
+        self._window.direct += 1
 
     def first_token(self, seconds: float) -> None:
         self._window.first_token_s.add(seconds)
@@ -199,6 +205,7 @@ class PoolLog:
             completed=window.completed,
             osl_tokens=window.osl_tokens,
             failed=window.failed,
+            direct=window.direct,
             in_flight=self.in_flight,
             queued_tokens=self.queued_tokens + held.tokens,
             hopeless_queued_tokens=held.hopeless_tokens,
@@ -215,6 +222,7 @@ class Traffic:
         self.pools = dict(pools)
         self.retries = dict.fromkeys(RetryReason, 0)
         self.routes = dict.fromkeys(RouteReason, 0)
+        self.without_prefill = dict.fromkeys(WithoutPrefill, 0)
         self._sequence = 0
 
     def close_window(

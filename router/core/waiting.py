@@ -24,8 +24,8 @@ from weir.domain.ids import ClassName, ModelName, PoolId, WorkerId
 
 __all__ = ["Place", "Waiting"]
 
-_Key = tuple[ModelName, ClassName, frozenset[PoolId]]
-"""Model, class, and the pools whose context is too short."""
+_Key = tuple[ModelName, ClassName, frozenset[PoolId], bool]
+"""Model, class, the pools whose context is too short, and whether a decode pool may do alone."""
 
 
 class Waiting:
@@ -203,7 +203,10 @@ def _is_late(place: Place, decision: Wait) -> bool:
 
 
 def _key(flight: Flight) -> _Key:
-    return flight.sized.model.name, flight.request_class.name, flight.sized.too_short
+    sized = flight.sized
+    model = sized.model
+    direct = sized.isl_tokens < model.direct_below_tokens
+    return model.name, sized.request_class.name, sized.too_short, direct
 
 
 def _order(flight: Flight, arrivals: int) -> Order:

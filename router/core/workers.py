@@ -30,6 +30,7 @@ class Load(NamedTuple):
     decoding: int = 0
     decoding_kv_tokens: int = 0
     prompts_s: float = 0.0
+    direct_tokens: int = 0
 
 
 _NOTHING = Load()
@@ -40,13 +41,15 @@ class Worker:
 
     `others`: what of them, and of `ideal`, is of other processes.
     `in_flight` includes those whose prompt is still prefilled elsewhere; `queue` has the prompts
-    that are there without a first token, in order. `kv_tokens` is the KV that they hold on average,
-    `kv_spread` the sum of the squares of how much more each may hold.
+    that are there without a first token, in order; a decode worker computes `direct_tokens` of it.
+    `kv_tokens` is the KV that they hold on average, `kv_spread` the sum of the squares of how much
+    more each may hold.
     `ideal` has the load of those that decode, `prompts` those that do not yet. `pace` is what to
     believe of its speed now, `observed` what it showed itself. `rank` is of before if `stale`.
     """
 
     __slots__ = (
+        "direct_tokens",
         "ejected_until_s",
         "endpoint",
         "failures",
@@ -70,6 +73,7 @@ class Worker:
         self.endpoint = endpoint
         self.queue: dict[object, int] = {}
         self.queued_tokens = 0
+        self.direct_tokens = 0
         self.in_flight = 0
         self.kv_tokens = 0
         self.kv_spread = 0

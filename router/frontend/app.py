@@ -78,6 +78,7 @@ class Frontend:
                 idle_s=self._settings.idle_timeout_s,
             ),
             running=set(),
+            releases=set(),
         )
         self._ids = RequestIds()
         self._canaries = service.canaries
@@ -146,6 +147,8 @@ class Frontend:
             self._counting.close()
         if self._server is not None:
             await self._server.drain(_LAST_WORDS_S)
+        if self._lines.releases:
+            await asyncio.wait(self._lines.releases)
         self._upstreams.close()
 
     def handle(self, request: Request, responder: Responder) -> None:

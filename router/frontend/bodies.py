@@ -1,10 +1,20 @@
 """The bodies of the two legs of a disaggregated request (vLLM's `kv_transfer_params`)."""
 
+import json
+import re
 from typing import Any
 
 import orjson
 
-__all__ = ["decode_body", "onward_body", "prefill_body", "transfer_params"]
+__all__ = [
+    "decode_body",
+    "onward_body",
+    "prefill_body",
+    "prefill_reply",
+    "release_body",
+    "with_cached_tokens",
+    "with_cached_tokens_last",
+]
 
 _FIELD = "kv_transfer_params"
 _ASK_FOR_TRANSFER = {
@@ -16,26 +26,73 @@ _ASK_FOR_TRANSFER = {
     "remote_port": None,
 }
 _NOT_FOR_PREFILL = ("stream_options", "min_tokens", "min_completion_tokens")
+_LONG_NUMBER = re.compile(rb"\d{19}")
+"""May be beyond 64 bits, which orjson reads as a float."""
+_NO_CHOICES = re.compile(rb'"choices"\s*:\s*\[\s*\]')
 
 
 def prefill_body(original: bytes) -> bytes:
     """The request as a prefill worker gets it: one token, whole, its KV kept for a pull."""
-    body = orjson.loads(original)
-    body |= {"stream": False, "max_tokens": 1, _FIELD: _ASK_FOR_TRANSFER}
+    return orjson.dumps(_one_token(original) | {_FIELD: _ASK_FOR_TRANSFER})
+
+
+def release_body(original: bytes, params: bytes) -> bytes:
+    """A decode leg that ends with its first token: the KV is fetched, and so given up elsewhere."""
+    return decode_body(orjson.dumps(_one_token(original)), params)
+
+
+def _one_token(original: bytes) -> dict[str, Any]:
+    body: dict[str, Any] = orjson.loads(original)
+    body |= {"stream": False, "max_tokens": 1}
     if "max_completion_tokens" in body:
         body["max_completion_tokens"] = 1
     for name in _NOT_FOR_PREFILL:
         body.pop(name, None)
-    return orjson.dumps(body)
+    return body
 
 
-def transfer_params(reply: bytes) -> bytes | None:
-    """What the prefill worker says about its KV, not interpreted; None if it says nothing."""
+def prefill_reply(reply: bytes) -> tuple[bytes | None, int]:
+    """What the prefill worker says about its KV, not interpreted; None if it says nothing.
+
+    And how many tokens of the prompt it found cached.
+    """
     try:
-        params = orjson.loads(reply)[_FIELD]
-        return orjson.dumps(params) if isinstance(params, dict) and params else None
-    except (orjson.JSONDecodeError, KeyError, TypeError, IndexError):
-        return None
+        data = orjson.loads(reply)
+        params = data.get(_FIELD)
+        if not (isinstance(params, dict) and params):
+            return None, 0
+        if _LONG_NUMBER.search(reply) is None:
+            raw = orjson.dumps(params)
+        else:
+            raw = json.dumps(json.loads(reply)[_FIELD], separators=(",", ":")).encode()
+        return raw, _cached_tokens(data)
+    except (orjson.JSONDecodeError, AttributeError):
+        return None, 0
+
+
+def _cached_tokens(data: dict[str, Any]) -> int:
+    usage = data.get("usage")
+    details = usage.get("prompt_tokens_details") if isinstance(usage, dict) else None
+    cached = details.get("cached_tokens") if isinstance(details, dict) else None
+    return cached if type(cached) is int and cached > 0 else 0
+
+
+def with_cached_tokens(reply: bytes, cached_tokens: int) -> bytes:
+    """The decode worker's answer, saying so many tokens of the prompt at least were cached.
+
+    Unchanged if it has no `usage`, or says so already.
+    """
+    try:
+        data = orjson.loads(reply)
+    except orjson.JSONDecodeError:
+        return reply
+    usage = data.get("usage") if isinstance(data, dict) else None
+    if not isinstance(usage, dict) or _cached_tokens(data) >= cached_tokens:
+        return reply
+    details = usage.get("prompt_tokens_details")
+    known = details if isinstance(details, dict) else {}
+    usage["prompt_tokens_details"] = known | {"cached_tokens": cached_tokens}
+    return orjson.dumps(data)
 
 
 def decode_body(original: bytes, params: bytes | None) -> bytes:
@@ -46,6 +103,19 @@ def decode_body(original: bytes, params: bytes | None) -> bytes:
     if params is None:
         return original
     return b'%b,"%b":%b}' % (original[: original.rindex(b"}")], _FIELD.encode(), params)
+
+
+def with_cached_tokens_last(events: bytes, cached_tokens: int) -> bytes:
+    """The same of the event of a stream that has nothing but `usage`, if it is here as a whole."""
+    at = events.rfind(b'"usage"')
+    begin = events.rfind(b"data: ", 0, at) + 6
+    end = events.find(b"\n", at)
+    if at < 0 or begin < 6 or end < 0:
+        return events
+    event = events[begin:end]
+    if _NO_CHOICES.search(event) is None:
+        return events
+    return events[:begin] + with_cached_tokens(event, cached_tokens) + events[end:]
 
 
 def onward_body(original: bytes, data: dict[str, Any], model: str | None = None) -> bytes:

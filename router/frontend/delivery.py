@@ -3,6 +3,10 @@
 Route, prefill leg if there is one, decode leg; again on another worker while nothing has
 reached the client. Whatever happens, the flight is finished exactly once: completed,
 failed with an error to the client, shed, or cancelled by the client.
+
+KV that a prefill leg has left at its engine stays there until a decode engine fetches it. So
+whoever ends after that, and before a decode worker has answered, still has it fetched: a leg on
+its way is broken off only once it is answered, else one of a single token goes out.
 """
 
 import asyncio
@@ -12,11 +16,17 @@ from dataclasses import dataclass
 
 from router.core.flight import Flight
 from router.core.request import Leg, Outcome, RetryReason, Route, Shed
-from router.frontend.bodies import decode_body, prefill_body, transfer_params
+from router.frontend.bodies import (
+    decode_body,
+    prefill_body,
+    prefill_reply,
+    release_body,
+    with_cached_tokens,
+)
 from router.frontend.envelope import Endpoint
 from router.frontend.headers import response_headers
-from router.frontend.ports import FrontendSettings, Meter, ServicePort
-from router.frontend.relay import Relay
+from router.frontend.ports import FrontendSettings, KeptKv, Meter, ServicePort
+from router.frontend.relay import CompletingRelay, Relay
 from router.frontend.upstreams import Upstreams
 from weir.domain.ids import WorkerId
 from weir.http1.client import ConnectError, DeadlineError, Patience, UpstreamError
@@ -31,6 +41,10 @@ _log = logging.getLogger("weir.router.frontend")
 _TRY_ANOTHER = frozenset({502, 503, 504})
 _MAX_CONNECTS = 10
 """Connections tried for one request. Those refused have cost no engine anything."""
+_BACKOFF_S = 0.05
+"""Wall seconds before the third attempt; the second goes to another worker at once."""
+_RELEASE_S = 2.0
+"""Wall seconds for a decode worker to take over KV that nobody waits for any more."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -45,6 +59,7 @@ class Lines:
     wall_s: Callable[[], float]
     patience: Patience
     running: "set[Delivery]"
+    releases: set[asyncio.Task[None]]
 
 
 @dataclass(frozen=True, slots=True)
@@ -58,8 +73,11 @@ class _Answer:
 
 @dataclass(frozen=True, slots=True)
 class _Prefilled:
+    """`params`: where its KV is; None if the engine does not say."""
+
     leg: Leg
     params: bytes | None
+    cached_tokens: int
 
 
 class _LegFailed(Exception):
@@ -113,6 +131,7 @@ class Delivery:
         self._relay: Relay | None = None
         self._task: asyncio.Task[None] | None = None
         self._begun = False
+        self._gone = False
 
     def start(self, loop: asyncio.AbstractEventLoop) -> None:
         self._lines.running.add(self)
@@ -121,7 +140,12 @@ class Delivery:
 
     def cancel(self) -> None:
         """End it: the client has gone, or else this router is going."""
-        if self._task is None or not self._task.cancel() or self._begun:
+        if self._task is None:
+            return
+        if self._relay is not None and self._responder.closed and self._keeps_kv():
+            self._leave(self._task)
+            return
+        if not self._task.cancel() or self._begun:
             return
         self._begun = True  # Its task ends before its first step.
         self._lines.running.discard(self)
@@ -132,7 +156,11 @@ class Delivery:
         try:
             await self._deliver()
         except asyncio.CancelledError:
-            self._cancelled()
+            if self._gone:
+                # A whole answer shows only at its end that its engine has begun.
+                self._lines.meter.kept_kv(KeptKv.RELEASED)
+            else:
+                self._cancelled()
         except Exception:
             _log.exception("request failed inside the router id=%s", self._request_id.decode())
             self._break_off(500, "internal error; the router's log has details")
@@ -156,19 +184,24 @@ class Delivery:
                     self._give_up(failure)
                     return
                 self._prepare_retry(failure)
+            if self._attempts > 1:
+                await asyncio.sleep(_BACKOFF_S)
 
     async def _try(self, route: Route) -> None:
         if route.prefill is not None and self._prefilled is None:
-            params = await self._prefill(route.prefill)
+            params, cached_tokens = await self._prefill(route.prefill)
             self._flight.prefill_done(self._lines.now_s())
-            self._prefilled = _Prefilled(route.prefill, params)
+            self._prefilled = _Prefilled(route.prefill, params, cached_tokens)
         params = self._prefilled.params if self._prefilled is not None else None
         await self._decode(route.decode, params)
 
     # Legs.
 
-    async def _prefill(self, leg: Leg) -> bytes | None:
-        """Run the prefill leg; its transfer parameters. Raises `_LegFailed`."""
+    async def _prefill(self, leg: Leg) -> tuple[bytes | None, int]:
+        """Run the prefill leg; its transfer parameters, and how much was cached.
+
+        Raises `_LegFailed`.
+        """
         pool = self._lines.upstreams.pool(leg.worker)
         body = prefill_body(self._body)
         timeout_s = self._lines.settings.first_byte_timeout_s
@@ -182,15 +215,15 @@ class Delivery:
             headers = response_headers(reply.headers, self._request_id)
             answer = _Answer(reply.status, headers, reply.body)
             raise _LegFailed(leg, answer, _reason(reply.status))
-        params = transfer_params(reply.body)
-        if params is None:
+        found = prefill_reply(reply.body)
+        if found[0] is None:
             self._lines.meter.recomputed()
-        return params
+        return found
 
     async def _decode(self, leg: Leg, params: bytes | None) -> None:
         """Run the leg that answers the client. Raises `_LegFailed`."""
         lines = self._lines
-        raw = self._responder.request.http_version == "1.1"
+        raw = self._responder.request.http_version == "1.1" and not self._to_complete()
         relay = self._relay = self._relay_in(raw=raw)
         body = decode_body(self._body, params)
         try:
@@ -205,6 +238,9 @@ class Delivery:
                 raw=raw,
             )
         except UpstreamError as error:
+            if self._gone:
+                self._left(leg, relay, refused=isinstance(error, ConnectError))
+                return
             if not relay.started:
                 raise self._failed(leg, error) from error
             _log.warning("a stream broke worker=%s: %s", leg.worker.id, error)
@@ -213,12 +249,37 @@ class Delivery:
             return
         if relay.whole is not None:
             self._check(leg, relay, params)
+            self._complete(relay)
             relay.send_whole()
         self._end(relay.outcome(), relay)
+
+    def _complete(self, relay: Relay) -> None:
+        """What only the prefill leg knows of a whole answer."""
+        prefilled = self._prefilled
+        if prefilled is None or relay.whole is None:
+            return
+        if relay.status >= 400:
+            self._strand()  # The engine did not get as far as to fetch it.
+        elif prefilled.cached_tokens:
+            relay.whole = with_cached_tokens(relay.whole, prefilled.cached_tokens)
+
+    def _to_complete(self) -> bool:
+        """Whether a stream is to end with a `usage` to which only the prefill leg knows something.
+
+        Then its last event is written anew, and with it the framing of all.
+        """
+        prefilled = self._prefilled
+        if prefilled is None or not prefilled.cached_tokens:
+            return False
+        return self._flight.profile.streaming and b'"include_usage"' in self._body
 
     def _relay_in(self, *, raw: bool) -> Relay:
         """Where the response goes."""
         now_s = self._lines.now_s
+        if self._prefilled is not None and self._to_complete():
+            relay = CompletingRelay(self._responder, self._flight, now_s, self._request_id, raw=raw)
+            relay.cached_tokens = self._prefilled.cached_tokens
+            return relay
         return Relay(self._responder, self._flight, now_s, self._request_id, raw=raw)
 
     def _check(self, leg: Leg, relay: Relay, params: bytes | None) -> None:
@@ -264,13 +325,13 @@ class Delivery:
         assert failure.reason is not None
         self._flight.retry(failure.leg, failure.reason, self._lines.now_s())
         self._exclude |= {failure.leg.worker.id}
-        if not failure.kv_intact:
-            self._prefilled = None
+        self._settle_kv(failure)
 
     # Ends.
 
     def _give_up(self, failure: _LegFailed) -> None:
         answer = failure.answer
+        self._settle_kv(failure)
         blamed = failure.leg if answer.status >= 500 else None
         if blamed is not None:
             _log.warning(
@@ -317,6 +378,81 @@ class Delivery:
     def _end(self, outcome: Outcome, relay: Relay | None = None, blamed: Leg | None = None) -> None:
         prompt, output = relay.usage() if relay is not None else (None, None)
         self._flight.finish(outcome, self._lines.now_s(), prompt, output, blamed)
+        if self._prefilled is not None and self._keeps_kv():
+            if self._relay is None:
+                self._release()
+            else:
+                self._strand()
+
+    # KV that nobody waits for.
+
+    def _keeps_kv(self) -> bool:
+        """Whether a prefill engine holds KV for it that no decode worker has answered for."""
+        prefilled = self._prefilled
+        if prefilled is None or prefilled.params is None:
+            return False
+        return self._relay is None or not self._relay.status
+
+    def _strand(self) -> None:
+        """Nobody knows whether its KV has been fetched; if not, the engine's time-out frees it."""
+        if self._prefilled is not None and self._prefilled.params is not None:
+            self._lines.meter.kept_kv(KeptKv.STRANDED)
+
+    def _settle_kv(self, failure: _LegFailed) -> None:
+        """Keep what the failed leg has not touched."""
+        self._relay = None
+        if not failure.kv_intact:
+            self._strand()
+            self._prefilled = None
+
+    def _leave(self, task: asyncio.Task[None]) -> None:
+        """The client has gone while its decode leg goes out: that is broken off once answered."""
+        if self._gone:
+            return
+        self._gone = True
+        self._flight.finish(Outcome.CANCELLED, self._lines.now_s())
+        asyncio.get_running_loop().call_later(_RELEASE_S, task.cancel)
+
+    def _left(self, leg: Leg, relay: Relay, *, refused: bool = False) -> None:
+        """What a leg whose client has gone has come to."""
+        if refused or relay.status == 503:
+            self._relay = None
+            self._exclude |= {leg.worker.id}
+            self._release()
+        elif relay.status == 200:
+            self._lines.meter.kept_kv(KeptKv.RELEASED)
+        else:
+            self._strand()
+
+    def _release(self) -> None:
+        """Have a decode worker fetch the KV, for a single token that nobody reads."""
+        prefilled, self._prefilled = self._prefilled, None
+        assert prefilled is not None
+        assert prefilled.params is not None
+        lines = self._lines
+        profile, now_s = self._flight.profile, lines.now_s()
+        route = lines.service.decide(profile, now_s, self._exclude, prefilled.leg)
+        if not isinstance(route, Route) or route.decode.worker.id in self._exclude:
+            lines.meter.kept_kv(KeptKv.STRANDED)
+            return
+        body = release_body(self._body, prefilled.params)
+        release = self._fetch_for_nobody(route.decode, body)
+        task = asyncio.get_running_loop().create_task(release)
+        lines.releases.add(task)
+        task.add_done_callback(lines.releases.discard)
+
+    async def _fetch_for_nobody(self, leg: Leg, body: bytes) -> None:
+        pool, how = self._lines.upstreams.pool(leg.worker), KeptKv.STRANDED
+        try:
+            reply = await pool.request(
+                "POST", self._path, self._headers, body, timeout_s=_RELEASE_S
+            )
+            if reply.status == 200:
+                how = KeptKv.RELEASED
+        except UpstreamError:
+            pass
+        finally:
+            self._lines.meter.kept_kv(how)
 
 
 def _reason(status: int) -> RetryReason | None:

@@ -2,15 +2,16 @@
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from enum import StrEnum
 from typing import Protocol
 
 from router.core.explain import ExplainedFlight
 from router.core.flight import Flight
-from router.core.request import Leg, RequestProfile, Route, Shed
+from router.core.request import Leg, RequestProfile, Route, Shed, Wait
 from router.frontend.hints import Ignored
 from weir.domain.ids import WorkerId
 
-__all__ = ["FrontendSettings", "Meter", "NoMeter", "ServicePort"]
+__all__ = ["FrontendSettings", "KeptKv", "Meter", "NoMeter", "ServicePort"]
 
 _NOBODY: frozenset[WorkerId] = frozenset()
 
@@ -38,9 +39,27 @@ class ServicePort(Protocol):
         prefilled: Leg | None = None,
     ) -> Route | Shed: ...
 
+    def decide(
+        self,
+        profile: RequestProfile,
+        now_s: float,
+        exclude: frozenset[WorkerId] = _NOBODY,
+        prefilled: Leg | None = None,
+    ) -> Route | Wait: ...
+
     def models(self) -> Sequence[str]: ...
 
     def ready(self) -> str | None: ...
+
+
+class KeptKv(StrEnum):
+    """What becomes of KV that a prefill leg has left for a decode leg that will not come."""
+
+    RELEASED = "released"
+    """A decode worker has taken it over, for nobody."""
+
+    STRANDED = "stranded"
+    """It may stay at its engine until that one's own time-out."""
 
 
 class Meter(Protocol):
@@ -52,6 +71,9 @@ class Meter(Protocol):
     def recomputed(self) -> None:
         """A prefill leg returned no transfer parameters, so the decode leg computes again."""
 
+    def kept_kv(self, how: KeptKv) -> None:
+        """A request ended, or began anew, after its prefill leg and before its decode leg."""
+
     def hint_ignored(self, name: str, why: Ignored) -> None:
         """A request said this, and it was not followed. `name` is one of few."""
 
@@ -62,6 +84,8 @@ class NoMeter:
     def rejected(self, status: int) -> None: ...
 
     def recomputed(self) -> None: ...
+
+    def kept_kv(self, how: KeptKv) -> None: ...
 
     def hint_ignored(self, name: str, why: Ignored) -> None: ...
 

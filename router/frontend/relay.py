@@ -8,6 +8,7 @@ from collections.abc import Callable
 
 from router.core.flight import Flight
 from router.core.request import Outcome
+from router.frontend.bodies import with_cached_tokens_last
 from router.frontend.headers import response_headers
 from router.frontend.observe import StreamWatch, Usage, find_usage
 from weir.http1.chunked import ChunkReader
@@ -17,7 +18,7 @@ from weir.http1.openai import sse_error
 from weir.http1.server import Responder
 from weir.http1.sink import Upstream
 
-__all__ = ["Relay"]
+__all__ = ["CompletingRelay", "Relay"]
 
 _WHOLE_BYTES = 1 << 20
 _CHUNKED = (b"transfer-encoding", b"chunked")
@@ -59,6 +60,8 @@ class Relay(Sink):
 
     def on_response(self, status: int, headers: list[Header]) -> None:
         self.status = status
+        if self._responder.closed:
+            raise BrokenError("the client has gone")
         self._raw_chunks = self._raw and self.framing is Framing.CHUNKED
         self.headers = response_headers(headers, self._request_id)
         if status >= 400 or self.framing is Framing.NONE or self._is_short(headers):
@@ -165,3 +168,14 @@ class Relay(Sink):
     def _token(self) -> None:
         self._seen_token = True
         self._flight.first_token(self._now_s())
+
+
+class CompletingRelay(Relay):
+    """Puts what the prefill worker found cached into the `usage` at the end of a stream."""
+
+    cached_tokens = 0
+
+    def on_data(self, data: bytes) -> None:
+        if b'"usage"' in data:
+            data = with_cached_tokens_last(data, self.cached_tokens)
+        super().on_data(data)

@@ -11,6 +11,7 @@ from router.core.request import Leg, Outcome, RetryReason, Route
 from tests.unit.router.builders import members, pool, request, request_class, service
 from weir.domain.fleet import Role
 from weir.domain.ids import WorkerId
+from weir.domain.legs import LegRules, WithoutPrefill
 
 _POOLS = {"p": Role.PREFILL, "d": Role.DECODE, "a": Role.AGG}
 _CLASSES = (request_class("small", isl=(0, 200)), request_class("large"))
@@ -20,10 +21,15 @@ _names = st.sets(st.sampled_from(["w1", "w2", "w3"]))
 class Flights(RuleBasedStateMachine):
     """Requests come, move on, fail and end while workers come and go."""
 
-    @initialize(agg=st.booleans())
-    def start(self, agg: bool) -> None:
+    @initialize(
+        agg=st.booleans(),
+        below=st.sampled_from([0, 100, 10_000]),
+        without_prefill=st.sampled_from(WithoutPrefill),
+    )
+    def start(self, agg: bool, below: int, without_prefill: WithoutPrefill) -> None:
+        legs = LegRules(direct_below_tokens=below, without_prefill=without_prefill)
         pools = [pool(name, role) for name, role in _POOLS.items() if agg or name != "a"]
-        self.router = service(pools, classes=_CLASSES)
+        self.router = service(pools, classes=_CLASSES, legs=legs)
         self.now_s = 0.0
         self.version = 0
         self.flights: list[Flight] = []
@@ -143,6 +149,8 @@ class Flights(RuleBasedStateMachine):
             assert min(log.in_flight, log.queued_tokens) >= 0
             for worker in the_pool.workers.values():
                 assert min(worker.in_flight, worker.queued_tokens, worker.kv_tokens) >= 0
+                assert 0 <= worker.direct_tokens <= worker.queued_tokens
+                assert not worker.direct_tokens or the_pool.spec.role is Role.DECODE
 
     def teardown(self) -> None:
         for flight in getattr(self, "flights", []):
@@ -152,6 +160,7 @@ class Flights(RuleBasedStateMachine):
             assert (log.in_flight, log.queued_tokens) == (0, 0)
             for worker in the_pool.workers.values():
                 assert (worker.in_flight, worker.queued_tokens, worker.kv_tokens) == (0, 0, 0)
+                assert worker.direct_tokens == 0
                 assert not worker.probing
 
 

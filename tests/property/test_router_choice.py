@@ -3,12 +3,13 @@
 from hypothesis import assume, given, settings
 from hypothesis import strategies as st
 
-from router.core.request import Leg, Outcome, Route, Wait, WaitReason
+from router.core.request import Leg, Outcome, Route, RouteReason, Wait, WaitReason
 from router.service import RouterService
 from tests.unit.router.builders import members, pool, request, service
 from weir.domain.errors import RequestError
 from weir.domain.fleet import PoolSpec, Role, Stage
 from weir.domain.ids import ClassName, PoolId, WorkerId
+from weir.domain.legs import TWO_LEGS, LegRules, WithoutPrefill
 from weir.domain.planning import RoutingPlan
 
 _specs = st.lists(
@@ -17,17 +18,25 @@ _specs = st.lists(
     max_size=6,
 )
 _sizes = st.lists(st.integers(0, 3), min_size=6, max_size=6)
+_legs = st.builds(
+    LegRules,
+    direct_below_tokens=st.sampled_from([0, 100, 10_000]),
+    without_prefill=st.sampled_from(WithoutPrefill),
+)
 _shares = st.lists(st.sampled_from([0.0, 0.3, 1.0]), min_size=6, max_size=6)
 
 
 def _fleet(
-    shapes: list[tuple[Role, int, str]], sizes: list[int], shares: list[float] | None
+    shapes: list[tuple[Role, int, str]],
+    sizes: list[int],
+    shares: list[float] | None,
+    legs: LegRules = TWO_LEGS,
 ) -> RouterService:
     specs = [
         pool(f"p{i}", role, context_limit_tokens=context, dialect=dialect)
         for i, (role, context, dialect) in enumerate(shapes)
     ]
-    router = service(specs)
+    router = service(specs, legs=legs)
     for spec, size in zip(specs, sizes, strict=False):
         router.apply_members(members(spec.id, *(f"{spec.id}-{n}" for n in range(size))))
     if shares is not None:
@@ -55,6 +64,7 @@ def _check_leg(router: RouterService, leg: Leg, roles: set[Role], tokens: int) -
     shapes=_specs,
     sizes=_sizes,
     shares=st.none() | _shares,
+    legs=_legs,
     isls=st.lists(st.integers(1, 1500), min_size=1, max_size=25),
     failed=st.sets(st.integers(0, 17), max_size=5),
 )
@@ -62,10 +72,11 @@ def test_a_route_fits_and_a_wait_means_that_no_worker_can(
     shapes: list[tuple[Role, int, str]],
     sizes: list[int],
     shares: list[float] | None,
+    legs: LegRules,
     isls: list[int],
     failed: set[int],
 ) -> None:
-    router = _fleet(shapes, sizes, shares)
+    router = _fleet(shapes, sizes, shares, legs)
     assume(router.pools.models[0].serves_without(frozenset()))
     for number in failed:
         i, n = divmod(number, 3)
@@ -82,6 +93,9 @@ def test_a_route_fits_and_a_wait_means_that_no_worker_can(
             _check_wait(router, decision)
             continue
         flight.sent(decision, 0.1)
+        if decision.direct:
+            _check_direct(router, decision, legs)
+            continue
         if decision.prefill is None:
             _check_leg(router, decision.decode, {Role.AGG}, isl + 50)
             continue
@@ -93,8 +107,27 @@ def test_a_route_fits_and_a_wait_means_that_no_worker_can(
         assert len(dialects) == 1
 
 
+def _check_direct(router: RouterService, route: Route, legs: LegRules) -> None:
+    """A decode worker alone: for a short prompt, or since nobody else can compute it."""
+    assert route.prefill is None
+    _check_leg(router, route.decode, {Role.DECODE}, route.isl_tokens + 50)
+    if route.reason is RouteReason.DIRECT:
+        assert route.isl_tokens < legs.direct_below_tokens
+        worker = router.pools[route.decode.pool_id].workers[route.decode.worker.id]
+        assert worker.in_flight <= 7
+    else:
+        assert route.reason is RouteReason.NO_PREFILL
+        assert legs.without_prefill is WithoutPrefill.RUN_ON_DECODE
+        heads = [pool for pool in router.pools if pool.spec.role is not Role.DECODE]
+        fit = [pool for pool in heads if route.isl_tokens < pool.spec.context_limit_tokens]
+        assert not any(pool.usable(0.1) for pool in fit)
+
+
 def _check_wait(router: RouterService, wait: Wait) -> None:
     """Waiting for room means that every worker of the stage is busy."""
+    if wait.reason is WaitReason.NO_WORKER and wait.stage is Stage.PREFILL:
+        model = router.pools.models[0]
+        assert not model.runs_on_decode
     if wait.reason is WaitReason.NO_ROOM:
         role = Role.DECODE if wait.stage is Stage.DECODE else None
         pools = [p for p in router.pools if (p.spec.role is Role.DECODE) is (role is not None)]

@@ -46,6 +46,7 @@ _POOL_COUNTS = (
     "completed",
     "osl_tokens",
     "failed",
+    "direct",
     "in_flight",
     "queued_tokens",
 )

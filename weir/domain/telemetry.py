@@ -50,6 +50,7 @@ class ClassTraffic:
 class PoolTraffic:
     """One pool in one window, as this router sees it.
 
+    `direct` of the arrivals have their prompts computed there although it is a decode pool.
     `in_flight` and `queued_tokens` are the state at the end of the window; the latter counts
     prompt tokens sent whose first token is not back, and those that wait at the router for
     room in this pool; None where the source cannot tell, which no router's message says.
@@ -66,6 +67,7 @@ class PoolTraffic:
     completed: int = 0
     osl_tokens: int = 0
     failed: int = 0
+    direct: int = 0
     in_flight: int | None = 0
     queued_tokens: int | None = 0
     cached_tokens: int | None = None

@@ -7,11 +7,13 @@ from typing import Annotated, Any, Literal
 
 from pydantic import BaseModel, ConfigDict, Discriminator, Field, Tag, model_validator
 
+from weir.domain.legs import LegRules, WithoutPrefill
 from weir.domain.targets import Target
 
 __all__ = [
     "Address",
     "Count",
+    "DisaggregationSettings",
     "ForecastSpec",
     "GrpcTelemetry",
     "HintSettings",
@@ -68,6 +70,22 @@ class HintSettings(StrictModel):
     """How far above its class's priority a request may ask to be."""
 
 
+class DisaggregationSettings(StrictModel):
+    """Which requests do without a prefill leg although their pools come in pairs."""
+
+    direct_below_tokens: Annotated[int, Field(strict=True, ge=0, le=10_000_000)] = 0
+    """Shorter prompts may be computed by a decode worker that keeps both targets; 0: none."""
+
+    without_prefill: Annotated[WithoutPrefill, Field(strict=False)] = WithoutPrefill.QUEUE
+    """While no prefill worker is ready: `queue`, `run_on_decode`, or `refuse` (shed at once)."""
+
+    @property
+    def rules(self) -> LegRules:
+        return LegRules(
+            direct_below_tokens=self.direct_below_tokens, without_prefill=self.without_prefill
+        )
+
+
 class RouterSettings(StrictModel):
     """How the router treats requests and upstream engines."""
 
@@ -106,6 +124,9 @@ class RouterSettings(StrictModel):
 
     hints: HintSettings = HintSettings()
     """How far requests may ask for more than their class is due."""
+
+    disaggregation: DisaggregationSettings = DisaggregationSettings()
+    """What does not go as a pair of legs."""
 
     explain: Annotated[bool, Field(strict=True)] = False
     """Tell clients that ask with `x-weir-explain: 1` how their request was routed."""

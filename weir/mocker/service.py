@@ -101,6 +101,8 @@ class EngineService:
         self._driver.close()
         for job in list(self._jobs.values()):
             self._drop(job, "error")
+            if job.fetching is not None:
+                job.fetching.cancel()
             job.answer.fail(503, "the engine was stopped before the answer was complete")
         self._shelf.close()
         self._fetcher.close()
@@ -125,7 +127,11 @@ class EngineService:
             self._streaming[job.id] = job.answer
 
     async def _decode_leg(self, job: _Job, source: FetchKv) -> None:
-        """Fetch the prompt's KV; once it has come the request can join the batch."""
+        """Fetch the prompt's KV; once it has come the request can join the batch.
+
+        It is fetched also if the client leaves meanwhile: as with vLLM, an engine that was told of
+        it sees to it that the other one need not keep it.
+        """
         try:
             tokens = await self._fetch(source, job.generation.prompt_tokens)
         except FetchFailedError as error:
@@ -140,7 +146,8 @@ class EngineService:
             profile = self._settings.profile
             await self._clock.sleep(tokens / (profile.kv_transfer_tokens_per_s * profile.speed))
             job.fetching = None
-            self._submit(job, prefilled=True)
+            if job.id in self._jobs:
+                self._submit(job, prefilled=True)
 
     async def _fetch(self, source: FetchKv, wanted_tokens: int) -> int:
         tokens = await self._fetcher.fetch(source)
@@ -204,12 +211,11 @@ class EngineService:
             return
         self._streaming.pop(job.id, None)
         self.metrics.finished[reason] += 1
-        if job.fetching is not None:
-            job.fetching.cancel()
         self._driver.abort(job.id)
 
     def _fail(self, job: _Job, status: int, message: str) -> None:
-        del self._jobs[job.id]
+        if self._jobs.pop(job.id, None) is None:
+            return
         self.metrics.finished["error"] += 1
         job.answer.fail(status, message)
 

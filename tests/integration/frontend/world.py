@@ -18,10 +18,11 @@ from router.core.request import (
     Route,
     RouteReason,
     Shed,
+    Wait,
 )
 from router.frontend.app import Frontend
 from router.frontend.hints import Ignored
-from router.frontend.ports import FrontendSettings
+from router.frontend.ports import FrontendSettings, KeptKv
 from tests.integration.ports import free_port
 from weir.domain.errors import RequestError
 from weir.domain.fleet import RequestClass, Slo, TokenRange
@@ -275,6 +276,9 @@ class ScriptedService:
         prefill = prefilled
         if prefill is None and self._prefill:
             prefill = Leg(pool_id=PoolId("prefill"), worker=_next(self._prefill))
+        return self._route(prefill)
+
+    def _route(self, prefill: Leg | None) -> Route:
         return Route(
             request_class=CLASS,
             isl_tokens=1,
@@ -283,6 +287,17 @@ class ScriptedService:
             decode=Leg(pool_id=PoolId("decode"), worker=_next(self._decode)),
             reason=RouteReason.SHARE,
         )
+
+    def decide(
+        self,
+        profile: RequestProfile,
+        now_s: float,
+        exclude: frozenset[WorkerId] = frozenset(),
+        prefilled: Leg | None = None,
+    ) -> Route | Wait:
+        """The next decode worker, for a leg that nobody has asked for."""
+        assert prefilled is not None
+        return self._route(prefilled)
 
     def models(self) -> Sequence[str]:
         return ("m", "alias")
@@ -300,12 +315,16 @@ class CountingMeter:
         self.rejections: list[int] = []
         self.recomputations = 0
         self.ignored_hints: list[tuple[str, Ignored]] = []
+        self.kept: list[KeptKv] = []
 
     def rejected(self, status: int) -> None:
         self.rejections.append(status)
 
     def recomputed(self) -> None:
         self.recomputations += 1
+
+    def kept_kv(self, how: KeptKv) -> None:
+        self.kept.append(how)
 
     def hint_ignored(self, name: str, why: Ignored) -> None:
         self.ignored_hints.append((name, why))

@@ -335,3 +335,25 @@ def test_a_source_that_tells_no_classes_is_forgotten_by_what_came_to_the_pool() 
         telemetry.on_traffic(sample, float(at_s))
     assert telemetry.observe(200.0).hit_rate == pytest.approx(0.6)
     assert telemetry.observe(301.0).hit_rate == pytest.approx(0.3)
+
+
+@pytest.mark.parametrize(("own", "rate_rps"), [("prefill", 10.0), ("decode", 10.0)])
+def test_prompts_that_a_decode_pool_computes_count_once_for_either_stage(
+    own: str, rate_rps: float
+) -> None:
+    # Of 10 requests 6 have a prefill leg first, whose decode legs follow at once; 4 have none.
+    enter, decodes = frozenset({PoolId("prefill")}), frozenset({PoolId("decode")})
+    stages = Stages(enter=enter, peers=enter if own == "prefill" else decodes)
+    telemetry = Telemetry(pool_id=PoolId(own), stale_s=15.0, window_s=10.0, stages=stages)
+    sample = TrafficSample(
+        router_id=RouterId("a"),
+        sequence=0,
+        window_s=1.0,
+        classes=(ClassTraffic(name=ClassName("small"), arrivals=10),),
+        pools=(
+            PoolTraffic(pool_id=PoolId("prefill"), arrivals=6),
+            PoolTraffic(pool_id=PoolId("decode"), arrivals=10, direct=4),
+        ),
+    )
+    telemetry.on_traffic(sample, 0.0)
+    assert telemetry.observe(0.0).rate_rps == pytest.approx(rate_rps)

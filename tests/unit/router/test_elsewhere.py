@@ -11,6 +11,7 @@ from router.core.workers import Load, Worker
 from tests.unit.router.builders import fleet, members, pool, request
 from weir.domain.fleet import Role
 from weir.domain.ids import PoolId, RouterId, WorkerId
+from weir.domain.legs import LegRules
 
 
 def _process(*workers: str, role: Role = Role.AGG, **settings: int) -> Dispatch:
@@ -145,3 +146,26 @@ def test_what_decodes_elsewhere_lengthens_the_iterations_that_are_expected() -> 
     two.told("one", one.load(), 1.0)
     assert _worker(two, "w1").ideal.sequences == 2
     assert _load(two, "w1").decoding == 1
+
+
+def test_prompts_that_a_decode_worker_computes_are_those_of_all_processes() -> None:
+    pools = [pool("p", Role.PREFILL), pool("a", Role.DECODE)]
+    settings = DispatchSettings(legs=LegRules(direct_below_tokens=200))
+    one, two = (Dispatch(fleet(pools), RouterId("r"), settings, _asleep) for _ in range(2))
+    for each in (one, two):
+        each.apply_members(members("p", "p1"), 0.0)
+        each.apply_members(members("a", "w1"), 0.0)
+    first, _ = _send(one, isl=100)
+    second, _ = _send(one, isl=50)
+    two.told("one", one.load(), 0.0)
+    assert _worker(two, "w1").direct_tokens == 150
+    assert two.pools[PoolId("a")].direct_s(_worker(two, "w1"), 30) == pytest.approx(0.18)
+    assert _load(two, "w1") == Load()
+    first.first_token(0.1)
+    two.told("one", one.load(), 0.1)
+    assert _worker(two, "w1").direct_tokens == 50
+    # What was computed meanwhile does not make the worker look slow to others.
+    assert _worker(two, "w1").ideal.prompts_s == pytest.approx(0.1)
+    second.finish(Outcome.CANCELLED, 0.2)
+    two.told("one", None, 0.2)
+    assert _worker(two, "w1").direct_tokens == 0

@@ -58,7 +58,7 @@ class ClassTraffic(_message.Message):
     def __init__(self, class_name: _Optional[str] = ..., arrivals: _Optional[int] = ..., isl_tokens: _Optional[int] = ..., completed: _Optional[int] = ..., osl_tokens: _Optional[int] = ..., failed: _Optional[int] = ..., shed: _Optional[int] = ..., cancelled: _Optional[int] = ..., queued: _Optional[int] = ..., ttft_s: _Optional[_Union[LogHistogram, _Mapping]] = ..., itl_s: _Optional[_Union[LogHistogram, _Mapping]] = ..., hopeless_arrivals: _Optional[int] = ..., hopeless_isl_tokens: _Optional[int] = ..., isl_tokens_sq: _Optional[int] = ..., osl_tokens_sq: _Optional[int] = ..., decoding_ms: _Optional[int] = ..., completed_decoding_ms: _Optional[int] = ...) -> None: ...
 
 class PoolTraffic(_message.Message):
-    __slots__ = ("pool_id", "arrivals", "isl_tokens", "completed", "osl_tokens", "failed", "in_flight", "queued_tokens", "first_token_s", "itl_s", "hopeless_queued_tokens")
+    __slots__ = ("pool_id", "arrivals", "isl_tokens", "completed", "osl_tokens", "failed", "in_flight", "queued_tokens", "first_token_s", "itl_s", "hopeless_queued_tokens", "direct")
     POOL_ID_FIELD_NUMBER: _ClassVar[int]
     ARRIVALS_FIELD_NUMBER: _ClassVar[int]
     ISL_TOKENS_FIELD_NUMBER: _ClassVar[int]
@@ -70,6 +70,7 @@ class PoolTraffic(_message.Message):
     FIRST_TOKEN_S_FIELD_NUMBER: _ClassVar[int]
     ITL_S_FIELD_NUMBER: _ClassVar[int]
     HOPELESS_QUEUED_TOKENS_FIELD_NUMBER: _ClassVar[int]
+    DIRECT_FIELD_NUMBER: _ClassVar[int]
     pool_id: str
     arrivals: int
     isl_tokens: int
@@ -81,7 +82,8 @@ class PoolTraffic(_message.Message):
     first_token_s: LogHistogram
     itl_s: LogHistogram
     hopeless_queued_tokens: int
-    def __init__(self, pool_id: _Optional[str] = ..., arrivals: _Optional[int] = ..., isl_tokens: _Optional[int] = ..., completed: _Optional[int] = ..., osl_tokens: _Optional[int] = ..., failed: _Optional[int] = ..., in_flight: _Optional[int] = ..., queued_tokens: _Optional[int] = ..., first_token_s: _Optional[_Union[LogHistogram, _Mapping]] = ..., itl_s: _Optional[_Union[LogHistogram, _Mapping]] = ..., hopeless_queued_tokens: _Optional[int] = ...) -> None: ...
+    direct: int
+    def __init__(self, pool_id: _Optional[str] = ..., arrivals: _Optional[int] = ..., isl_tokens: _Optional[int] = ..., completed: _Optional[int] = ..., osl_tokens: _Optional[int] = ..., failed: _Optional[int] = ..., in_flight: _Optional[int] = ..., queued_tokens: _Optional[int] = ..., first_token_s: _Optional[_Union[LogHistogram, _Mapping]] = ..., itl_s: _Optional[_Union[LogHistogram, _Mapping]] = ..., hopeless_queued_tokens: _Optional[int] = ..., direct: _Optional[int] = ...) -> None: ...
 
 class TrafficSample(_message.Message):
     __slots__ = ("router_id", "sequence", "window_s", "classes", "pools")

@@ -109,6 +109,7 @@ class RouterRole:
             DispatchSettings(
                 bytes_per_token=settings.bytes_per_token,
                 osl_prior_tokens=settings.osl_prior_tokens,
+                legs=settings.disaggregation.rules,
             ),
             wake,
         )
