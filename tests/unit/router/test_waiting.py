@@ -23,7 +23,7 @@ class Queue:
 
     def __init__(self, classes: Sequence[RequestClass] = (SLO,), **settings: HintRules) -> None:
         self.router = service((pool("a", Role.AGG),), classes=classes, **settings)
-        self.waiting = Waiting(most_requests=100, most_bytes=1_000_000)
+        self.waiting = Waiting(most_requests=100, most_bytes=1_000_000, classes=classes)
         self.names: dict[int, str] = {}
         self.places: list[Place] = []
         self.too_late: dict[str, frozenset[PoolId]] = {}
@@ -39,8 +39,7 @@ class Queue:
         **hints: float,
     ) -> None:
         flight = self.router.open(request(isl, **hints), at_s)
-        place = self.waiting.join(flight, frozenset(), prefilled)
-        assert place is not None
+        place = self.waiting.join(flight, frozenset(), prefilled, at_s)
         self.places.append(place)
         self.names[id(flight)] = name
 

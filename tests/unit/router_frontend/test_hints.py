@@ -131,7 +131,7 @@ def test_a_key_of_nvext_that_cannot_be_used_is_left_out(
 
 
 def test_keys_that_are_no_hints_count_under_the_name_of_their_section() -> None:
-    hints = _body("agent_hints", strict_priority=1, mood="good", osl=7)
+    hints = _body("agent_hints", speculative_prefill=True, mood="good", osl=7)
     assert hints.osl_hint_tokens == 7
     assert hints.ignored == [("nvext.agent_hints", UNKNOWN)] * 2
 
