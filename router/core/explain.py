@@ -64,12 +64,12 @@ class ExplainedFlight(Flight):
         self.pools: tuple[PoolView, ...] = ()
 
     def sent(self, route: Route, now_s: float) -> None:
-        self.look(now_s)
+        self.see_pools(now_s)
         self.routes += 1
         self.sent_on = route
         super().sent(route, now_s)
 
-    def look(self, now_s: float) -> None:
+    def see_pools(self, now_s: float) -> None:
         """Remember the pools as they are now."""
         self.placed_s = now_s
         self.pools = _views(self._books.pools, self.sized, now_s, now_s - self.arrived_s)

@@ -126,7 +126,7 @@ class ExplainedDelivery(Delivery):
         self._refusal = shed
         flight = self._flight
         if isinstance(flight, ExplainedFlight):
-            flight.look(self._lines.now_s())
+            flight.see_pools(self._lines.now_s())
         super()._shed(shed)
 
     def _send(self, status: int, headers: list[Header], body: bytes) -> None:
