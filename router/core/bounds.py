@@ -32,6 +32,12 @@ class Held:
         return self.requests + requests <= 1 or self.bytes + held_bytes <= most.bytes
 
 
+def _bound(item: RequestClass, usual: Held) -> Held:
+    if item.queue_requests is None and item.queue_bytes is None:
+        return usual
+    return Held(item.queue_requests or usual.requests, item.queue_bytes or usual.bytes)
+
+
 class Bounds:
     """What waits here and elsewhere, against what may."""
 
@@ -42,32 +48,36 @@ class Bounds:
         classes = tuple(classes)
         half = Held(max(1, most_requests // 2), max(1, most_bytes // 2))
         part = half if len(classes) > 1 else self._most
-        self._most_of = {
-            c.name: Held(c.queue_requests or part.requests, c.queue_bytes or part.bytes)
-            for c in classes
-        }
+        self._most_of = {c.name: _bound(c, part) for c in classes}
         self._all = Held()
-        self._of = {c.name: Held() for c in classes}
+        self._elsewhere: Mapping[ClassName, tuple[int, int]] = {}
         self.own = {c.name: Held() for c in classes}
-        """Only what waits in this process."""
+        """What waits in this process."""
 
     def lacks(self, name: ClassName, held_bytes: int, without: Held) -> ShedReason | None:
         """Why one more of the class may not wait, if these of its class or others do not."""
         more = 1 - without.requests, held_bytes - without.bytes
         most_of = self._most_of[name]
-        if most_of != self._most and not self._of[name].holds(*more, most_of):
+        if most_of is not self._most and not self._of(name).holds(*more, most_of):
             return ShedReason.CLASS_FULL
         return None if self._all.holds(*more, self._most) else ShedReason.QUEUE_FULL
 
     def add(self, name: ClassName, requests: int, held_bytes: int) -> None:
         """So many more wait here; fewer if negative."""
-        for held in (self._all, self._of[name], self.own[name]):
-            held.add(requests, held_bytes)
+        self._all.add(requests, held_bytes)
+        self.own[name].add(requests, held_bytes)
 
     def told(self, elsewhere: Mapping[ClassName, tuple[int, int]]) -> None:
         """What waits in all other processes, requests and bytes by class."""
+        self._elsewhere = elsewhere
         self._all = Held()
-        for name, own in self.own.items():
-            requests, held_bytes = elsewhere.get(name, (0, 0))
-            self._of[name] = Held(own.requests + requests, own.bytes + held_bytes)
-            self._all.add(own.requests + requests, own.bytes + held_bytes)
+        for name in self.own:
+            held = self._of(name)
+            self._all.add(held.requests, held.bytes)
+
+    def _of(self, name: ClassName) -> Held:
+        own = self.own[name]
+        if name not in self._elsewhere:
+            return own
+        requests, held_bytes = self._elsewhere[name]
+        return Held(own.requests + requests, own.bytes + held_bytes)

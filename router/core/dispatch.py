@@ -241,7 +241,8 @@ class Dispatch:
             place.line.wait(place, wait, now_s)
         else:
             self._admit(now_s, _helps_nobody)  # It may have become the first in its line.
-        self._shed_all(displaced, ShedReason.DISPLACED)
+        if displaced:
+            self._shed_all(displaced, ShedReason.DISPLACED)
         settled = place.route or place.shed
         if settled is None:
             self._tell_when_due(now_s)
@@ -396,7 +397,8 @@ class Dispatch:
         for place, route in placed:
             if place.resume is not None:
                 place.resume(route)
-        self._shed_all(hopeless, ShedReason.TOO_LATE)
+        if hopeless:
+            self._shed_all(hopeless, ShedReason.TOO_LATE)
 
     def _decide(self, place: Place, barred: frozenset[PoolId], now_s: float) -> Route | Wait:
         flight, prefilled = place.flight, place.prefilled

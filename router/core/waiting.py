@@ -35,6 +35,7 @@ _Key = tuple[ModelName, ClassName, frozenset[PoolId]]
 """Model, class, and the pools whose context is too short."""
 
 
+_NOTHING = Bound()
 _LATE_S = 1e-3
 """After the last moment in which it would have been in time, a request is late."""
 
@@ -49,7 +50,9 @@ class Waiting:
     def __init__(
         self, *, most_requests: int, most_bytes: int, classes: Iterable[RequestClass]
     ) -> None:
+        classes = tuple(classes)
         self._bounds = Bounds(most_requests, most_bytes, classes)
+        self._some_shed = any(c.sheds_late for c in classes)
         self._lines: dict[_Key, Line] = {}
         self._requests = 0
         self._arrivals = 0
@@ -64,8 +67,10 @@ class Waiting:
 
     def lacks(self, flight: Flight, without: Iterable[Place] = ()) -> ShedReason | None:
         """Why there is no place for it, or would be none if these had left."""
-        gone = Bound()
+        gone = _NOTHING
         for place in without:
+            if gone is _NOTHING:
+                gone = Bound()
             gone.add(1, place.flight.profile.prompt_bytes)
         return self._bounds.lacks(flight.request_class.name, flight.profile.prompt_bytes, gone)
 
@@ -150,6 +155,8 @@ class Waiting:
 
     def hopeless(self) -> list[Place]:
         """Who leaves now: those of classes that shed them who are late and could not go."""
+        if not self._some_shed:
+            return []
         found = [
             place
             for line in self._lines.values()
@@ -162,6 +169,8 @@ class Waiting:
 
     def next_late_s(self) -> float:
         """When somebody may have to leave though nothing happens; infinity if nobody ever has."""
+        if not self._some_shed:
+            return inf
         soonest_s = (line.next_late_s() for line in self._lines.values() if line.sheds)
         return min(soonest_s, default=inf) + _LATE_S
 
