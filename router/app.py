@@ -21,6 +21,7 @@ from router.frontend.counting import Counting
 from router.frontend.ports import FrontendSettings
 from router.metrics import FrontendMeter, RouterCollector, registry, render
 from router.service import RouterService, ServiceSettings
+from weir.fleet.dynamo_grid_source import GridWatch
 from weir.runtime import rpc
 from weir.runtime.bus import Bus
 from weir.runtime.control import ControlServer
@@ -30,6 +31,7 @@ __all__ = ["Wiring", "drain", "run", "serve_grpc", "settle_memory"]
 
 _log = logging.getLogger("weir.router")
 _HEALTH_POLL_S = 0.5
+_LOOK_S = 1.0
 _PARTING_S = 3.0
 """In which a client that keeps its connection sends its next request, or not before long."""
 
@@ -88,6 +90,7 @@ class Wiring:
         control_port = await control.start()
         grpc_port = await self._serve_grpc(recent)
         tls = self.tls()
+        self.follow_grid()
         port = await frontend.start(config.listen.host, config.listen.port, tls=tls)
         _log.info(
             "listening host=%s port=%d control_port=%d grpc_port=%s router_id=%s",
@@ -107,7 +110,7 @@ class Wiring:
         bus = await Bus.connect(config.nats_url, name=name)
         self._closing.push_async_callback(bus.close)
         await watch_members(bus, config.fleet.name, service.apply_members)
-        await watch_plan(bus, config.fleet.name, service.apply_plan)
+        await watch_plan(bus, config.fleet.name, service.apply_plan, service.plan_misread)
         return bus
 
     async def token_counter(self) -> TokenCounter | None:
@@ -148,6 +151,21 @@ class Wiring:
         context = self._config.tls.context()
         self.background.spawn(context.watch())
         return context.ssl
+
+    def follow_grid(self) -> None:
+        """Go by what the grid's file holds, from within a second after it has changed."""
+        source = self._config.grid_source
+        if source is not None:
+            self.background.spawn(self._watch_grid(GridWatch(source, self._config.fleet)))
+
+    async def _watch_grid(self, watch: GridWatch) -> None:
+        """For ever. What cannot be used changes nothing."""
+        while True:
+            await asyncio.sleep(_LOOK_S)
+            grid = await asyncio.to_thread(watch.renewed)
+            if grid is not None:
+                self.service.regrid(grid)
+            self._meter.grid_refused = watch.refused
 
     def _ready(self) -> str | None:
         return "draining" if self._stop.requested else self.service.ready()
@@ -195,6 +213,9 @@ def _settings(config: RouterConfig) -> ServiceSettings:
     settings = config.settings
     return ServiceSettings(
         queue_timeout_s=settings.queue_timeout_s,
+        no_endpoints_timeout_s=settings.no_endpoints_timeout_s,
+        queue_requests=settings.queue_requests,
+        queue_bytes=settings.queue_bytes,
         sample_interval_s=settings.sample_interval_s,
         bytes_per_token=settings.bytes_per_token,
         osl_prior_tokens=settings.osl_prior_tokens,

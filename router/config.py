@@ -12,6 +12,7 @@ from weir.domain.grid import Grid
 from weir.domain.ids import ModelName, RouterId
 from weir.domain.planning import PoolMembers
 from weir.fleet import RouterSettings
+from weir.fleet.dynamo_grid_source import GridSource
 from weir.fleet.settings import StrictModel
 from weir.runtime.address import split_address
 from weir.runtime.clock import Clock
@@ -57,6 +58,9 @@ class RouterConfig(StrictModel):
 
     grid: InstanceOf[Grid] | None = None
     """Where requests of its pools' model go as long as no plan says."""
+
+    grid_source: InstanceOf[GridSource] | None = None
+    """The file that it is from, which may change."""
 
     workers: tuple[InstanceOf[PoolMembers], ...] = ()
     """Workers given on the command line; what planners say replaces them."""

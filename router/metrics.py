@@ -60,6 +60,7 @@ class FrontendMeter:
         self.rejections = {str(status): 0 for status in (*_STATUSES, "other")}
         self.recomputations = 0
         self.kept = dict.fromkeys(KeptKv, 0)
+        self.grid_refused = 0
         self.ignored_hints: dict[tuple[str, str], int] = {}
 
     def rejected(self, status: int) -> None:
@@ -119,7 +120,7 @@ class RouterCollector(Collector):
             in_flight.add_metric((name,), log.open - log.queued)
             for outcome, count in log.outcomes.items():
                 requests.add_metric((name, outcome.value), count)
-        yield from (requests, arrivals, queued, in_flight)
+        yield from (requests, arrivals, queued, in_flight, _sheds(logs))
         yield _histogram(
             "ttft", "Arrival to first token, streamed responses.", logs, lambda log: log.ttft_s
         )
@@ -306,10 +307,35 @@ class RouterCollector(Collector):
         for key, count in self._meter.ignored_hints.copy().items():
             hints.add_metric(key, count)
         yield hints
+        refused = CounterMetricFamily(
+            f"{_PREFIX}_plans_refused",
+            "Routing plans that changed nothing: not understood, unusable or old.",
+            labels=("reason",),
+        )
+        for reason_refused, count in self._service.plans_refused.items():
+            refused.add_metric((reason_refused,), count)
+        grids = CounterMetricFamily(
+            f"{_PREFIX}_grid_reloads",
+            "Changes of the grid's file, by outcome.",
+            labels=("outcome",),
+        )
+        grids.add_metric(("taken",), self._service.regrids)
+        grids.add_metric(("refused",), self._meter.grid_refused)
+        yield from (refused, grids)
         plan = self._service.pools.plan
         for name, value in (("term", plan and plan.term), ("version", plan and plan.version)):
             text = f"The {name} of the routing plan in force; 0 without a plan."
             yield GaugeMetricFamily(f"{_PREFIX}_plan_{name}", text, value=value or 0)
+
+
+def _sheds(logs: Mapping[ClassName, ClassLog]) -> Metric:
+    shed = CounterMetricFamily(
+        f"{_PREFIX}_shed", "Requests that were shed, by why.", labels=("class", "reason")
+    )
+    for name, log in logs.items():
+        for reason, count in log.sheds.items():
+            shed.add_metric((name, reason.value), count)
+    return shed
 
 
 class Processes(Protocol):

@@ -5,12 +5,12 @@ Single-threaded: only `place` and `publish_traffic` suspend.
 
 import asyncio
 import math
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 
 from router.core.dispatch import Dispatch, DispatchSettings
 from router.core.elsewhere import Told
-from router.core.explain import ExplainedFlight
+from router.core.explain import ExplainedFlight, Refused
 from router.core.flight import Flight
 from router.core.hints import ASK_FOR_LESS, HintRules
 from router.core.request import Leg, RequestProfile, Route, Shed, Wait
@@ -34,10 +34,11 @@ _SOONEST_RETRY_S = 1.0
 class ServiceSettings:
     """Times are model seconds. `bytes_per_token` and `osl_prior_tokens` hold until learned.
 
-    `grid` and `legs`: as in `DispatchSettings`.
+    `grid`, `legs` and the queue's: as in `DispatchSettings`.
     """
 
     queue_timeout_s: float = 60.0
+    no_endpoints_timeout_s: float | None = None
     sample_interval_s: float = 1.0
     bytes_per_token: float = 4.0
     osl_prior_tokens: float = 256.0
@@ -65,6 +66,8 @@ class RouterService:
                 osl_prior_tokens=settings.osl_prior_tokens,
                 queue_requests=settings.queue_requests,
                 queue_bytes=settings.queue_bytes,
+                queue_timeout_s=settings.queue_timeout_s,
+                no_endpoints_timeout_s=settings.no_endpoints_timeout_s,
                 hints=settings.hints,
                 grid=settings.grid,
                 legs=settings.legs,
@@ -124,9 +127,9 @@ class RouterService:
     ) -> Route | Shed:
         """Decide, queue while there is no room, and mark the flight sent.
 
-        Returns without suspending when a worker can take it now. Sheds when the queue is
-        full or the request has queued for `queue_timeout_s`; `finish(Outcome.SHED, ...)`
-        is left to the caller, as is `finish(Outcome.CANCELLED, ...)` when cancelled.
+        Returns without suspending when a worker can take it now. Of who is shed
+        `finish(Outcome.SHED, ...)` is left to the caller, as is `finish(Outcome.CANCELLED, ...)`
+        when cancelled.
         """
         placed = self._dispatch.place(flight, self.clock.now_s(), exclude, prefilled)
         if isinstance(placed, Place):
@@ -134,21 +137,30 @@ class RouterService:
         return self._in_wall_time(placed) if isinstance(placed, Shed) else placed
 
     async def _wait(self, place: Place) -> Route | Shed:
-        called: asyncio.Future[None] = asyncio.get_running_loop().create_future()
+        loop = asyncio.get_running_loop()
+        called: asyncio.Future[Route | Shed] = loop.create_future()
+        timer: asyncio.TimerHandle | None = None
 
-        def resume(_: Route) -> None:
+        def resume(found: Route | Shed) -> None:
             if not called.done():
-                called.set_result(None)
+                called.set_result(found)
+
+        def look() -> None:
+            nonlocal timer
+            left_s = self._dispatch.wait_s(place, self.clock.now_s())
+            if left_s > 0.0:
+                timer = loop.call_later(self.clock.wall_span_s(left_s), look)
+            elif not place.left:
+                resume(self._dispatch.give_up(place))
 
         place.resume = resume
+        look()
         try:
-            async with asyncio.timeout(self.clock.wall_span_s(self._settings.queue_timeout_s)):
-                await called
-        except TimeoutError:
-            pass
+            return await called
         finally:
+            if timer is not None:
+                timer.cancel()
             self._dispatch.leave(place)
-        return self._dispatch.give_up(place) if place.route is None else place.route
 
     def _in_wall_time(self, shed: Shed) -> Shed:
         wall_s = math.ceil(self.clock.wall_span_s(shed.retry_after_s))
@@ -161,6 +173,20 @@ class RouterService:
 
     def apply_plan(self, plan: RoutingPlan) -> bool:
         return self._dispatch.apply_plan(plan, self.clock.now_s())
+
+    def plan_misread(self) -> None:
+        self._dispatch.plan_misread()
+
+    @property
+    def plans_refused(self) -> Mapping[str, int]:
+        return self._dispatch.plans_refused
+
+    @property
+    def regrids(self) -> int:
+        return self._dispatch.regrids
+
+    def regrid(self, grid: Grid) -> None:
+        self._dispatch.regrid(grid)
 
     def load(self) -> Told:
         return self._dispatch.load()
@@ -184,6 +210,9 @@ class RouterService:
         self._dispatch.admit(max(at_s, self.clock.now_s()))
 
     # --- views -------------------------------------------------------------------------
+
+    def explain_refusal(self, profile: RequestProfile) -> Refused | None:
+        return self._dispatch.explain_refusal(profile, self.clock.now_s())
 
     def models(self) -> Sequence[str]:
         return self._dispatch.models()

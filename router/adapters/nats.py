@@ -58,8 +58,10 @@ async def watch_members(bus: Bus, fleet: str, apply: Callable[[PoolMembers], boo
     await bus.kv_watch(names.members_bucket(fleet), on_value)
 
 
-async def watch_plan(bus: Bus, fleet: str, apply: Callable[[RoutingPlan], bool]) -> None:
-    """Apply the routing plan, now and as it changes."""
+async def watch_plan(
+    bus: Bus, fleet: str, apply: Callable[[RoutingPlan], bool], misread: Callable[[], None]
+) -> None:
+    """Apply the routing plan, now and as it changes. `misread`: one was not understood."""
 
     def on_value(key: str, value: bytes | None) -> None:
         if key != names.PLAN_KEY or value is None:
@@ -67,7 +69,8 @@ async def watch_plan(bus: Bus, fleet: str, apply: Callable[[RoutingPlan], bool])
         try:
             plan = codec.decode_plan(planner_pb2.RoutingPlan.FromString(value))
         except (DecodeError, ValueError) as error:
-            _log.warning("routing plan not understood error=%s", error)
+            _log.warning("routing plan not understood, the last one holds error=%s", error)
+            misread()
             return
         if apply(plan):
             _log.debug("routing plan term=%d version=%d", plan.term, plan.version)

@@ -22,7 +22,7 @@ from weir.domain.fleet import PoolSpec, RequestClass, Role, Slo
 from weir.domain.ids import ClassName, PoolId
 from weir.domain.overrides import ClassTargets, effective_classes
 
-__all__ = ["Admission", "Sized", "pools_too_short"]
+__all__ = ["Admission", "Sized", "all_of", "pools_too_short"]
 
 _DOUBT = 0.75
 _NONE: frozenset[PoolId] = frozenset()
@@ -77,8 +77,11 @@ class Admission:
         self.classes = classes
         return changed
 
-    def size(self, profile: RequestProfile) -> Sized:
-        """Raises `RequestError`: 404 model_not_found, 400 context_length_exceeded."""
+    def size(self, profile: RequestProfile, *, any_length: bool = False) -> Sized:
+        """Raises `RequestError`: 404 model_not_found, 400 context_length_exceeded.
+
+        `any_length`: as if all pools were too short, without the latter.
+        """
         model = self._pools.model(profile.model)
         isl = profile.isl_tokens if profile.isl_tokens > 0 else 1
         max_tokens, hint = profile.max_tokens, profile.osl_hint_tokens
@@ -102,7 +105,7 @@ class Admission:
             shape=shape,
             ttft_s=ttft_s,
             itl_s=itl_s,
-            too_short=pools_too_short(model, profile, isl, osl),
+            too_short=all_of(model) if any_length else pools_too_short(model, profile, isl, osl),
         )
 
     def near_border(self, profile: RequestProfile) -> bool:
@@ -126,17 +129,19 @@ class Admission:
 
     def priority(self, sized: Sized, profile: RequestProfile) -> int:
         """Whose is higher goes first: that of its class, as far as it may ask for another."""
-        return self._rules.priority(sized.request_class.priority, profile.priority)
+        later = profile.priority if profile.tier is None else -profile.tier
+        return self._rules.priority(sized.request_class.priority, later)
 
     def denied(self, sized: Sized, profile: RequestProfile) -> tuple[str, ...]:
         """Fields of the profile that ask for more than it may have."""
         slo, asked_class = sized.request_class.slo, profile.asked_class
         ttft_s, itl_s = self._targets(slo, profile)
-        usual = sized.request_class.priority
+        usual, priority = sized.request_class.priority, self.priority(sized, profile)
         asked = {
             "ttft_s": profile.ttft_s is not None and profile.ttft_s < ttft_s,
             "itl_s": profile.itl_s is not None and profile.itl_s < itl_s,
-            "priority": usual - (profile.priority or 0) > self.priority(sized, profile),
+            "priority": profile.tier is None and usual - (profile.priority or 0) > priority,
+            "tier": usual + (profile.tier or 0) > priority,
             "asked_class": bool(asked_class) and asked_class != sized.request_class.name,
         }
         return tuple(name for name, denied in asked.items() if denied)
@@ -163,6 +168,10 @@ def _most_tokens(model: ModelPools, isl: int, max_tokens: int | None) -> int:
     """Of output: what is asked for, or what the longest context leaves for it."""
     left = max(1, model.longest_context - isl)
     return left if max_tokens is None else min(left, max_tokens)
+
+
+def all_of(model: ModelPools) -> frozenset[PoolId]:
+    return frozenset(pool.id for pool in model.pools)
 
 
 def pools_too_short(

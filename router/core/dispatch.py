@@ -4,7 +4,7 @@ Whenever load falls, or members, plan or breakers change, requests that wait are
 before any newer one is looked at.
 """
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 from functools import partial
 from itertools import islice
@@ -14,7 +14,7 @@ from router.core.admit import Admission
 from router.core.canary import Canaries
 from router.core.choose import Chooser
 from router.core.elsewhere import Elsewhere, Told
-from router.core.explain import ExplainedFlight
+from router.core.explain import ExplainedFlight, Refused
 from router.core.flight import Books, Flight
 from router.core.grid import Cells, GridAdmission
 from router.core.hints import ASK_FOR_LESS, HintRules
@@ -34,19 +34,22 @@ from router.core.request import (
     WaitReason,
 )
 from router.core.traffic import ClassLog, Held, Traffic
-from router.core.waiting import Place, Waiting
+from router.core.waiting import Place, Waiting, is_late
+from weir.domain.errors import RequestError
 from weir.domain.fleet import Fleet, RequestClass
 from weir.domain.grid import Grid
 from weir.domain.ids import ClassName, PoolId, RouterId, WorkerId
 from weir.domain.legs import TWO_LEGS, LegRules, WithoutPrefill
 from weir.domain.planning import PoolMembers, RoutingPlan
 from weir.domain.telemetry import TrafficSample
+from weir.domain.waits import no_endpoints_s
 
 __all__ = ["Dispatch", "DispatchSettings"]
 
 _NOBODY: frozenset[WorkerId] = frozenset()
 _NO_POOLS: frozenset[PoolId] = frozenset()
 _RETRY_SOON_S = 1.0
+_AT_ONCE_S = 1e-6
 _PLAN = "plan"
 _LOOK_S = 1.0
 _LOOKED_AT = 256
@@ -61,12 +64,16 @@ class DispatchSettings:
     """`bytes_per_token` and `osl_prior_tokens` hold until learned.
 
     `grid`: pools for the classes of its model that no plan has shares for; all of one model.
+    `no_endpoints_timeout_s`: how long requests wait whose pools have no worker; None: for two
+    start-ups of the slowest longer than for room.
     """
 
     bytes_per_token: float = 4.0
     osl_prior_tokens: float = 256.0
     queue_requests: int = 8192
     queue_bytes: int = 2**30
+    queue_timeout_s: float = 60.0
+    no_endpoints_timeout_s: float | None = None
     hints: HintRules = ASK_FOR_LESS
     grid: Grid | None = None
     legs: LegRules = TWO_LEGS
@@ -89,8 +96,11 @@ class Dispatch:
     ) -> None:
         self.pools = Pools(fleet.models, fleet.pools, settings.legs)
         self.traffic = Traffic((c.name for c in fleet.classes), {p.id: p.log for p in self.pools})
+        self._settings = settings
         self.waiting = Waiting(
-            most_requests=settings.queue_requests, most_bytes=settings.queue_bytes
+            most_requests=settings.queue_requests,
+            most_bytes=settings.queue_bytes,
+            classes=fleet.classes,
         )
         self.prompts = PromptLengths(settings.bytes_per_token)
         self.outputs = OutputLengths(settings.osl_prior_tokens)
@@ -114,6 +124,8 @@ class Dispatch:
             eased=self._eased,
         )
         self._above = self._higher_priority()
+        self.plans_refused = dict.fromkeys(("not_understood", "unusable", "old"), 0)
+        self.regrids = 0
         self._router_id = router_id
         self._wake = wake
         self._due_s = inf
@@ -186,6 +198,15 @@ class Dispatch:
                 break
             flight.look(now_s)
 
+    def explain_refusal(self, profile: RequestProfile, now_s: float) -> Refused | None:
+        """What a request was taken for that `open` refuses; None if not even its model is known."""
+        try:
+            sized = self._admission.size(profile, any_length=True)
+        except RequestError:
+            return None
+        priority = self._admission.priority(sized, profile)
+        return Refused.of(self.pools, profile, sized, priority, now_s)
+
     def place(
         self,
         flight: Flight,
@@ -195,9 +216,9 @@ class Dispatch:
     ) -> Route | Place | Shed:
         """Send the flight if a worker can take it now, else give it a place in the queue.
 
-        A route has been entered as sent. Whoever holds a place sets its `resume` and ends it
-        with `give_up` or `leave`, unless `resume` is called before. Shed: the queue is full;
-        `finish(Outcome.SHED, ...)` is left to the caller.
+        A route has been entered as sent. Whoever holds a place sets its `resume`, asks
+        `wait_s` how long to wait, and ends it with `give_up` or `leave`, unless `resume` is called
+        before. Who is shed, now or in `resume`, is for the caller to `finish`.
         """
         wait: Wait | None = None
         model = flight.sized.model
@@ -214,41 +235,80 @@ class Dispatch:
             wait = decision
         if prefilled is None and not model.runs_on_decode and model.lacks_prefill(now_s):
             self.traffic.without_prefill[WithoutPrefill.QUEUE] += 1
-        place = self.waiting.join(flight, exclude, prefilled)
-        if place is None:
-            waited_for = WaitReason.NO_ROOM if wait is None else wait.reason
-            return self._shed(flight, ShedReason.QUEUE_FULL, waited_for)
-        if wait is not None and place.latest_s >= now_s:
-            place.line.wait(place, wait)
+        lack = self.waiting.lacks(flight)
+        displaced: list[Place] = []
+        if lack is not None:
+            displaced = self.waiting.after(flight, lack, now_s)
+            if not displaced:
+                waited_for = WaitReason.NO_ROOM if wait is None else wait.reason
+                return self._shed(flight, lack, waited_for)
+            for other in displaced:
+                self.waiting.leave(other)
+        place = self.waiting.join(flight, exclude, prefilled, now_s)
+        if wait is not None and self._may_wait(place, wait, now_s):
+            place.line.wait(place, wait, now_s)
+        else:
+            self._admit(now_s, _helps_nobody)  # It may have become the first in its line.
+        if displaced:
+            self._shed_all(displaced, ShedReason.DISPLACED)
+        settled = place.route or place.shed
+        if settled is None:
             self._tell_when_due(now_s)
-            return place
-        self._admit(now_s, _helps_nobody)  # It may have become the first in its line.
-        if place.route is not None:
-            return place.route
-        self._tell_when_due(now_s)
-        return place
+        return settled or place
+
+    def _may_wait(self, place: Place, wait: Wait, now_s: float) -> bool:
+        """Whether its place is where it belongs."""
+        return place.latest_s >= now_s and not (place.line.sheds and is_late(place, wait))
+
+    def wait_s(self, place: Place, now_s: float) -> float:
+        """How long to wait until this is asked again; 0: it is time for `give_up`."""
+        queue_s, no_endpoints_s = self._settings.queue_timeout_s, self._no_endpoints_s(place.flight)
+        left_s = self.waiting.left_s(place, now_s, queue_s, no_endpoints_s)
+        return min(left_s, queue_s) if left_s > _AT_ONCE_S else 0.0
+
+    def _no_endpoints_s(self, flight: Flight) -> float:
+        if self._settings.no_endpoints_timeout_s is not None:
+            return self._settings.no_endpoints_timeout_s
+        start_ups_s = (p.spec.start_up_s for p in flight.sized.model.pools)
+        return no_endpoints_s(self._settings.queue_timeout_s, start_ups_s)
 
     def give_up(self, place: Place) -> Shed:
         """It has waited too long; `finish(Outcome.SHED, ...)` is left to the caller."""
         self.leave(place)
-        return self._shed(place.flight, ShedReason.QUEUE_TIMEOUT, place.line.reason)
+        absent = place.line.absent
+        reason = ShedReason.NO_ENDPOINTS if absent else ShedReason.QUEUE_TIMEOUT
+        return self._shed(place.flight, reason, place.line.reason)
 
     def leave(self, place: Place) -> None:
         """Whoever held the place does not wait any more. Doing it twice changes nothing."""
         self.waiting.leave(place)
 
+    def _shed_all(self, places: Iterable[Place], reason: ShedReason) -> None:
+        """They have left the queue, and those who hold the places are told."""
+        for place in places:
+            place.shed = shed = self._shed(place.flight, reason, place.line.reason)
+            if place.resume is not None:
+                place.resume(shed)
+
     def _shed(self, flight: Flight, reason: ShedReason, waited_for: WaitReason) -> Shed:
-        """To be retried soon if it is only crowded, after a start-up if there is no worker."""
-        retry_after_s = _RETRY_SOON_S
-        if waited_for is WaitReason.NO_WORKER:
-            start_up_s = min(p.spec.start_up_s for p in flight.sized.model.pools)
-            retry_after_s = max(retry_after_s, start_up_s)
+        self.traffic.classes[flight.request_class.name].sheds[reason] += 1
         return Shed(
             request_class=flight.request_class,
             reason=reason,
             waited_for=waited_for,
-            retry_after_s=retry_after_s,
+            retry_after_s=max(_RETRY_SOON_S, self._room_s(flight, waited_for)),
         )
+
+    def _room_s(self, flight: Flight, waited_for: WaitReason) -> float:
+        """Until there is room: a start-up if there is no worker, else until all is worked off.
+
+        By then all who wait now have gone, or have waited too long.
+        """
+        pools = flight.sized.model.pools
+        if waited_for is WaitReason.NO_WORKER:
+            return min(p.spec.start_up_s for p in pools)
+        workers = sum(p.serving for p in pools)
+        return min(self.waiting.work_s(flight) / max(1, workers), self._settings.queue_timeout_s)
 
     # --- news --------------------------------------------------------------------------
 
@@ -260,14 +320,36 @@ class Dispatch:
         return changed
 
     def apply_plan(self, plan: RoutingPlan, now_s: float) -> bool:
-        """The GlobalPlanner's plan; False if it is old news."""
+        """The GlobalPlanner's plan; False if it is old news, or known, or cannot be used.
+
+        One that cannot be used is no news: the one before holds as if nothing had come.
+        """
+        if not self.pools.can_use(plan):
+            self.plans_refused["unusable"] += 1
+            return False
         told = self._news.takes(_PLAN, (plan.term, plan.version), now_s)
+        if not told:
+            self.plans_refused["old"] += 1
         changed = told and self.pools.apply_plan(plan)
         if changed and self._admission.follow(plan.targets):
             self._above = self._higher_priority()
             self.waiting.renew(lambda f: self._admission.resize(f.sized, f.profile))
         self._eased(now_s, None)
         return changed
+
+    def plan_misread(self) -> None:
+        """A plan has come that nobody understands."""
+        self.plans_refused["not_understood"] += 1
+
+    def regrid(self, grid: Grid) -> None:
+        """Where requests go from now on as long as no plan says; who waits stays in its cell.
+
+        Of a dispatcher that began with a grid; of pools that it has. Raises `ValueError` else.
+        """
+        if not isinstance(self._admission, GridAdmission):
+            raise ValueError("this router has no grid")
+        self._admission.regrid(Cells(grid, self.pools))
+        self.regrids += 1
 
     def load(self) -> Told:
         """What this process has at engines and waiting, for others to be told."""
@@ -319,9 +401,12 @@ class Dispatch:
             place.flight.sent(route, now_s)
             place.route = route
             placed.append((place, route))
+        hopeless = self.waiting.hopeless()
         for place, route in placed:
             if place.resume is not None:
                 place.resume(route)
+        if hopeless:
+            self._shed_all(hopeless, ShedReason.TOO_LATE)
 
     def _decide(self, place: Place, barred: frozenset[PoolId], now_s: float) -> Route | Wait:
         flight, prefilled = place.flight, place.prefilled
@@ -351,10 +436,11 @@ class Dispatch:
         }
 
     def _tell_when_due(self, now_s: float) -> None:
-        """Nothing else may happen until an ejected worker may be tried again."""
+        """Nothing else may happen until an ejected worker may be tried again, or one is late."""
         due_s = inf
         if self.waiting:
-            due_s = min([pool.next_probe_s(now_s) for pool in self.pools], default=inf)
+            probes = [pool.next_probe_s(now_s) for pool in self.pools]
+            due_s = min(self.waiting.next_late_s(), *probes)
         if due_s != self._due_s:
             self._due_s = due_s
             self._wake(due_s)

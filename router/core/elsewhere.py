@@ -11,7 +11,7 @@ from router.core.pool import Pool
 from router.core.pools import Pools
 from router.core.waiting import Waiting
 from router.core.workers import Load, Worker
-from weir.domain.ids import PoolId, WorkerId
+from weir.domain.ids import ClassName, PoolId, WorkerId
 
 __all__ = ["Elsewhere", "Told"]
 
@@ -24,8 +24,8 @@ class Told:
     """By one process: its load by pool and worker, and what waits there."""
 
     loads: Mapping[PoolId, Mapping[WorkerId, Load]] = field(default_factory=dict)
-    waiting_requests: int = 0
-    waiting_bytes: int = 0
+    waiting: Mapping[ClassName, tuple[int, int]] = field(default_factory=dict)
+    """Requests and bytes of their prompts, by class."""
 
 
 class Elsewhere:
@@ -42,8 +42,11 @@ class Elsewhere:
         loads = {pool.id: dict(self._own(pool)) for pool in self._pools}
         return Told(
             loads={pool_id: of for pool_id, of in loads.items() if of},
-            waiting_requests=len(self._waiting),
-            waiting_bytes=self._waiting.bytes,
+            waiting={
+                name: (held.requests, held.bytes)
+                for name, held in self._waiting.waits.items()
+                if held.requests
+            },
         )
 
     def told(self, process: str, told: Told, now_s: float) -> bool:
@@ -147,6 +150,9 @@ class Elsewhere:
         return min(in_flight, kv_tokens, kv_spread, queued_tokens, decoding) < 0
 
     def _count_waiting(self) -> None:
-        told = self._told.values()
-        self._waiting.elsewhere_requests = sum(each.waiting_requests for each in told)
-        self._waiting.elsewhere_bytes = sum(each.waiting_bytes for each in told)
+        waiting: dict[ClassName, tuple[int, int]] = {}
+        for told in self._told.values():
+            for name, (requests, held_bytes) in told.waiting.items():
+                before = waiting.get(name, (0, 0))
+                waiting[name] = before[0] + requests, before[1] + held_bytes
+        self._waiting.told(waiting)

@@ -12,7 +12,7 @@ from router.core.request import RequestProfile, Route
 from weir.domain.fleet import Role, Stage
 from weir.domain.ids import PoolId, WorkerId
 
-__all__ = ["ExplainedFlight", "PoolView", "Verdict"]
+__all__ = ["ExplainedFlight", "PoolView", "Refused", "Verdict"]
 
 _NOBODY: frozenset[WorkerId] = frozenset()
 
@@ -65,15 +65,32 @@ class ExplainedFlight(Flight):
         self.pools: tuple[PoolView, ...] = ()
 
     def sent(self, route: Route, now_s: float) -> None:
-        self.look(now_s)
+        self.see_pools(now_s)
         self.routes += 1
         self.sent_on = route
         super().sent(route, now_s)
 
-    def look(self, now_s: float) -> None:
+    def see_pools(self, now_s: float) -> None:
         """Remember the pools as they are now."""
         self.placed_s = now_s
         self.pools = _views(self._books.pools, self.sized, now_s, now_s - self.arrived_s)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Refused:
+    """A request that was refused before it was counted: what it was taken for."""
+
+    profile: RequestProfile
+    sized: Sized
+    priority: int
+    pools: tuple[PoolView, ...]
+
+    @classmethod
+    def of(
+        cls, pools: Pools, profile: RequestProfile, sized: Sized, priority: int, now_s: float
+    ) -> "Refused":
+        views = _views(pools, sized, now_s, 0.0)
+        return cls(profile=profile, sized=sized, priority=priority, pools=views)
 
 
 def _views(pools: Pools, sized: Sized, now_s: float, waited_s: float) -> tuple[PoolView, ...]:

@@ -9,7 +9,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from typing import Any
 
-from router.core.admit import Admission, Sized, pools_too_short
+from router.core.admit import Admission, Sized, all_of, pools_too_short
 from router.core.pool import Pool
 from router.core.pools import ModelPools, Pools, Shares
 from router.core.request import RequestProfile
@@ -78,14 +78,20 @@ class GridAdmission(Admission):
         self._cells = cells
         self._isl_borders = (*self._isl_borders, *cells.isl_borders)
 
-    def size(self, profile: RequestProfile) -> Sized:
+    def regrid(self, cells: Cells) -> None:
+        """For the requests that come from now on."""
+        self._cells = cells
+
+    def size(self, profile: RequestProfile, *, any_length: bool = False) -> Sized:
         """Raises `RequestError` as any admission does; by the context of the cell's pools."""
-        sized = super().size(profile)
+        sized = super().size(profile, any_length=any_length)
         model = sized.model
         if model.name != self._cells.model or self._is_planned(sized):
             return sized
         cell = self._cells.of(model, profile, sized.isl_tokens)
-        too_short = pools_too_short(cell, profile, sized.isl_tokens, sized.osl_tokens)
+        too_short = all_of(cell)
+        if not any_length:
+            too_short = pools_too_short(cell, profile, sized.isl_tokens, sized.osl_tokens)
         slo = sized.request_class.slo
         return replace(
             sized,

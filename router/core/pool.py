@@ -189,12 +189,16 @@ class Pool(Outlook):
 
     # --- capacity ----------------------------------------------------------------------
 
+    @property
+    def serving(self) -> int:
+        """Its workers but those that drain, whatever their breakers say."""
+        return sum(not w.endpoint.draining for w in self.workers.values())
+
     def capacity(self) -> float:
         """Relative capacity of its members, to share load by when there is no plan."""
-        serving = sum(not w.endpoint.draining for w in self.workers.values())
         predictor = self.predictor
         decode = self.spec.role is Role.DECODE
-        return serving * (predictor.decode_rate if decode else predictor.prefill_rate)
+        return self.serving * (predictor.decode_rate if decode else predictor.prefill_rate)
 
     # --- charges -----------------------------------------------------------------------
 

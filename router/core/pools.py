@@ -105,6 +105,11 @@ class ModelPools:
             if p.id not in pool_ids
         )
 
+    def staffed(self, pool_ids: frozenset[PoolId]) -> bool:
+        """Whether the other pools have workers for both stages, whatever state these are in."""
+        empty = frozenset(p.id for p in self.pools if not p.serving)
+        return self.serves_without(pool_ids | empty)
+
     def ready(self, now_s: float) -> str | None:
         """None if a request could be served end to end, else what is missing.
 
@@ -185,6 +190,14 @@ class Pools:
             return False
         self._forget_shares()
         return True
+
+    def can_use(self, plan: RoutingPlan) -> bool:
+        """Whether wherever it has shares some are above 0 and of pools that there are."""
+        return all(
+            not shares or any(share > 0.0 and p in self._pools for p, share in shares.items())
+            for stages in plan.shares.values()
+            for shares in stages.values()
+        )
 
     def apply_plan(self, plan: RoutingPlan) -> bool:
         """Take a plan; False if it is known."""

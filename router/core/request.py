@@ -35,9 +35,10 @@ class RequestProfile:
     `model` is what the client wrote (a name or an alias). `isl_tokens` is an estimate from
     `prompt_bytes` unless `isl_exact`. `ttft_s` and `itl_s` replace the class's targets
     as far as they may; None means that the request states none. `priority` is as in vLLM's API:
-    larger numbers are served later, 0 is usual. `osl_hint_tokens` is how long the client expects
-    the output to be, `asked_class` the class that it asks for by name. `isl_counted`: its text has
-    been counted here, only what the template adds is estimated.
+    larger numbers are served later, 0 is usual; with a `tier`, where larger ones go first, that
+    counts for its turn instead. `osl_hint_tokens` is how long the client expects the output to be,
+    `asked_class` the class that it asks for by name. `isl_counted`: its text has been counted
+    here, only what the template adds is estimated.
     """
 
     model: str
@@ -53,6 +54,7 @@ class RequestProfile:
     isl_counted: bool = False
     osl_hint_tokens: int | None = None
     asked_class: str = ""
+    tier: int | None = None
 
 
 @dataclass(slots=True, kw_only=True)
@@ -118,7 +120,19 @@ class WaitReason(StrEnum):
 
 class ShedReason(StrEnum):
     QUEUE_FULL = "queue_full"
+    CLASS_FULL = "class_full"
+    """As many of its class wait as may."""
+
+    DISPLACED = "displaced"
+    """The queue is full, and somebody has come who goes before it."""
+
+    TOO_LATE = "too_late"
+    """It cannot be in time any more, and its class does not wait for that."""
+
     QUEUE_TIMEOUT = "queue_timeout"
+    NO_ENDPOINTS = "no_endpoints"
+    """It has waited in vain for the first worker of its pools."""
+
     NO_PREFILL = "no_prefill"
     """No worker is ready that could begin with its prompt, and it is not to wait for one."""
 
@@ -157,12 +171,19 @@ class Wait:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Shed:
-    """Refused for lack of capacity: 503 with Retry-After to the client."""
+    """Refused, to be tried again after `retry_after_s`: 429 or 503 to the client."""
 
     request_class: RequestClass
     reason: ShedReason
     waited_for: WaitReason
     retry_after_s: float
+
+    @property
+    def by_rule(self) -> bool:
+        """Whether it is what its class may have that lacks, and not only workers."""
+        if self.waited_for is WaitReason.NO_WORKER:
+            return False
+        return self.reason is ShedReason.CLASS_FULL or self.request_class.sheds_late
 
 
 Decision = Route | Wait | Shed

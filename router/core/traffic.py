@@ -8,7 +8,7 @@ from bisect import bisect_left
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 
-from router.core.request import Outcome, RetryReason, RouteReason
+from router.core.request import Outcome, RetryReason, RouteReason, ShedReason
 from weir.domain.histogram import LogHistogram
 from weir.domain.ids import ClassName, PoolId, RouterId
 from weir.domain.legs import WithoutPrefill
@@ -70,6 +70,8 @@ class ClassLog:
         self._window = _ClassWindow()
         self.arrivals = 0
         self.outcomes = dict.fromkeys(Outcome, 0)
+        self.sheds = dict.fromkeys(ShedReason, 0)
+        """Why those were shed that were."""
         self.queued = 0
         self.open = 0
         self._decoding = 0

@@ -7,38 +7,54 @@ first token in time steps aside for all who still can, of whatever class: the la
 in time can use. Classes, and within them those who fit into other pools, do not hold each other up,
 since they may wait for different pools. But where those who go first would be in time if less were
 queued, nobody else may queue.
+
+Where the queue is full, who comes takes the place of those whose turn would come last, if they go
+after it: late ones if it is in time, or such of a lower priority. In classes that shed their late
+ones nobody stays who is late and cannot go at once, unless there is no worker at all.
 """
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from heapq import merge
 from math import inf
 
 from router.core.admit import Sized
+from router.core.bounds import Bounds
+from router.core.bounds import Held as Bound
 from router.core.flight import Flight
-from router.core.line import Line, Order, Place, by_worth
+from router.core.line import Line, Order, Place, by_turn, by_worth
 from router.core.pools import ModelPools
-from router.core.request import Leg, Route, Wait, WaitReason
+from router.core.request import Leg, Route, ShedReason, Wait, WaitReason
 from router.core.traffic import Held
 from router.core.worth import Worth
-from weir.domain.fleet import Stage
+from weir.domain.fleet import RequestClass, Stage
 from weir.domain.ids import ClassName, ModelName, PoolId, WorkerId
 
-__all__ = ["Place", "Waiting"]
+__all__ = ["Place", "Waiting", "is_late"]
 
 _Key = tuple[ModelName, ClassName, frozenset[PoolId], bool]
 """Model, class, the pools whose context is too short, and whether a decode pool may do alone."""
 
 
-class Waiting:
-    """`elsewhere_*`: what waits in other processes and counts against the same bounds."""
+_NOTHING = Bound()
+_LATE_S = 1e-3
+"""After the last moment in which it would have been in time, a request is late."""
 
-    def __init__(self, *, most_requests: int, most_bytes: int) -> None:
-        self._most_requests = most_requests
-        self._most_bytes = most_bytes
+
+_MOST_DISPLACED = 16
+"""For one that is so much longer than others no more have to leave."""
+
+
+class Waiting:
+    """Bounded; each class by itself as well."""
+
+    def __init__(
+        self, *, most_requests: int, most_bytes: int, classes: Iterable[RequestClass]
+    ) -> None:
+        classes = tuple(classes)
+        self._bounds = Bounds(most_requests, most_bytes, classes)
+        self._some_shed = any(c.sheds_late for c in classes)
         self._lines: dict[_Key, Line] = {}
         self._requests = 0
-        self.bytes = 0
-        self.elsewhere_requests = 0
-        self.elsewhere_bytes = 0
         self._arrivals = 0
         self._worth = Worth()
 
@@ -49,21 +65,65 @@ class Waiting:
         """Whether others who may go where the flight may already wait."""
         return _key(flight) in self._lines
 
+    def lacks(self, flight: Flight, without: Iterable[Place] = ()) -> ShedReason | None:
+        """Why there is no place for it, or would be none if these had left."""
+        gone = _NOTHING
+        for place in without:
+            if gone is _NOTHING:
+                gone = Bound()
+            gone.add(1, place.flight.profile.prompt_bytes)
+        return self._bounds.lacks(flight.request_class.name, flight.profile.prompt_bytes, gone)
+
+    def after(self, flight: Flight, lack: ShedReason, now_s: float) -> list[Place]:
+        """Who has to leave for the flight to have a place; nobody if that would not do.
+
+        Of its class, if that is full. Whose prompt is done already stays.
+        """
+        name = flight.request_class.name if lack is ShedReason.CLASS_FULL else None
+        turn = _latest_s(flight) < now_s, flight.hopeless, -flight.priority
+        found: list[Place] = []
+        for place in self._from_the_last(name, now_s):
+            late, hopeless, order = by_turn(place)
+            if (late, hopeless, order[0]) <= turn:
+                break
+            found.append(place)
+            if self.lacks(flight, found) is None:
+                return found
+            if len(found) == _MOST_DISPLACED:
+                break
+        return []
+
+    def _from_the_last(self, name: ClassName | None, now_s: float) -> Iterator[Place]:
+        """Those whose turn comes last, first; of one class, or of all."""
+        ends = []
+        for (_, of_class, *_), line in self._lines.items():
+            if name is None or of_class == name:
+                line.step_aside(now_s)
+                ends.append(line.from_the_last())
+        return merge(*ends, key=by_turn, reverse=True)
+
+    @property
+    def waits(self) -> Mapping[ClassName, Bound]:
+        """What waits here, by class."""
+        return self._bounds.own
+
+    def told(self, elsewhere: Mapping[ClassName, tuple[int, int]]) -> None:
+        """What waits in other processes counts against the same bounds."""
+        self._bounds.told(elsewhere)
+
     def join(
-        self, flight: Flight, exclude: frozenset[WorkerId], prefilled: Leg | None
-    ) -> Place | None:
-        """A place in the queue; None if it is full."""
-        waiting_bytes = self.bytes + flight.profile.prompt_bytes
-        requests = self._requests + self.elsewhere_requests
-        if requests >= self._most_requests or (
-            requests and waiting_bytes + self.elsewhere_bytes > self._most_bytes
-        ):
-            return None
+        self,
+        flight: Flight,
+        exclude: frozenset[WorkerId],
+        prefilled: Leg | None,
+        now_s: float = 0.0,
+    ) -> Place:
+        """A place in the queue, for one that `lacks` nothing."""
         self._arrivals += 1
         key = _key(flight)
         line = self._lines.get(key)
         if line is None:
-            line = self._lines[key] = Line()
+            line = self._lines[key] = Line(sheds=flight.request_class.sheds_late)
         line.worth = self._worth.learn(flight)
         place = Place(
             flight=flight,
@@ -72,11 +132,16 @@ class Waiting:
             line=line,
             order=_order(flight, self._arrivals),
             latest_s=inf if prefilled is not None else _latest_s(flight),
+            joined_s=now_s,
         )
         line.join(place)
-        self._requests += 1
-        self.bytes = waiting_bytes
+        self._count(flight, 1)
         return place
+
+    def _count(self, flight: Flight, more: int) -> None:
+        self._requests += more
+        name, held_bytes = flight.request_class.name, flight.profile.prompt_bytes
+        self._bounds.add(name, more, more * held_bytes)
 
     def leave(self, place: Place) -> None:
         """Give the place up. Doing it twice changes nothing."""
@@ -86,8 +151,51 @@ class Waiting:
         place.line.leave(place)
         if not place.line:
             del self._lines[_key(place.flight)]
-        self._requests -= 1
-        self.bytes -= place.flight.profile.prompt_bytes
+        self._count(place.flight, -1)
+
+    def hopeless(self) -> list[Place]:
+        """Who leaves now: those of classes that shed them who are late and could not go."""
+        if not self._some_shed:
+            return []
+        found = [
+            place
+            for line in self._lines.values()
+            if line.sheds and line.late and not line.absent
+            for place in line.late
+        ]
+        for place in found:
+            self.leave(place)
+        return found
+
+    def next_late_s(self) -> float:
+        """When somebody may have to leave though nothing happens; infinity if nobody ever has."""
+        if not self._some_shed:
+            return inf
+        soonest_s = (line.next_late_s() for line in self._lines.values() if line.sheds)
+        return min(soonest_s, default=inf) + _LATE_S
+
+    def left_s(self, place: Place, now_s: float, queue_s: float, no_endpoints_s: float) -> float:
+        """How long it may still wait: so long for room, so long for the first worker.
+
+        The time for room counts from when there is a worker to wait for.
+        """
+        line = place.line
+        until_s = place.joined_s + no_endpoints_s
+        if not line.absent:
+            until_s = min(until_s, max(place.joined_s, line.served_s)) + queue_s
+        return until_s - now_s
+
+    def work_s(self, flight: Flight) -> float:
+        """Of those who wait for the same model and go before others of its priority."""
+        priority = -flight.priority
+        return sum(
+            len(places) * self._worth.work_s(first.flight)
+            for line in self._lines.values()
+            for places in (line.hopeful, line.late)
+            if (first := next(iter(places), None)) is not None
+            and first.order[0] <= priority
+            and first.flight.sized.model.name == flight.sized.model.name
+        )
 
     def admit(
         self,
@@ -105,7 +213,7 @@ class Waiting:
             for head in self.heads(now_s, late=late):
                 line = head.line
                 if helps is None or not line.judged(head) or helps(head):
-                    yield from self._sent(line, decide, barred, late=late)
+                    yield from self._sent(line, decide, barred, now_s, late=late)
                 if not late and line.hopeful:
                     barred |= line.wanted
 
@@ -125,6 +233,7 @@ class Waiting:
         line: Line,
         decide: Callable[[Place, frozenset[PoolId]], Route | Wait],
         barred: frozenset[PoolId],
+        now_s: float,
         *,
         late: bool,
     ) -> Iterator[tuple[Place, Route]]:
@@ -132,10 +241,10 @@ class Waiting:
         while (place := line.first(late=late)) is not None:
             decision = decide(place, barred)
             if isinstance(decision, Wait):
-                if _is_late(place, decision):
+                if is_late(place, decision):
                     line.is_late(place)
                     continue
-                line.wait(place, decision)
+                line.wait(place, decision, now_s)
                 if late or decision.reason is not WaitReason.NO_TIME:
                     return
                 found = self._shortest(line, place, decide, barred)
@@ -158,7 +267,7 @@ class Waiting:
             if isinstance(decision, Route):
                 return place, decision
             line.wanted = decision.wanted
-            if not _is_late(place, decision):
+            if not is_late(place, decision):
                 break
             line.is_late(place)
         return None
@@ -196,7 +305,7 @@ class Waiting:
             yield flight.sized.model, flight.request_class.name, line.stage, held
 
 
-def _is_late(place: Place, decision: Wait) -> bool:
+def is_late(place: Place, decision: Wait) -> bool:
     """Whether it would be late even if nothing were queued anywhere."""
     hopeless = decision.reason is WaitReason.NO_TIME and not decision.wanted
     return hopeless and not place.late

@@ -24,6 +24,10 @@ class Worth:
             work_s = known.mean(work_s, 1.0)
         return flight.request_class.weight / work_s
 
+    def work_s(self, flight: Flight) -> float:
+        """Of the mean request of its class: seconds of a worker."""
+        return flight.request_class.weight / self.of(flight)
+
     def learn(self, flight: Flight) -> float:
         """One of its class waits. Returns what the class is worth now."""
         work_s = self._work_s.setdefault(_key(flight), FadingQuotient())

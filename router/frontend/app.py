@@ -20,7 +20,7 @@ from router.frontend.bodies import onward_body
 from router.frontend.counting import Counting
 from router.frontend.delivery import Delivery, Lines
 from router.frontend.envelope import Endpoint, Envelope, parse_envelope
-from router.frontend.explained import ExplainedDelivery
+from router.frontend.explained import ExplainedDelivery, ExplainedError
 from router.frontend.headers import RequestIds, upstream_headers
 from router.frontend.hints import HINT_HEADERS, NO_HINTS, Hints, Ignored, read_hints
 from router.frontend.ports import FrontendSettings, Meter, NoMeter, ServicePort
@@ -219,6 +219,7 @@ class Frontend:
             isl_exact=envelope.prompt_tokens is not None,
             osl_hint_tokens=hints.osl_hint_tokens,
             asked_class=hints.asked_class,
+            tier=hints.tier,
         )
 
     def _start(
@@ -267,6 +268,11 @@ class Frontend:
                 profile.model = asked
                 flight = enter(profile, self._now_s())
             hints.deny(flight.denied())
+        except RequestError as error:
+            refused = self._service.explain_refusal(profile) if hints.explain else None
+            if refused is None:
+                raise
+            raise ExplainedError(error, refused, hints) from error
         finally:
             for name, why in hints.ignored:
                 self._meter.hint_ignored(name, why)
@@ -275,7 +281,10 @@ class Frontend:
     def _reject(self, responder: Responder, request_id: bytes, error: RequestError) -> None:
         self._meter.rejected(error.status)
         body = openai_error(error.status, str(error), code=error.code, param=error.param)
-        responder.send(error.status, [*error_headers(), (b"x-request-id", request_id)], body)
+        headers = [*error_headers(), (b"x-request-id", request_id)]
+        if isinstance(error, ExplainedError):
+            headers += error.headers
+        responder.send(error.status, headers, body)
 
     # Everything else.
 

@@ -11,7 +11,7 @@ its way is broken off only once it is answered, else one of a single token goes 
 
 import asyncio
 import logging
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
 from router.core.flight import Flight
@@ -26,6 +26,7 @@ from router.frontend.bodies import (
 from router.frontend.envelope import Endpoint
 from router.frontend.headers import response_headers
 from router.frontend.ports import FrontendSettings, KeptKv, Meter, ServicePort
+from router.frontend.refusals import SHUTTING_DOWN, refused
 from router.frontend.relay import CompletingRelay, Relay
 from router.frontend.upstreams import Upstreams
 from weir.domain.ids import WorkerId
@@ -346,9 +347,8 @@ class Delivery:
 
     def _shed(self, shed: Shed) -> None:
         self._end(Outcome.SHED)
-        message = f"no capacity for this request now ({shed.reason}); retry later"
-        headers = [*error_headers(shed.retry_after_s), (b"x-request-id", self._request_id)]
-        self._send(503, headers, openai_error(503, message, code="overloaded"))
+        status, headers, body = refused(shed)
+        self._send(status, [*headers, (b"x-request-id", self._request_id)], body)
 
     def _cancelled(self) -> None:
         if self._responder.closed:
@@ -356,9 +356,9 @@ class Delivery:
         elif self._responder.finished and self._relay is not None:  # its end has just come
             self._end(self._relay.outcome(), self._relay)
         else:
-            self._break_off(503, "the router is shutting down")
+            self._break_off(503, "the router is shutting down", SHUTTING_DOWN)
 
-    def _break_off(self, status: int, message: str) -> None:
+    def _break_off(self, status: int, message: str, why: Sequence[Header] = ()) -> None:
         self._end(Outcome.FAILED)
         if self._relay is not None and self._relay.started:
             self._relay.break_off(message)
@@ -366,7 +366,7 @@ class Delivery:
             self._responder.abort()
         else:
             answer = self._error(status, message)
-            self._send(answer.status, answer.headers, answer.body)
+            self._send(answer.status, [*answer.headers, *why], answer.body)
 
     def _send(self, status: int, headers: list[Header], body: bytes) -> None:
         self._responder.send(status, headers, body)

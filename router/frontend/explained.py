@@ -1,17 +1,19 @@
 """Answers that tell how their request was routed: one header of JSON, the body untouched."""
 
 import json
+from collections.abc import Sequence
 from math import isfinite
 from typing import Any
 
-from router.core.explain import ExplainedFlight, PoolView
+from router.core.explain import ExplainedFlight, PoolView, Refused
 from router.core.request import Leg, Shed
 from router.frontend.delivery import Delivery
 from router.frontend.hints import EXPLAIN, Hints
 from router.frontend.relay import Relay
+from weir.domain.errors import RequestError
 from weir.http1.messages import Header
 
-__all__ = ["ExplainedDelivery", "explanation"]
+__all__ = ["ExplainedDelivery", "ExplainedError", "explanation"]
 
 _MOST_BYTES = 3072
 """Many clients and proxies take heads of 4 or 8 KiB, and not more."""
@@ -20,41 +22,59 @@ _MOST_BYTES = 3072
 def explanation(flight: ExplainedFlight, hints: Hints, shed: Shed | None = None) -> bytes:
     """One line of JSON in ASCII. Pools that would make it too long are counted as `more`."""
     told = _told(flight, hints, shed)
-    line = _line(told)
+    return _with_pools(told, sorted(flight.pools, key=lambda view: _rank(view, flight)))
+
+
+class ExplainedError(RequestError):
+    """The same error, for an answer with the explanation in `headers`."""
+
+    def __init__(self, error: RequestError, refused: Refused, hints: Hints) -> None:
+        super().__init__(str(error), status=error.status, code=error.code, param=error.param)
+        told = _asked(refused, hints) | {"why": error.code}
+        self.headers: list[Header] = [(EXPLAIN, _with_pools(told, refused.pools))]
+
+
+def _with_pools(told: dict[str, Any], views: Sequence[PoolView]) -> bytes:
     pools: list[dict[str, Any]] = []
+    room = _MOST_BYTES - len(_line(told))
     told["pools"] = pools
-    room = _MOST_BYTES - len(line)
-    for index, view in enumerate(sorted(flight.pools, key=lambda view: _rank(view, flight))):
+    for index, view in enumerate(views):
         shown = _pool(view)
         room -= len(_line(shown)) + 1
         if room < 0:
-            told["more"] = len(flight.pools) - index
+            told["more"] = len(views) - index
             break
         pools.append(shown)
     return _line(told)
 
 
 def _told(flight: ExplainedFlight, hints: Hints, shed: Shed | None) -> dict[str, Any]:
-    sized, route = flight.sized, flight.sent_on
-    told: dict[str, Any] = {
+    route = flight.sent_on
+    told = _asked(flight, hints) | {"waited_ms": _ms(flight.placed_s - flight.arrived_s)}
+    if shed is not None:
+        told |= {"why": shed.reason.value, "waited_for": shed.waited_for.value}
+        told["retry_after_s"] = round(shed.retry_after_s, 1)
+    elif route is not None:
+        told |= {"why": route.reason.value, "routes": flight.routes}
+        told |= {"prefill": _leg(route.prefill), "decode": _leg(route.decode)}
+    return told
+
+
+def _asked(request: ExplainedFlight | Refused, hints: Hints) -> dict[str, Any]:
+    """What the request was taken for."""
+    sized = request.sized
+    return {
         "model": sized.model.name,
         "class": sized.request_class.name,
-        "priority": flight.priority,
+        "priority": request.priority,
         "isl": sized.isl_tokens,
-        "isl_exact": flight.profile.isl_exact,
+        "isl_exact": request.profile.isl_exact,
         "osl": sized.osl_tokens,
         "ttft_target_ms": _ms(sized.ttft_s),
         "itl_target_ms": _ms(sized.itl_s),
         "hints": sorted(hints.sources.values()),
         "ignored": dict(hints.ignored),
-        "waited_ms": _ms(flight.placed_s - flight.arrived_s),
     }
-    if shed is not None:
-        told |= {"why": shed.reason.value, "waited_for": shed.waited_for.value}
-    elif route is not None:
-        told |= {"why": route.reason.value, "routes": flight.routes}
-        told |= {"prefill": _leg(route.prefill), "decode": _leg(route.decode)}
-    return told
 
 
 def _rank(view: PoolView, flight: ExplainedFlight) -> tuple[bool, float]:
@@ -106,7 +126,7 @@ class ExplainedDelivery(Delivery):
         self._refusal = shed
         flight = self._flight
         if isinstance(flight, ExplainedFlight):
-            flight.look(self._lines.now_s())
+            flight.see_pools(self._lines.now_s())
         super()._shed(shed)
 
     def _send(self, status: int, headers: list[Header], body: bytes) -> None:

@@ -50,6 +50,7 @@ class Hints:
     itl_s: float | None = None
     osl_hint_tokens: int | None = None
     priority: int | None = None
+    tier: int | None = None
     explain: bool = False
     sources: dict[str, str] = field(default_factory=dict)
     ignored: list[tuple[str, Ignored]] = field(default_factory=list)
@@ -179,6 +180,12 @@ def _json_priority(value: object) -> int | Ignored:
     return _priority(value)
 
 
+def _json_tier(value: object) -> int | Ignored:
+    if not isinstance(value, int) or isinstance(value, bool):
+        return Ignored.MALFORMED
+    return value if 0 <= value <= _MOST_PRIORITY else Ignored.OUT_OF_RANGE
+
+
 def _priority(value: int) -> int | Ignored:
     """A larger hint is more urgent, a larger `RequestProfile.priority` is less."""
     return -value if -_MOST_PRIORITY <= value <= _MOST_PRIORITY else Ignored.OUT_OF_RANGE
@@ -228,6 +235,7 @@ _SECTIONS: dict[str, dict[str, _Named]] = {
     },
     "agent_hints": {
         "priority": ("priority", _Source("nvext.agent_hints.priority", _json_priority)),
+        "strict_priority": ("tier", _Source("nvext.agent_hints.strict_priority", _json_tier)),
         "osl": ("osl_hint_tokens", _Source("nvext.agent_hints.osl", _json_tokens)),
     },
 }

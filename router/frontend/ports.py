@@ -5,7 +5,7 @@ from dataclasses import dataclass
 from enum import StrEnum
 from typing import Protocol
 
-from router.core.explain import ExplainedFlight
+from router.core.explain import ExplainedFlight, Refused
 from router.core.flight import Flight
 from router.core.request import Leg, RequestProfile, Route, Shed, Wait
 from router.frontend.hints import Ignored
@@ -31,6 +31,8 @@ class ServicePort(Protocol):
     def open(self, profile: RequestProfile, now_s: float) -> Flight: ...
 
     def open_explained(self, profile: RequestProfile, now_s: float) -> ExplainedFlight: ...
+
+    def explain_refusal(self, profile: RequestProfile) -> Refused | None: ...
 
     async def place(
         self,

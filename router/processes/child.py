@@ -109,6 +109,7 @@ class _Child:
         table = Table(assignment.table)
         exchange = Exchange(table, assignment.slot, service.load, service.told, service.admit)
         wiring.background.spawn(exchange.run())
+        wiring.follow_grid()
         await self._link.ask("up", timeout_s=START_S)
         app.settle_memory()
         await self._stop.wait()

@@ -10,7 +10,7 @@ import orjson
 from router.core.elsewhere import Told
 from router.core.workers import Load
 from router.processes.table import SLOTS, Table
-from weir.domain.ids import PoolId, WorkerId
+from weir.domain.ids import ClassName, PoolId, WorkerId
 
 __all__ = ["Exchange"]
 
@@ -97,16 +97,18 @@ def encode(told: Told) -> bytes:
         pool_id: {worker_id: tuple(load) for worker_id, load in of.items()}
         for pool_id, of in told.loads.items()
     }
-    return orjson.dumps([told.waiting_requests, told.waiting_bytes, loads])
+    return orjson.dumps([dict(told.waiting), loads])
 
 
 def decode(message: bytes) -> Told:
-    requests, held_bytes, loads = orjson.loads(message)
+    waiting, loads = orjson.loads(message)
     return Told(
         loads={
             PoolId(pool_id): {WorkerId(worker_id): Load(*load) for worker_id, load in of.items()}
             for pool_id, of in loads.items()
         },
-        waiting_requests=requests,
-        waiting_bytes=held_bytes,
+        waiting={
+            ClassName(name): (requests, held_bytes)
+            for name, (requests, held_bytes) in waiting.items()
+        },
     )

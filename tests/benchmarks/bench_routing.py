@@ -21,8 +21,9 @@ from dataclasses import asdict, dataclass
 from math import ceil
 from pathlib import Path
 
-from tests.benchmarks.blind import CHOICES, Blind
+from tests.benchmarks.blind import CHOICES, Blind, ByGrid
 from tests.benchmarks.results import written
+from tests.benchmarks.static_grid import gridded
 from weir import fleet
 from weir.domain.ids import PoolId
 from weir.simulator.inputs import Inputs
@@ -34,7 +35,7 @@ from weir.simulator.scenario import Scenario
 from weir.simulator.summarize import summarize
 from weir.simulator.world import World
 
-__all__ = ["CASES", "LOADS", "WAYS", "Case", "Figures", "main", "measure", "table"]
+__all__ = ["CASES", "GRIDS", "LOADS", "WAYS", "Case", "Figures", "main", "measure", "table"]
 
 _EXAMPLES = Path(__file__).parents[2] / "examples"
 _PART = "routing"
@@ -42,7 +43,10 @@ _SEED = 0
 _BASE_SCALE = 10.0
 _LENGTH_S, _WARMUP_S = 1200.0, 300.0
 LOADS = (0.60, 0.70, 0.80, 0.90, 0.95)
+_GRID, _OUR_GRID = "static grid", "grid, weir's queue"
 WAYS = ("weir", *CHOICES)
+GRIDS = (_GRID, _OUR_GRID)
+"""For fleets with several pools a stage; one pool is one cell."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -53,6 +57,11 @@ class Case:
     trace: str
     from_s: float
     tenant_column: str | None = None
+    grid: bool = False
+
+    @property
+    def ways(self) -> tuple[str, ...]:
+        return (*WAYS, *GRIDS) if self.grid else WAYS
 
     @property
     def name(self) -> str:
@@ -82,7 +91,7 @@ class Case:
 CASES = (
     Case(fleet="disagg", trace="alibaba_large_d4", from_s=6000.0),
     Case(fleet="agg", trace="alibaba_large_d5_bursty", from_s=25_800.0),
-    Case(fleet="classes", trace="fleet_d3", from_s=25_800.0, tenant_column="class"),
+    Case(fleet="classes", trace="fleet_d3", from_s=25_800.0, tenant_column="class", grid=True),
 )
 
 
@@ -113,8 +122,10 @@ def _fixed(scenario: Scenario, replicas: dict[PoolId, int]) -> tuple[str, ...]:
 
 def measure(case: Case, load: float, way: str, *, share: float = 1.0) -> Figures:
     """Raises `RuntimeError` if an invariant does not hold."""
-    policy: Policy = Weir() if way == "weir" else Blind(way)
-    world = World(case.scenario(load, share=share), policy)
+    scenario = case.scenario(load, share=share)
+    if way in GRIDS:
+        scenario = gridded(scenario)
+    world = World(scenario, _policy(way))
     meter = Meter(world)
     world.run()
     outcome = Outcome(world=world, policy_name=way, faults=(), meter=meter)
@@ -133,6 +144,12 @@ def measure(case: Case, load: float, way: str, *, share: float = 1.0) -> Figures
         itl_p99_s=summary.itl_p99_s,
         shed=summary.shed,
     )
+
+
+def _policy(way: str) -> Policy:
+    if way in ("weir", _OUR_GRID):
+        return Weir()
+    return ByGrid() if way == _GRID else Blind(way)
 
 
 def table(figures: Sequence[Figures]) -> Iterator[str]:
@@ -170,7 +187,7 @@ def main() -> None:
             pool.submit(measure, case, load, way, share=share)
             for case in CASES
             for load in LOADS
-            for way in WAYS
+            for way in case.ways
         ]
         figures = []
         for run in runs:

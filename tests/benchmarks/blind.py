@@ -10,6 +10,7 @@ from operator import attrgetter
 from random import Random
 
 from weir.domain.fleet import Role
+from weir.domain.grid import Grid, GridStage
 from weir.domain.ids import PoolId
 from weir.simulator.call import Call
 from weir.simulator.cluster import PoolOfReplicas
@@ -20,7 +21,7 @@ from weir.simulator.policies.first_size import place_first
 from weir.simulator.replica import Replica
 from weir.simulator.world import World
 
-__all__ = ["CHOICES", "Blind"]
+__all__ = ["CHOICES", "Blind", "ByGrid"]
 
 Choose = Callable[[Sequence[Replica]], Replica]
 _IN_FLIGHT = attrgetter("in_flight")
@@ -77,6 +78,20 @@ class Blind:
         place_first(world)
 
 
+class ByGrid:
+    """A policy: the same with a worker of the pool that the scenario's grid says, of least load."""
+
+    def gateway(self, world: World) -> "GridGateway":
+        grid = world.scenario.grid
+        assert grid is not None
+        self._gateway = GridGateway(world, grid, _least_requests(world.random("choice")))
+        return self._gateway
+
+    def start(self, world: World) -> None:
+        self._gateway.attach()
+        place_first(world)
+
+
 class BlindGateway(PlainGateway):
     def __init__(self, world: World, choose: Choose) -> None:
         super().__init__(world, homes_of(world.fleet, world.fleet.models[0].name))
@@ -99,6 +114,38 @@ class BlindGateway(PlainGateway):
         front = self._all[pool.spec.role]
         front.pools[pool.spec.id] = pool
         front.ready = [replica for each in front.pools.values() for replica in each.ready]
+        if front.waiting:
+            self._admit(front)
+
+
+class GridGateway(PlainGateway):
+    """Requests state their class's targets."""
+
+    def __init__(self, world: World, grid: Grid, choose: Choose) -> None:
+        super().__init__(world, homes_of(world.fleet, world.fleet.models[0].name))
+        self.fronts = {spec.id: _AnyWorker(spec.role, choose) for spec in world.fleet.pools}
+        self._grid = grid
+        self._classes = world.fleet.classes
+
+    def attach(self) -> None:
+        self._world.cluster.on_change.append(self._changed)
+
+    def head(self, call: Call) -> Front:
+        return self._front(self._grid.head, call)
+
+    def tail(self, call: Call) -> Front:
+        assert self._grid.decode is not None
+        return self._front(self._grid.decode, call)
+
+    def _front(self, stage: GridStage, call: Call) -> Front:
+        slo = self._classes[call.class_index].slo
+        number = stage.choose(call.isl_tokens, 1e3 * slo.ttft_s, 1e3 * slo.itl_s, None)
+        return self.fronts[stage.pools[number]]
+
+    def _changed(self, pool: PoolOfReplicas) -> None:
+        front = self.fronts[pool.spec.id]
+        assert isinstance(front, _AnyWorker)
+        front.ready = list(pool.ready)
         if front.waiting:
             self._admit(front)
 

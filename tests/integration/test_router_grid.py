@@ -6,6 +6,7 @@ target a request has the middle one, 500 and 30 ms.
 """
 
 import argparse
+import asyncio
 import json
 from collections.abc import AsyncIterator, Sequence
 from contextlib import AbstractAsyncContextManager, AsyncExitStack, asynccontextmanager
@@ -83,7 +84,7 @@ def _in_here(arguments: Sequence[str]) -> AbstractAsyncContextManager[RouterWorl
     found = gridded.of(args, None)
     assert found is not None
     workers = static_members(args.workers, found.fleet)
-    return router(fleet=found.fleet, grid=found.grid, workers=workers)
+    return router(fleet=found.fleet, grid=found.grid, grid_source=found.source, workers=workers)
 
 
 def _pairs(**changed: Behaviour) -> dict[str, Behaviour]:
@@ -194,3 +195,28 @@ def test_bad_usage_is_exit_2_with_what_to_mend(
     error = capsys.readouterr().err
     assert words in error
     assert "Traceback" not in error
+
+
+async def test_a_changed_file_counts_and_one_that_cannot_be_used_does_not(tmp_path: Path) -> None:
+    file = tmp_path / "grid.json"
+    grid = json.loads(Path(DISAGG).read_text())
+    file.write_text(json.dumps(grid))
+
+    async def metric(world: World, line: str) -> None:
+        async with asyncio.timeout(20.0):
+            while line not in (await world.weir.get("/metrics")).body.decode():
+                await asyncio.sleep(0.1)
+
+    async with _world(str(file), _pairs()) as world:
+        await world.ask(9999)
+        assert world.touched() == ["long-prefill", "long-decode"]
+        mapping = grid["prefill_pool_selection_strategy"]["prefill_pool_mapping"]
+        mapping[:] = [[0 for _ in row] for row in mapping]
+        file.write_text(json.dumps(grid))
+        await metric(world, 'weir_router_grid_reloads_total{outcome="taken"} 1.0')
+        await world.ask(9999)
+        assert world.touched() == ["short-prefill", "long-decode"]
+        file.write_text("{")
+        await metric(world, 'weir_router_grid_reloads_total{outcome="refused"} 1.0')
+        await world.ask(9999)
+        assert world.touched() == ["short-prefill", "long-decode"]

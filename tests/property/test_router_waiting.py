@@ -1,6 +1,8 @@
-"""Whatever happens in whatever order: nobody waits who could go."""
+"""Whatever happens in whatever order: nobody waits who could go, nobody is lost, bounds hold."""
 
+from collections import Counter
 from collections.abc import Callable
+from dataclasses import replace
 from math import inf
 
 from hypothesis import settings
@@ -9,7 +11,8 @@ from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, pr
 
 from router.core.dispatch import Dispatch, DispatchSettings
 from router.core.flight import Flight
-from router.core.request import Leg, Outcome, RetryReason, Route
+from router.core.line import by_order, by_turn
+from router.core.request import Leg, Outcome, RetryReason, Route, Shed
 from router.core.waiting import Place
 from tests.unit.router.builders import fleet, members, pool, request, request_class
 from weir.domain.fleet import PoolSpec, Role, Stage
@@ -28,7 +31,17 @@ _FLEETS: dict[str, list[PoolSpec]] = {
     ],
     "agg": [pool("a", Role.AGG), pool("b", Role.AGG, context_limit_tokens=1000)],
 }
-_CLASSES = (request_class("small", isl=(0, 400), ttft_s=5.0), request_class("large", ttft_s=9.0))
+_SMALL = request_class("small", isl=(0, 400), ttft_s=5.0)
+_URGENT = request_class("urgent", isl=(400, 500), ttft_s=3.0, priority=1)
+_SHED = replace(
+    request_class("shed", isl=(500, 900), ttft_s=4.0, priority=-1),
+    sheds_late=True,
+    queue_requests=3,
+)
+_CLASSES = (_SMALL, _URGENT, _SHED, request_class("large", ttft_s=9.0))
+_ENDS = st.sampled_from([each for each in Outcome if each is not Outcome.SHED])
+_MOST = 12
+_MOST_OF = {c.name: c.queue_requests or _MOST // 2 for c in _CLASSES}
 
 
 class Queue(RuleBasedStateMachine):
@@ -38,8 +51,15 @@ class Queue(RuleBasedStateMachine):
     def start(self, kind: str) -> None:
         self.specs = _FLEETS[kind]
         self.dispatch = Dispatch(
-            fleet(self.specs, _CLASSES), RouterId("r"), DispatchSettings(), self.wake
+            fleet(self.specs, _CLASSES),
+            RouterId("r"),
+            DispatchSettings(
+                queue_requests=_MOST, queue_timeout_s=20.0, no_endpoints_timeout_s=50.0
+            ),
+            self.wake,
         )
+        self.opened: set[Flight] = set()
+        self.ended: set[Flight] = set()
         self.now_s = 0.0
         self.wake_s = inf
         self.version = 0
@@ -68,24 +88,37 @@ class Queue(RuleBasedStateMachine):
             place = placed
             self.places.append(place)
 
-            def resume(_: Route) -> None:
+            def resume(found: Route | Shed) -> None:
                 self.places.remove(place)
-                self.sent.append(place.flight)
+                self.settle(place.flight, found)
 
             place.resume = resume
-        elif isinstance(placed, Route):
+        else:
+            self.settle(flight, placed)
+
+    def settle(self, flight: Flight, found: Route | Shed) -> None:
+        if isinstance(found, Route):
             self.sent.append(flight)
+        else:
+            self.end(flight, Outcome.SHED)
+
+    def end(self, flight: Flight, outcome: Outcome) -> None:
+        self.ended.add(flight)
+        flight.finish(outcome, self.now_s)
+
+    def open(self, isl: int, **changes: object) -> Flight:
+        flight = self.dispatch.open(request(isl, **changes), self.now_s)
+        self.opened.add(flight)
+        return flight
 
     @rule(isl=st.integers(1, 2000), limit=st.integers(1, 500), streaming=st.booleans())
     def arrive(self, isl: int, limit: int, streaming: bool) -> None:
-        self.place(
-            self.dispatch.open(request(isl, max_tokens=limit, streaming=streaming), self.now_s)
-        )
+        self.place(self.open(isl, max_tokens=limit, streaming=streaming))
 
     @rule(isl=st.integers(100, 2000), times=st.integers(2, 12))
     def burst(self, isl: int, times: int) -> None:
         for _ in range(times):
-            self.place(self.dispatch.open(request(isl), self.now_s))
+            self.place(self.open(isl))
 
     @rule(choice=st.integers(0, 3), workers=st.integers(0, 3))
     def news(self, choice: int, workers: int) -> None:
@@ -108,6 +141,11 @@ class Queue(RuleBasedStateMachine):
             self.now_s, self.wake_s = max(self.now_s, self.wake_s), inf
             self.dispatch.admit(self.now_s)
         self.now_s = until_s
+        for place in list(self.places):
+            if not place.left and self.dispatch.wait_s(place, self.now_s) <= 0.0:
+                self.places.remove(place)
+                self.dispatch.give_up(place)
+                self.end(place.flight, Outcome.SHED)
 
     @precondition(lambda self: self.sent)
     @rule(choice=st.integers(0), step=st.sampled_from([Flight.prefill_done, Flight.first_token]))
@@ -118,12 +156,13 @@ class Queue(RuleBasedStateMachine):
         step(flight, self.now_s)
 
     @precondition(lambda self: self.sent)
-    @rule(choice=st.integers(0), outcome=st.sampled_from(Outcome), blame=st.booleans())
+    @rule(choice=st.integers(0), outcome=_ENDS, blame=st.booleans())
     def finish(self, choice: int, outcome: Outcome, blame: bool) -> None:
         flight = self.sent.pop(choice % len(self.sent))
         failed = flight.route.decode if blame and flight.route is not None else None
         if outcome is Outcome.COMPLETED:
             flight.first_token(self.now_s)
+        self.ended.add(flight)
         flight.finish(outcome, self.now_s, 100, 20, failed)
 
     @precondition(lambda self: self.sent)
@@ -141,8 +180,44 @@ class Queue(RuleBasedStateMachine):
     @rule(choice=st.integers(0))
     def give_up(self, choice: int) -> None:
         place = self.places.pop(choice % len(self.places))
-        self.dispatch.give_up(place)
-        place.flight.finish(Outcome.SHED, self.now_s)
+        self.dispatch.leave(place)
+        self.end(place.flight, Outcome.CANCELLED)
+
+    @invariant()
+    def nobody_is_lost(self) -> None:
+        """Each is at an engine, waits, or has ended, and none is two of these."""
+        if not hasattr(self, "dispatch"):
+            return
+        waiting = {place.flight for place in self.places}
+        assert len(self.dispatch.waiting) == len(waiting) == len(self.places)
+        assert len(self.sent) + len(waiting) + len(self.ended) == len(self.opened)
+        assert {*self.sent} | waiting | self.ended == self.opened
+        logs = self.dispatch.traffic.classes.values()
+        assert sum(log.arrivals for log in logs) == len(self.opened)
+        assert sum(log.outcomes[Outcome.SHED] for log in logs) == sum(
+            sum(log.sheds.values()) for log in logs
+        )
+
+    @invariant()
+    def bounds_hold(self) -> None:
+        if not hasattr(self, "dispatch"):
+            return
+        waiting = Counter(place.flight.request_class.name for place in self.places)
+        assert waiting.total() <= _MOST
+        for name, held in self.dispatch.waiting.waits.items():
+            assert held.requests == waiting[name] <= _MOST_OF[name]
+            own = [p.flight for p in self.places if p.flight.request_class.name == name]
+            assert held.bytes == sum(flight.profile.prompt_bytes for flight in own)
+
+    @invariant()
+    def each_line_is_in_order(self) -> None:
+        if not hasattr(self, "dispatch"):
+            return
+        for place in self.places:
+            line = place.line
+            assert place in (line.late if place.late else line.hopeful)
+            assert line.hopeful == sorted(line.hopeful, key=by_order)
+            assert line.late == sorted(line.late, key=by_turn)
 
     @invariant()
     def nobody_waits_who_could_go(self) -> None:

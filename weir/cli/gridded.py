@@ -11,7 +11,8 @@ from weir.domain.grid import Grid
 from weir.domain.ids import PoolId
 from weir.fleet import LoadedFleet
 from weir.fleet.dynamo_grid_file import GridFile, read_grid
-from weir.fleet.dynamo_grid_pools import left_out, pools_of
+from weir.fleet.dynamo_grid_source import GridSource
+from weir.runtime.watched import signature
 
 __all__ = ["Gridded", "of"]
 
@@ -19,6 +20,7 @@ __all__ = ["Gridded", "of"]
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Gridded:
     grid: Grid
+    source: GridSource
     fleet: Fleet
     notes: tuple[str, ...]
 
@@ -32,19 +34,20 @@ def of(args: argparse.Namespace, loaded: LoadedFleet | None) -> Gridded | None:
         if args.default_ttft_target_ms is not None or args.default_itl_target_ms is not None:
             raise UsageError("--default-ttft-target-ms and --default-itl-target-ms are for a grid")
         return None
-    file = read_grid(args.dynamo_config)
-    fleet = static_fleet(args.model, file.namespaces()) if loaded is None else loaded.fleet
-    pools = pools_of(file, fleet)
-    grid = file.grid(
-        lambda name, role: pools[name, role],
-        args.default_ttft_target_ms,
-        args.default_itl_target_ms,
+    source = GridSource(
+        path=args.dynamo_config,
+        seen=signature(args.dynamo_config),
+        ttft_ms=args.default_ttft_target_ms,
+        itl_ms=args.default_itl_target_ms,
     )
-    unused = tuple(
-        f"{pool}: not in it, so only for what a plan sends" for pool in left_out(pools, fleet)
-    )
-    idle = tuple(_without_workers(args, file)) if loaded is None else ()
-    return Gridded(grid=grid, fleet=fleet, notes=(*file.notes, *unused, *idle))
+    idle: tuple[str, ...] = ()
+    if loaded is not None:
+        fleet = loaded.fleet
+    else:
+        file = read_grid(args.dynamo_config)
+        fleet, idle = static_fleet(args.model, file.namespaces()), (*_without_workers(args, file),)
+    read = source.read(fleet)
+    return Gridded(grid=read.grid, source=source, fleet=fleet, notes=(*read.notes, *idle))
 
 
 def _without_workers(args: argparse.Namespace, file: GridFile) -> Iterator[str]:

@@ -85,7 +85,8 @@ def _grid_options(group: argparse._ArgumentGroup) -> None:
         metavar="FILE",
         type=Path,
         help="the configuration of a Dynamo GlobalRouter (JSON): pools by prompt length, targets "
-        "and priority, wherever no routing plan says; without --fleet its namespaces are the pools",
+        "and priority, wherever no routing plan says; without --fleet its namespaces are the "
+        "pools. A changed file counts within a second",
     )
     group.add_argument(
         "--default-ttft-target-ms",
@@ -195,6 +196,7 @@ def _config(
         settings=config.RouterSettings() if loaded is None else loaded.router,
         folder=Path() if loaded is None else loaded.path.parent,
         grid=None if grid is None else grid.grid,
+        grid_source=None if grid is None else grid.source,
         workers=static.static_members(args.workers, named),
         listen=listen,
         tls=_tls(args),

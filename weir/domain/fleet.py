@@ -155,7 +155,8 @@ class RequestClass:
     """Requests alike in length that share an SLO. First class whose ranges hold wins.
 
     `rule`: those it does not hold are not of the class. `on_request`: only those that ask for it
-    by its name are.
+    by its name are. `sheds_late`: who cannot be in time any more does not wait. `queue_requests`,
+    `queue_bytes`: most of it that wait at a router; None: a part of all that may.
     """
 
     name: ClassName
@@ -166,6 +167,9 @@ class RequestClass:
     priority: int = 0
     rule: Rule | None = None
     on_request: bool = False
+    sheds_late: bool = False
+    queue_requests: int | None = None
+    queue_bytes: int | None = None
 
     @property
     def by_length(self) -> bool:

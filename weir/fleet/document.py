@@ -11,6 +11,7 @@ from pydantic import Discriminator, Field, Tag, model_validator
 from weir.domain.fleet import Role, Statistic
 from weir.domain.targets import Target
 from weir.fleet.settings import (
+    Bytes,
     Count,
     Length,
     LoadThresholds,
@@ -174,6 +175,15 @@ class ClassSpec(StrictModel):
 
     on_request: Annotated[bool, Field(strict=True)] = False
     """Only requests that ask for the class by its name are of it."""
+
+    on_late: Literal["serve", "shed"] | None = None
+    """What becomes of requests that cannot be in time any more; below priority 0 they are shed."""
+
+    queue_requests: Count | None = None
+    """Most of its requests that wait at the router; by default half of all that may."""
+
+    queue_bytes: Bytes | None = None
+    """Most bytes of its prompts that wait at the router; by default half of all that may."""
 
 
 class WindowSpec(StrictModel):

@@ -105,6 +105,9 @@ def request_class_of(item: ClassSpec) -> RequestClass:
         priority=item.priority,
         rule=None if item.only is None else _rule(item.only),
         on_request=item.on_request,
+        sheds_late=item.priority < 0 if item.on_late is None else item.on_late == "shed",
+        queue_requests=item.queue_requests,
+        queue_bytes=item.queue_bytes,
     )
 
 

@@ -12,6 +12,7 @@ from weir.domain.targets import Target
 
 __all__ = [
     "Address",
+    "Bytes",
     "Count",
     "DisaggregationSettings",
     "ForecastSpec",
@@ -34,6 +35,7 @@ __all__ = [
 Address = Annotated[str, Field(pattern=r"^[^\s:]+:\d{1,5}$")]
 """host:port"""
 Count = Annotated[int, Field(strict=True, ge=1, le=1_000_000)]
+Bytes = Annotated[int, Field(strict=True, ge=1, le=2**50)]
 Replicas = Annotated[int, Field(strict=True, ge=0, le=1_000_000)]
 Length = Annotated[int, Field(strict=True, ge=1, le=10_000_000)]
 """Tokens of one request."""
@@ -96,7 +98,16 @@ class RouterSettings(StrictModel):
     """Model seconds between two traffic samples."""
 
     queue_timeout_s: Seconds = 60.0
-    """A request that waited this long for a ready worker is shed with 503 and Retry-After."""
+    """A request that waited this long for room is shed with 503 and Retry-After."""
+
+    no_endpoints_timeout_s: Seconds | None = None
+    """The same while its pools have no worker; by default twice the longest start-up more."""
+
+    queue_requests: Count = 8192
+    """Most requests that wait at the router at once."""
+
+    queue_bytes: Bytes = 2**30
+    """Most bytes of prompts that wait at the router at once."""
 
     connect_timeout_s: Seconds = 2.0
     """Time to open a connection to a worker before another one is tried."""

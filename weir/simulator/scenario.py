@@ -10,6 +10,7 @@ from numpy.typing import NDArray
 
 from weir.domain.classify import OfTenant, classify
 from weir.domain.fleet import Fleet, Rule
+from weir.domain.grid import Grid
 from weir.domain.ids import PoolId
 from weir.domain.profile import EngineProfile
 from weir.fleet import LoadedFleet
@@ -43,6 +44,8 @@ class Scenario:
     end_s: float
     tenants: bool = False
     """Whether requests tell the router their tenant."""
+    grid: Grid | None = None
+    """What routers go by instead of the GlobalPlanner's plan."""
 
     @property
     def fleet(self) -> Fleet:

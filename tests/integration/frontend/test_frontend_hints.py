@@ -106,10 +106,15 @@ async def test_nobody_is_told_where_the_document_does_not_allow_it() -> None:
 
 
 async def test_who_is_shed_or_fails_is_told_why() -> None:
-    loaded = _loaded("router.queue_timeout_s=0.05", "models.m.canary={}")
+    shortly = "router.queue_timeout_s=0.05", "router.no_endpoints_timeout_s=0.05"
+    loaded = _loaded(*shortly, "models.m.canary={}")
     async with _served(loaded) as (world, _):
         reply = await _ask(world, CHAT, x_weir_explain="1")
-        assert (reply.status, _told(reply)["why"]) == (503, "queue_timeout")
+        assert (reply.status, _told(reply)["why"]) == (503, "no_endpoints")
+        assert reply.headers["x-weir-dropped-reason"] == "no_endpoints"
+        assert reply.headers["x-llm-d-request-dropped-reason"] == "rejected-no-endpoints"
+        metrics = (await world.get("/metrics")).payload.decode()
+        assert 'weir_router_shed_total{class="chat",reason="no_endpoints"} 1.0' in metrics
         assert _told(reply)["pools"] == [{"pool": "main", "verdict": "no_worker", "share": 0.0}]
     async with _served(loaded, main=answers(whole(b"{}", b"400 No"))) as (world, _):
         reply = await _ask(world, CHAT, x_weir_explain="1")
@@ -117,6 +122,20 @@ async def test_who_is_shed_or_fails_is_told_why() -> None:
     async with _served(loaded, main=then_closes()) as (world, _):
         reply = await _ask(world, CHAT, x_weir_explain="1")
         assert (reply.status, _told(reply)["why"]) == (503, "queue_timeout")
+
+
+async def test_who_is_too_long_for_every_pool_is_told_what_it_was_taken_for() -> None:
+    long = CHAT | {"messages": [{"role": "user", "content": "word " * 900_000}]}
+    async with _served(_loaded("models.m.canary={}"), main=ANSWER) as (world, engines):
+        reply = await _ask(world, long, x_weir_explain="1")
+        told = _told(reply)
+        assert (reply.status, told["why"]) == (400, "context_length_exceeded")
+        assert told["class"] == "chat"
+        assert told["pools"] == [{"pool": "main", "verdict": "too_short", "share": 1.0}]
+        assert "x-weir-explain" not in (await _ask(world, long)).headers
+        assert not engines["main"].requests
+        missing = await _ask(world, CHAT | {"model": "nope"}, x_weir_explain="1")
+        assert (missing.status, "x-weir-explain" in missing.headers) == (404, False)
 
 
 async def test_hints_in_the_body_count_and_reach_the_engine() -> None:

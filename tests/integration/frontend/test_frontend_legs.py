@@ -296,6 +296,8 @@ async def test_a_shed_request_is_told_when_to_come_back() -> None:
         reply = await w.post(CHAT)
         assert (reply.status, reply.headers["retry-after"]) == (503, "7")
         assert reply.error["code"] == "overloaded"
+        assert reply.headers["x-weir-dropped-reason"] == "queue_timeout"
+        assert reply.headers["x-llm-d-request-dropped-reason"] == "rejected-ttl-expired"
         assert (await w.ended()).outcome is Outcome.SHED
         assert not one.requests
 

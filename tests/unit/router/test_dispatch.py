@@ -79,7 +79,7 @@ def test_who_gives_up_is_shed_and_forgotten() -> None:
     assert isinstance(place, Place)
     shed = driver.dispatch.give_up(place)
     flight.finish(Outcome.SHED, 60.0)
-    assert (shed.reason, shed.waited_for) == (ShedReason.QUEUE_TIMEOUT, WaitReason.NO_WORKER)
+    assert (shed.reason, shed.waited_for) == (ShedReason.NO_ENDPOINTS, WaitReason.NO_WORKER)
     assert shed.retry_after_s == AGG.start_up_s
     driver.ready("w", at_s=61.0)
     assert driver.resumed == []

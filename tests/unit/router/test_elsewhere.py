@@ -10,7 +10,7 @@ from router.core.waiting import Place
 from router.core.workers import Load, Worker
 from tests.unit.router.builders import fleet, members, pool, request
 from weir.domain.fleet import Role
-from weir.domain.ids import PoolId, RouterId, WorkerId
+from weir.domain.ids import ClassName, PoolId, RouterId, WorkerId
 from weir.domain.legs import LegRules
 
 
@@ -107,10 +107,10 @@ def test_load_on_a_worker_that_has_left_or_is_another_now_harms_nobody() -> None
 
 def test_bounds_of_the_queue_are_those_of_all_processes() -> None:
     one = _process(queue_requests=3)
-    one.told("two", Told(waiting_requests=2), 0.0)
+    one.told("two", Told(waiting={ClassName("all"): (2, 1)}), 0.0)
     assert isinstance(one.place(one.open(request(), 0.0), 0.0), Place)
     assert isinstance(one.place(one.open(request(), 0.0), 0.0), Shed)
-    one.told("two", Told(waiting_requests=1), 0.0)
+    one.told("two", Told(waiting={ClassName("all"): (1, 1)}), 0.0)
     assert isinstance(one.place(one.open(request(), 0.0), 0.0), Place)
 
 

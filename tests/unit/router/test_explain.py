@@ -53,17 +53,17 @@ def test_who_has_waited_gets_its_first_token_so_much_later() -> None:
 def test_a_pool_is_judged_by_the_first_thing_that_is_wrong_with_it() -> None:
     router = service((AGG, SMALL, pool("none", Role.AGG)), members("a", "w"), members("s", "w"))
     flight = _flight(router, isl=100)
-    flight.look(0.0)
+    flight.see_pools(0.0)
     assert {name: view.verdict for name, view in _views(flight).items()} == {
         "a": Verdict.FITS,
         "s": Verdict.TOO_SHORT,
         "none": Verdict.NO_WORKER,
     }
-    flight.look(99.95)
+    flight.see_pools(99.95)
     assert _views(flight)["a"].verdict is Verdict.LATE
     for _ in range(8):  # as many sequences as the engine can run
         _send(router, _flight(router, isl=100), 0.0)
-    flight.look(0.0)
+    flight.see_pools(0.0)
     assert _views(flight)["a"].verdict is Verdict.FULL
 
 
@@ -71,7 +71,7 @@ def test_a_gap_above_the_target_is_slow() -> None:
     router = service((AGG,), members("a", "w"))
     flight = _flight(router)
     flight.sized.ttft_s, flight.sized.itl_s = inf, 0.005
-    flight.look(0.0)
+    flight.see_pools(0.0)
     assert _views(flight)["a"].verdict is Verdict.SLOW
 
 
@@ -98,3 +98,15 @@ def test_an_explained_flight_is_accounted_for_like_any_other() -> None:
     assert (log.open, log.queued, log.outcomes[Outcome.COMPLETED]) == (0, 0, 1)
     (worker,) = router.pools["a"].workers.values()  # type: ignore[index]
     assert (worker.in_flight, worker.kv_tokens, worker.queued_tokens) == (0, 0, 0)
+
+
+def test_learning_from_a_stream_that_runs_does_not_change_what_it_was_decided_on() -> None:
+    router = service((pool("a", Role.AGG),), members("a", "w"))
+    flight = router.open_explained(request(), 0.0)
+    route = router.decide(flight.profile, 0.0)
+    assert isinstance(route, Route)
+    flight.sent(route, 0.0)
+    found = flight.pools
+    flight.first_token(1.0)
+    flight.look(5.0)
+    assert flight.pools is found

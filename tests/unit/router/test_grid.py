@@ -4,6 +4,7 @@ Prompts below 200 tokens are for the first pool of a stage, longer ones for the 
 targets from 500 ms on move a request to the third.
 """
 
+from dataclasses import replace
 from typing import Any
 
 import pytest
@@ -255,3 +256,18 @@ def test_a_target_that_finds_the_cell_is_not_denied_though_the_class_stays_as_it
     assert (flight.sized.ttft_s, flight.denied()) == (1.0, ())
     without = service(_pools(), *EVERYBODY, classes=(class_,))
     assert without.open(request(100, ttft_s=0.5), 0.0).denied() == ("ttft_s",)
+
+
+def test_another_grid_counts_for_who_comes_then_and_who_waits_stays_in_its_cell() -> None:
+    router = _router()
+    swapped = replace(GRID, head=replace(GRID.head, cells=GRID.head.cells[::-1]))
+    before = router.open(request(100), 0.0)
+    router.regrid(swapped)
+    assert before.sized.model.heads[0].id == "p0"
+    assert _pair(router.decide(request(100), 0.0))[0] != "p0"
+    assert router.regrids == 1
+
+
+def test_who_began_without_a_grid_has_none_later() -> None:
+    with pytest.raises(ValueError, match="no grid"):
+        service(_pools()).regrid(GRID)

@@ -57,8 +57,7 @@ def test_a_message_that_is_too_long_is_refused(table: Table) -> None:
 
 LOADED = Told(
     loads={PoolId("p"): {WorkerId("w"): Load(1, 2, 25, 3, 4, 5, 6.5)}},
-    waiting_requests=7,
-    waiting_bytes=8,
+    waiting={ClassName("chat"): (7, 8)},
 )
 
 

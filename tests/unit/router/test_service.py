@@ -134,10 +134,10 @@ async def test_the_queue_is_bounded_by_the_bytes_it_holds() -> None:
 
 
 async def test_who_waits_too_long_is_shed_and_told_when_to_come_back() -> None:
-    router = service((AGG,), queue_timeout_s=0.01)
+    router = service((AGG,), no_endpoints_timeout_s=0.01)
     shed = await router.place(_open(router))
     assert isinstance(shed, Shed)
-    assert (shed.reason, shed.waited_for) == (ShedReason.QUEUE_TIMEOUT, WaitReason.NO_WORKER)
+    assert (shed.reason, shed.waited_for) == (ShedReason.NO_ENDPOINTS, WaitReason.NO_WORKER)
     assert shed.retry_after_s == 7.0
     assert len(router.waiting) == 0
 

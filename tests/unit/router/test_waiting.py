@@ -23,7 +23,7 @@ class Queue:
 
     def __init__(self, classes: Sequence[RequestClass] = (SLO,), **settings: HintRules) -> None:
         self.router = service((pool("a", Role.AGG),), classes=classes, **settings)
-        self.waiting = Waiting(most_requests=100, most_bytes=1_000_000)
+        self.waiting = Waiting(most_requests=100, most_bytes=1_000_000, classes=classes)
         self.names: dict[int, str] = {}
         self.places: list[Place] = []
         self.too_late: dict[str, frozenset[PoolId]] = {}
@@ -39,8 +39,7 @@ class Queue:
         **hints: float,
     ) -> None:
         flight = self.router.open(request(isl, **hints), at_s)
-        place = self.waiting.join(flight, frozenset(), prefilled)
-        assert place is not None
+        place = self.waiting.join(flight, frozenset(), prefilled, at_s)
         self.places.append(place)
         self.names[id(flight)] = name
 
@@ -191,3 +190,20 @@ def test_a_request_may_yield_but_be_more_urgent_only_as_far_as_is_allowed() -> N
         queue.join("urgent", 0.2, priority=-9)
         assert queue.places[-1].flight.priority == most
         assert queue.order(1.0) == order
+
+
+def test_a_tier_stands_in_for_the_priority_as_far_as_it_may_be_raised() -> None:
+    queue = Queue(hints=HintRules(raise_priority=1))
+    queue.join("first", 0.0)
+    queue.join("later", 0.1, priority=3)
+    queue.join("tier", 0.2, priority=3, tier=1)
+    queue.join("tiers", 0.3, tier=7)
+    assert queue.order(0.5) == ["tier", "tiers", "first", "later"]
+    denied = [queue.places[n].flight.denied() for n in (2, 3)]
+    assert denied == [(), ("tier",)]
+
+
+def test_without_leave_a_tier_changes_nothing(queue: Queue) -> None:
+    queue.join("first", 0.0)
+    queue.join("tier", 0.1, tier=2)
+    assert queue.order(0.5) == ["first", "tier"]

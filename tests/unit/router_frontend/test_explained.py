@@ -44,7 +44,7 @@ def test_it_says_what_was_understood_decided_and_why() -> None:
 def test_who_is_shed_is_told_what_it_waited_for() -> None:
     router = service((pool("a", Role.AGG),))
     flight = router.open_explained(request(), 0.0)
-    flight.look(3.0)
+    flight.see_pools(3.0)
     shed = Shed(
         request_class=flight.request_class,
         reason=ShedReason.QUEUE_TIMEOUT,

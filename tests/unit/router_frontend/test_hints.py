@@ -130,8 +130,18 @@ def test_a_key_of_nvext_that_cannot_be_used_is_left_out(
     assert _body(section, **{key: given}) == Hints(ignored=[(f"nvext.{section}.{key}", why)])
 
 
+@pytest.mark.parametrize(
+    ("given", "why"),
+    [("1", MALFORMED), (True, MALFORMED), (-1, OUT_OF_RANGE), (2**31, OUT_OF_RANGE)],
+)
+def test_a_tier_is_a_whole_number_from_0(given: object, why: Ignored) -> None:
+    assert _body("agent_hints", strict_priority=3).tier == 3
+    name = "nvext.agent_hints.strict_priority"
+    assert _body("agent_hints", strict_priority=given) == Hints(ignored=[(name, why)])
+
+
 def test_keys_that_are_no_hints_count_under_the_name_of_their_section() -> None:
-    hints = _body("agent_hints", strict_priority=1, mood="good", osl=7)
+    hints = _body("agent_hints", speculative_prefill=True, mood="good", osl=7)
     assert hints.osl_hint_tokens == 7
     assert hints.ignored == [("nvext.agent_hints", UNKNOWN)] * 2
 

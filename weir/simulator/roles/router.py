@@ -65,7 +65,6 @@ class RouterRole:
         self._tenants = tenants
         self._calls = world.invariants.calls
         self._drains = world.invariants.drains
-        self._timeout_s = world.router_settings.queue_timeout_s
         self._clock = plane.clock()
         self._sampled_s = 0.0
         self.dispatch = self._dispatch()
@@ -79,7 +78,8 @@ class RouterRole:
         self._sampled_s = self._clock.now_s()
         for spec in self._world.scenario.fleet.pools:
             plane.store.watch(self.process, members_key(spec.id), "members", self._on_members)
-        plane.store.watch(self.process, PLAN_KEY, "plan", self._on_plan)
+        if self._world.scenario.grid is None:
+            plane.store.watch(self.process, PLAN_KEY, "plan", self._on_plan)
         self._publish(self.process.life)
 
     def _forget(self) -> None:
@@ -109,6 +109,11 @@ class RouterRole:
             DispatchSettings(
                 bytes_per_token=settings.bytes_per_token,
                 osl_prior_tokens=settings.osl_prior_tokens,
+                queue_requests=settings.queue_requests,
+                queue_bytes=settings.queue_bytes,
+                queue_timeout_s=settings.queue_timeout_s,
+                no_endpoints_timeout_s=settings.no_endpoints_timeout_s,
+                grid=self._world.scenario.grid,
                 legs=settings.disaggregation.rules,
             ),
             wake,
@@ -179,16 +184,24 @@ class RouterRole:
         else:
             journey.place = place = placed
 
-            def resume(route: Route) -> None:
+            def resume(found: Route | Shed) -> None:
                 journey.place = None
-                self._go(journey, route)
+                if isinstance(found, Shed):
+                    self._shed(journey, found)
+                else:
+                    self._go(journey, found)
 
             place.resume = resume
-            self._events.after(self._timeout_s, self._give_up, (journey, place))
+            self._wait((journey, place))
 
-    def _give_up(self, waiting: tuple[Journey, Place]) -> None:
+    def _wait(self, waiting: tuple[Journey, Place]) -> None:
         journey, place = waiting
-        if journey.place is place:
+        if journey.place is not place:
+            return
+        left_s = self.dispatch.wait_s(place, self._clock.now_s())
+        if left_s > 0.0:
+            self._events.after(left_s, self._wait, waiting)
+        else:
             journey.place = None
             self._shed(journey, self.dispatch.give_up(place))
 
