@@ -2,6 +2,7 @@
 
 import logging
 from collections.abc import Callable
+from typing import TYPE_CHECKING
 
 from google.protobuf.message import DecodeError
 
@@ -11,7 +12,9 @@ from weir.domain.ids import RouterId
 from weir.domain.planning import PoolMembers, RoutingPlan
 from weir.domain.telemetry import TrafficSample
 from weir.runtime import names
-from weir.runtime.bus import Bus
+
+if TYPE_CHECKING:
+    from weir.runtime.bus import Bus
 
 __all__ = ["NatsTraffic", "watch_members", "watch_plan"]
 
@@ -21,7 +24,7 @@ _log = logging.getLogger("weir.router.nats")
 class NatsTraffic:
     """Publishes samples; a `TrafficSink`."""
 
-    def __init__(self, bus: Bus, fleet: str, router_id: RouterId) -> None:
+    def __init__(self, bus: "Bus", fleet: str, router_id: RouterId) -> None:
         self._bus = bus
         self._subject = names.traffic_subject(fleet, router_id)
 
@@ -29,7 +32,7 @@ class NatsTraffic:
         self._bus.publish(self._subject, codec.encode_traffic(sample).SerializeToString())
 
 
-async def watch_members(bus: Bus, fleet: str, apply: Callable[[PoolMembers], bool]) -> None:
+async def watch_members(bus: "Bus", fleet: str, apply: Callable[[PoolMembers], bool]) -> None:
     """Apply every pool's membership, now and as it changes.
 
     A deleted key says nothing about the workers, so what was known of them holds.
@@ -59,7 +62,7 @@ async def watch_members(bus: Bus, fleet: str, apply: Callable[[PoolMembers], boo
 
 
 async def watch_plan(
-    bus: Bus, fleet: str, apply: Callable[[RoutingPlan], bool], misread: Callable[[], None]
+    bus: "Bus", fleet: str, apply: Callable[[RoutingPlan], bool], misread: Callable[[], None]
 ) -> None:
     """Apply the routing plan, now and as it changes. `misread`: one was not understood."""
 
