@@ -146,6 +146,7 @@ class Wiring:
             meter=self._meter,
             counting=counting,
         )
+        self._meter.open = frontend
         self._closing.push_async_callback(frontend.close)
         return frontend
 

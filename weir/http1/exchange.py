@@ -31,7 +31,10 @@ class Plan:
 
 
 class ClientConnection(asyncio.Protocol):
-    """`opened`, `lost`, `released`: its pool's callbacks."""
+    """`lost`, `released`: its pool's callbacks.
+
+    One whose making is cancelled is closed; not every event loop calls `lost` then.
+    """
 
     __slots__ = (
         "_done",
@@ -39,7 +42,6 @@ class ClientConnection(asyncio.Protocol):
         "_idle_s",
         "_loop",
         "_lost",
-        "_opened",
         "_paused",
         "_reader",
         "_released",
@@ -52,13 +54,11 @@ class ClientConnection(asyncio.Protocol):
     def __init__(
         self,
         loop: asyncio.AbstractEventLoop,
-        opened: Callable[["ClientConnection"], None],
         lost: Callable[["ClientConnection"], None],
         released: Callable[["ClientConnection"], None],
     ) -> None:
         self._loop = loop
         self._time = loop.time
-        self._opened = opened
         self._lost = lost
         self._released = released
         self._transport: asyncio.Transport | None = None
@@ -138,7 +138,6 @@ class ClientConnection(asyncio.Protocol):
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
         self._transport = cast(asyncio.Transport, transport)
-        self._opened(self)
 
     def data_received(self, data: bytes) -> None:
         reader = self._reader

@@ -32,7 +32,7 @@ class Hand:
     def __init__(self) -> None:
         self.released = 0
         self.connection = ClientConnection(
-            asyncio.get_running_loop(), lambda c: None, lambda c: None, self.take_back
+            asyncio.get_running_loop(), lambda c: None, self.take_back
         )
         self.transport = FakeTransport(self.connection)
         self.connection.connection_made(self.transport)
