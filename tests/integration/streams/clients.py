@@ -59,15 +59,15 @@ Draw = Callable[[random.Random, str], Visit]
 
 
 def paced(dice: random.Random, nonce: str) -> Visit:
-    """Streams with 0.25 to 0.75 s between chunks, and few other things."""
-    gap_s, chunks = dice.uniform(0.25, 0.75), dice.randint(6, 24)
+    """Streams with 0.25 to 1.5 s between chunks, and few other things."""
+    gap_s, chunks = dice.uniform(0.25, 1.5), dice.randint(6, 16)
     kind = dice.random()
     ask = Ask(nonce=nonce, chunks=chunks, gap_s=gap_s)
     if kind < 0.84:
         return Visit(ask=ask)
     if kind < 0.92:
         return Visit(ask=ask, leave_after=dice.randint(1, chunks - 3))
-    if kind < 0.95:
+    if kind < 0.93:
         slow = Ask(nonce=nonce, chunks=chunks, gap_s=gap_s, pad_bytes=60_000)
         return Visit(ask=slow, rest_s=3.0)
     return _short(dice, nonce)
@@ -180,13 +180,9 @@ class _Connection(asyncio.Protocol):
             self._events += 1
         elif said == DONE and self._events == ask.chunks:
             self._how = "completed"
-        elif said == DONE and self._how == "failed" and ask.error:
-            pass
-        elif said == FAILED_EVENT and ask.error:
+        elif self._is_error(said):
             self._how = "failed"
-        elif b'"upstream_error"' in said and self._how is None:
-            self._how = "failed"
-        else:
+        elif not (said == DONE and self._how == "failed" and ask.error):
             self._expect(False, f"event {self._events} of {ask.nonce}, not {said[:160]!r}")
         if visit.leave_after == self._events:
             self._how = "left"
@@ -194,6 +190,12 @@ class _Connection(asyncio.Protocol):
         if visit.rest_s and self._events == 1:
             self.transport.pause_reading()
             self._loop.call_later(visit.rest_s, self._resume)
+
+    def _is_error(self, said: bytes) -> bool:
+        """The engine's own one, where it was asked for, or the router's."""
+        if said == FAILED_EVENT:
+            return self._visit.ask.error
+        return self._how is None and b'"upstream_error"' in said
 
     def _resume(self) -> None:
         if self.open:

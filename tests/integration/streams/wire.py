@@ -9,6 +9,10 @@ from dataclasses import asdict, dataclass
 __all__ = ["DONE", "FAILED_EVENT", "Ask", "asked", "event", "request", "whole"]
 
 DONE = b"data: [DONE]\n\n"
+_EVENT = (
+    b'data: {"id":"chatcmpl-1","object":"chat.completion.chunk","choices":'
+    b'[{"index":0,"delta":{"content":"%b %d %b"},"finish_reason":null}]}\n\n'
+)
 FAILED_EVENT = b'data: {"error":{"message":"the engine is out of order","code":500}}\n\n'
 
 
@@ -41,9 +45,7 @@ def asked(body: bytes) -> Ask:
 
 
 def event(ask: Ask, number: int) -> bytes:
-    said = f"{ask.nonce} {number} {'.' * ask.pad_bytes}"
-    choice = {"index": 0, "delta": {"content": said}, "finish_reason": None}
-    return b"data: %b\n\n" % json.dumps({"choices": [choice]}).encode()
+    return _EVENT % (ask.nonce.encode(), number, b"." * ask.pad_bytes)
 
 
 def whole(ask: Ask) -> bytes:

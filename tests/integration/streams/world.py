@@ -25,7 +25,7 @@ from weir.runtime.bus import Bus
 
 __all__ = ["PATIENCE_S", "Clients", "EngineProcess", "World", "outcomes", "world"]
 
-PATIENCE_S = 240.0
+PATIENCE_S = 120.0
 """For what takes seconds on a machine that is not kept busy by others."""
 _POOL = "agg"
 _FLEET = f"""
@@ -80,7 +80,8 @@ class EngineProcess:
             reader, writer = await asyncio.open_connection(host, port)
             writer.write(b"GET /running HTTP/1.1\r\nhost: t\r\n\r\n")
             head = (await reader.readuntil(b"\r\n\r\n")).decode()
-            count = await reader.readexactly(int(head.split("content-length: ")[1].split("\r\n")[0]))
+            length = head.partition("content-length: ")[2].split("\r\n")[0]
+            count = await reader.readexactly(int(length))
         writer.close()
         return int(count)
 
