@@ -70,7 +70,7 @@ class Open(Protocol):
 
 
 class FrontendMeter:
-    """Counts for the frontend what never becomes a flight. `open`: the frontend, once it is there."""
+    """Counts for the frontend what never becomes a flight. `open`: the frontend once it is made."""
 
     def __init__(self) -> None:
         self.open: Open | None = None
