@@ -176,7 +176,7 @@ class World:
 
     async def footing(self) -> Footing:
         metrics = await self.metrics()
-        names = ("connections", "running", "tasks", "queued", "in_flight", "pool_in_flight")
+        names = ("connections", "running", "queued", "in_flight", "pool_in_flight")
         names += ("pool_queued_tokens", "pool_kv_tokens")
         gauges = {
             key: value
