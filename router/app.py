@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING
 from prometheus_client import CollectorRegistry
 
 from router.adapters.answer import Answer, decider
-from router.adapters.nats import NatsTraffic, watch_members, watch_plan
+from router.adapters.nats import NatsTraffic, bus_class, watch_members, watch_plan
 from router.adapters.recent import RecentTraffic
 from router.adapters.tokenizers import TokenCounter
 from router.background import Background
@@ -110,9 +110,7 @@ class Wiring:
         config, service = self._config, self.service
         if config.nats_url is None:
             return None
-        from weir.runtime.bus import Bus
-
-        bus = await Bus.connect(config.nats_url, name=name)
+        bus = await bus_class(config.nats_url).connect(config.nats_url, name=name)
         self._closing.push_async_callback(bus.close)
         await watch_members(bus, config.fleet.name, service.apply_members)
         await watch_plan(bus, config.fleet.name, service.apply_plan, service.plan_misread)

@@ -1,6 +1,7 @@
 """Members and plan from NATS, traffic samples to it. While it is away the last ones hold."""
 
 import logging
+import sys
 from collections.abc import Callable
 from typing import TYPE_CHECKING
 
@@ -16,9 +17,27 @@ from weir.runtime import names
 if TYPE_CHECKING:
     from weir.runtime.bus import Bus
 
-__all__ = ["NatsTraffic", "watch_members", "watch_plan"]
+__all__ = ["NatsTraffic", "bus_class", "watch_members", "watch_plan"]
 
 _log = logging.getLogger("weir.router.nats")
+
+
+def bus_class(url: str) -> "type[Bus]":
+    """Imported where it is used, and without aiohttp unless the URL is a WebSocket's.
+
+    That is all that the NATS client uses aiohttp for, which takes 7 MiB; a router has better use for
+    them.
+    """
+    websocket = any(each.strip().startswith(("ws:", "wss:")) for each in url.split(","))
+    hidden = not websocket and "aiohttp" not in sys.modules
+    if hidden:
+        sys.modules["aiohttp"] = None  # type: ignore[assignment]
+    try:
+        from weir.runtime.bus import Bus
+    finally:
+        if hidden:
+            del sys.modules["aiohttp"]
+    return Bus
 
 
 class NatsTraffic:

@@ -36,7 +36,7 @@ _HINT_OCTAVES = 0.5
 """Two hints in three are taken to be right within a factor of 1.4."""
 
 Shares = list[float]
-"""By bucket. A list: numpy takes 12 MiB, and is no faster with so few."""
+"""By bucket. A list: numpy takes 12 MiB, and would save 6 us of the 24 that a renewal takes."""
 
 
 def _low(index: float) -> float:

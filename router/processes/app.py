@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING
 from prometheus_client import CollectorRegistry, Metric, ProcessCollector, generate_latest
 from prometheus_client.registry import Collector
 
-from router.adapters.nats import NatsTraffic
+from router.adapters.nats import NatsTraffic, bus_class
 from router.adapters.recent import RecentTraffic
 from router.app import serve_grpc
 from router.background import Background
@@ -217,9 +217,8 @@ class _Supervisor:
         """To publish on; what comes over NATS is heard by each process for itself."""
         if self._config.nats_url is None:
             return None
-        from weir.runtime.bus import Bus
-
-        bus = await Bus.connect(self._config.nats_url, name=f"router-{self._config.router_id}")
+        made = bus_class(self._config.nats_url)
+        bus = await made.connect(self._config.nats_url, name=f"router-{self._config.router_id}")
         self._closing.push_async_callback(bus.close)
         return bus
 

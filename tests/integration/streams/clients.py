@@ -68,7 +68,7 @@ def paced(dice: random.Random, nonce: str) -> Visit:
     if kind < 0.92:
         return Visit(ask=ask, leave_after=dice.randint(1, chunks - 3))
     if kind < 0.93:
-        slow = Ask(nonce=nonce, chunks=chunks, gap_s=gap_s, pad_bytes=60_000)
+        slow = Ask(nonce=nonce, chunks=chunks, gap_s=gap_s, pad_bytes=30_000)
         return Visit(ask=slow, rest_s=3.0)
     return _short(dice, nonce)
 
