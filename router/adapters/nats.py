@@ -25,8 +25,7 @@ _log = logging.getLogger("weir.router.nats")
 def bus_class(url: str) -> "type[Bus]":
     """Imported where it is used, and without aiohttp unless the URL is a WebSocket's.
 
-    That is all that the NATS client uses aiohttp for, which takes 7 MiB; a router has better use for
-    them.
+    That is all that the NATS client has aiohttp for, which takes 7 MiB.
     """
     websocket = any(each.strip().startswith(("ws:", "wss:")) for each in url.split(","))
     hidden = not websocket and "aiohttp" not in sys.modules

@@ -89,7 +89,7 @@ class ClientConnection(asyncio.Protocol):
             raise BrokenError("the connection is closed")
         done = self._done = self._loop.create_future()
         self._sink = sink
-        self._reader = ResponseReader(sink, raw=plan.raw, head_only=plan.method == "HEAD")
+        reader = self._reader = ResponseReader(sink, raw=plan.raw, head_only=plan.method == "HEAD")
         self._idle_s = plan.idle_s
         self._give_up_at = plan.give_up_at
         self.deadline = plan.first_byte_by
@@ -106,6 +106,7 @@ class ClientConnection(asyncio.Protocol):
             raise
         finally:
             sink.connection = None
+            reader.let_go()
 
     def rest(self, until: float) -> None:
         """Stay open, unused, until that time."""
