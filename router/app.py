@@ -7,11 +7,13 @@ import logging
 import ssl
 from collections.abc import Callable
 from contextlib import AsyncExitStack
+from typing import TYPE_CHECKING
 
 from prometheus_client import CollectorRegistry
 
-from router.adapters.nats import NatsTraffic, watch_members, watch_plan
-from router.adapters.rpc import SERVICE_NAME, RecentTraffic, RouteServicer, decider, register
+from router.adapters.answer import Answer, decider
+from router.adapters.nats import NatsTraffic, bus_class, watch_members, watch_plan
+from router.adapters.recent import RecentTraffic
 from router.adapters.tokenizers import TokenCounter
 from router.background import Background
 from router.config import Address, RouterConfig, tokenizer_sources
@@ -22,10 +24,11 @@ from router.frontend.ports import FrontendSettings
 from router.metrics import FrontendMeter, RouterCollector, registry, render
 from router.service import RouterService, ServiceSettings
 from weir.fleet.dynamo_grid_source import GridWatch
-from weir.runtime import rpc
-from weir.runtime.bus import Bus
 from weir.runtime.control import ControlServer
 from weir.runtime.lifecycle import Stop
+
+if TYPE_CHECKING:  # imported where it is used: 15 MiB
+    from weir.runtime.bus import Bus
 
 __all__ = ["Wiring", "drain", "run", "serve_grpc", "settle_memory"]
 
@@ -102,12 +105,12 @@ class Wiring:
         )
         return frontend
 
-    async def hear(self, name: str) -> Bus | None:
+    async def hear(self, name: str) -> "Bus | None":
         """Members and plan from NATS, if it is there to be heard, as long as the router lives."""
         config, service = self._config, self.service
         if config.nats_url is None:
             return None
-        bus = await Bus.connect(config.nats_url, name=name)
+        bus = await bus_class(config.nats_url).connect(config.nats_url, name=name)
         self._closing.push_async_callback(bus.close)
         await watch_members(bus, config.fleet.name, service.apply_members)
         await watch_plan(bus, config.fleet.name, service.apply_plan, service.plan_misread)
@@ -123,7 +126,7 @@ class Wiring:
         await counter.start()
         return counter
 
-    def metrics(self, bus: Bus | None, counter: TokenCounter | None) -> CollectorRegistry:
+    def metrics(self, bus: "Bus | None", counter: TokenCounter | None) -> CollectorRegistry:
         return registry(RouterCollector(self.service, self._meter, bus, counter))
 
     def frontend(
@@ -141,6 +144,7 @@ class Wiring:
             meter=self._meter,
             counting=counting,
         )
+        self._meter.open = frontend
         self._closing.push_async_callback(frontend.close)
         return frontend
 
@@ -175,10 +179,11 @@ class Wiring:
         if config.grpc is None:
             return None
         answer = decider(self.service.decide, config.clock.now_s)
-        servicer = RouteServicer(answer, recent)
-        return await serve_grpc(config.grpc, servicer, self._ready, self._closing, self.background)
+        return await serve_grpc(
+            config.grpc, answer, recent, self._ready, self._closing, self.background
+        )
 
-    def _publish_traffic(self, bus: Bus | None) -> RecentTraffic:
+    def _publish_traffic(self, bus: "Bus | None") -> RecentTraffic:
         """Publish samples on `bus`, if there is one, and keep the newest for who asks."""
         config = self._config
         sinks = []
@@ -191,12 +196,17 @@ class Wiring:
 
 async def serve_grpc(
     address: Address,
-    servicer: RouteServicer,
+    answer: Answer,
+    recent: RecentTraffic,
     ready: Callable[[], str | None],
     closing: AsyncExitStack,
     background: Background,
 ) -> int:
     """Serve Router.Route and Router.Traffic; their health follows readiness. Returns the port."""
+    from router.adapters.rpc import SERVICE_NAME, RouteServicer, register
+    from weir.runtime import rpc
+
+    servicer = RouteServicer(answer, recent)
     server = await rpc.serve(str(address), functools.partial(register, servicer=servicer))
     closing.push_async_callback(server.close)
 

@@ -53,10 +53,27 @@ class CounterState(Protocol):
     outcomes: dict[str, int]
 
 
+class Open(Protocol):
+    """What metrics tell of the public endpoint (`router.frontend.app.Frontend`) as it is now."""
+
+    @property
+    def connections(self) -> int: ...
+
+    @property
+    def engine_connections(self) -> int: ...
+
+    @property
+    def running(self) -> int: ...
+
+    @property
+    def tasks(self) -> int: ...
+
+
 class FrontendMeter:
-    """Counts for the frontend what never becomes a flight."""
+    """Counts for the frontend what never becomes a flight. `open`: the frontend once it is made."""
 
     def __init__(self) -> None:
+        self.open: Open | None = None
         self.rejections = {str(status): 0 for status in (*_STATUSES, "other")}
         self.recomputations = 0
         self.kept = dict.fromkeys(KeptKv, 0)
@@ -99,6 +116,7 @@ class RouterCollector(Collector):
         yield from self._prompts()
         yield from self._outputs()
         yield from self._decisions()
+        yield from self._open()
         yield from bus_metrics(self._bus)
 
     def _classes(self, logs: Mapping[ClassName, ClassLog]) -> Iterator[Metric]:
@@ -151,7 +169,16 @@ class RouterCollector(Collector):
             failures.add_metric((name,), log.failed)
             in_flight.add_metric((name,), log.in_flight)
             queued.add_metric((name,), log.queued_tokens)
-        yield from (requests, failures, in_flight, queued, self._pace(), self._workers())
+        yield from (requests, failures, in_flight, queued, self._kv(), self._pace())
+        yield self._workers()
+
+    def _kv(self) -> Metric:
+        text = "KV tokens that running requests are reckoned to need of the pool's workers."
+        kv = GaugeMetricFamily(f"{_PREFIX}_pool_kv_tokens", text, labels=("pool",))
+        for pool in self._service.pools:
+            ours = [w.kv_tokens - w.others.kv_tokens for w in list(pool.workers.values())]
+            kv.add_metric((pool.id,), sum(ours))
+        return kv
 
     def _pace(self) -> Metric:
         text = "How many times as long the pool's engines take as their profile says."
@@ -257,6 +284,21 @@ class RouterCollector(Collector):
             "Outputs longer than what half were expected to stay within.",
             {name: errors.above_median for name, errors in models},
         )
+
+    def _open(self) -> Iterator[Metric]:
+        """What must come back to where it was when nobody asks for anything."""
+        connections = GaugeMetricFamily(
+            f"{_PREFIX}_connections", "Open connections, idle ones included.", labels=("side",)
+        )
+        now = self._meter.open
+        if now is None:
+            return
+        connections.add_metric(("client",), now.connections)
+        connections.add_metric(("engine",), now.engine_connections)
+        yield connections
+        text = "Requests that have been taken and not ended."
+        yield GaugeMetricFamily(f"{_PREFIX}_running", text, value=now.running)
+        yield GaugeMetricFamily(f"{_PREFIX}_tasks", "Tasks of the event loop.", value=now.tasks)
 
     def _decisions(self) -> Iterator[Metric]:
         traffic = self._service.traffic

@@ -6,8 +6,6 @@ HTTP, so beyond this machine it is closed too, unless that was asked for.
 
 import json
 
-from aiohttp import web
-
 from globalplanner.access.entrance import Entrance, is_loopback
 from globalplanner.access.identity import Identity, OpenDoor
 from globalplanner.adapters.offers import Door, Store
@@ -16,7 +14,9 @@ from globalplanner.config import GlobalPlannerConfig
 from globalplanner.core.dynamo.scale_request import ScaleReply, ScaleStatus
 from globalplanner.scale_requests import ScaleRequests
 from weir.domain.errors import UnavailableError
+from weir.http1.messages import Request
 from weir.runtime.address import split_address
+from weir.runtime.control import Reply, Routes
 
 __all__ = ["HEALTH_PATH", "SCALE_PATH", "DynamoEndpoint", "door_of"]
 
@@ -42,15 +42,15 @@ class DynamoEndpoint:
         self._door = door
         self._store = store
 
-    def routes(self) -> list[web.RouteDef]:
-        return [web.post(SCALE_PATH, self._scale), web.get(HEALTH_PATH, self._health)]
+    def routes(self) -> Routes:
+        return {("POST", SCALE_PATH): self._scale, ("GET", HEALTH_PATH): self._health}
 
-    async def _scale(self, request: web.Request) -> web.Response:
+    async def _scale(self, request: Request) -> Reply:
         caller = self._caller(request)
         if not isinstance(caller, Identity):
             return caller
         try:
-            wanted = decode_scale_request(await request.read())
+            wanted = decode_scale_request(request.body)
         except ValueError as error:
             return _answer(400, encode_scale_reply(self._requests.refuse(str(error), caller)))
         try:
@@ -60,7 +60,7 @@ class DynamoEndpoint:
         status = 400 if reply.status is ScaleStatus.ERROR else 200
         return _answer(status, encode_scale_reply(reply))
 
-    async def _health(self, request: web.Request) -> web.Response:
+    async def _health(self, request: Request) -> Reply:
         caller = self._caller(request)
         if not isinstance(caller, Identity):
             return caller
@@ -81,19 +81,19 @@ class DynamoEndpoint:
         }
         return _answer(503 if health.problem else 200, json.dumps(body).encode())
 
-    def _caller(self, request: web.Request) -> Identity | web.Response:
+    def _caller(self, request: Request) -> Identity | Reply:
         if isinstance(self._door, str):
             return _refused(403, self._door)
-        header = request.headers.get("Authorization", "")
+        header = (request.header(b"authorization") or b"").decode("utf-8", "surrogateescape")
         token = header[len(_SCHEME) :].strip() if header.lower().startswith(_SCHEME) else None
         caller = self._door.of(token, ()) if token else None
         return caller or _refused(401, "a bearer token that is known here is needed")
 
 
-def _refused(status: int, why: str) -> web.Response:
+def _refused(status: int, why: str) -> Reply:
     reply = ScaleReply(status=ScaleStatus.ERROR, message=why, current_replicas={})
     return _answer(status, encode_scale_reply(reply))
 
 
-def _answer(status: int, body: bytes) -> web.Response:
-    return web.Response(status=status, body=body, content_type="application/json")
+def _answer(status: int, body: bytes) -> Reply:
+    return Reply(status, body, "application/json")

@@ -1,7 +1,9 @@
 """Members and plan from NATS, traffic samples to it. While it is away the last ones hold."""
 
 import logging
+import sys
 from collections.abc import Callable
+from typing import TYPE_CHECKING
 
 from google.protobuf.message import DecodeError
 
@@ -11,17 +13,36 @@ from weir.domain.ids import RouterId
 from weir.domain.planning import PoolMembers, RoutingPlan
 from weir.domain.telemetry import TrafficSample
 from weir.runtime import names
-from weir.runtime.bus import Bus
 
-__all__ = ["NatsTraffic", "watch_members", "watch_plan"]
+if TYPE_CHECKING:
+    from weir.runtime.bus import Bus
+
+__all__ = ["NatsTraffic", "bus_class", "watch_members", "watch_plan"]
 
 _log = logging.getLogger("weir.router.nats")
+
+
+def bus_class(url: str) -> "type[Bus]":
+    """Imported where it is used, and without aiohttp unless the URL is a WebSocket's.
+
+    That is all that the NATS client has aiohttp for, which takes 7 MiB.
+    """
+    websocket = any(each.strip().startswith(("ws:", "wss:")) for each in url.split(","))
+    hidden = not websocket and "aiohttp" not in sys.modules
+    if hidden:
+        sys.modules["aiohttp"] = None  # type: ignore[assignment]
+    try:
+        from weir.runtime.bus import Bus
+    finally:
+        if hidden:
+            del sys.modules["aiohttp"]
+    return Bus
 
 
 class NatsTraffic:
     """Publishes samples; a `TrafficSink`."""
 
-    def __init__(self, bus: Bus, fleet: str, router_id: RouterId) -> None:
+    def __init__(self, bus: "Bus", fleet: str, router_id: RouterId) -> None:
         self._bus = bus
         self._subject = names.traffic_subject(fleet, router_id)
 
@@ -29,7 +50,7 @@ class NatsTraffic:
         self._bus.publish(self._subject, codec.encode_traffic(sample).SerializeToString())
 
 
-async def watch_members(bus: Bus, fleet: str, apply: Callable[[PoolMembers], bool]) -> None:
+async def watch_members(bus: "Bus", fleet: str, apply: Callable[[PoolMembers], bool]) -> None:
     """Apply every pool's membership, now and as it changes.
 
     A deleted key says nothing about the workers, so what was known of them holds.
@@ -59,7 +80,7 @@ async def watch_members(bus: Bus, fleet: str, apply: Callable[[PoolMembers], boo
 
 
 async def watch_plan(
-    bus: Bus, fleet: str, apply: Callable[[RoutingPlan], bool], misread: Callable[[], None]
+    bus: "Bus", fleet: str, apply: Callable[[RoutingPlan], bool], misread: Callable[[], None]
 ) -> None:
     """Apply the routing plan, now and as it changes. `misread`: one was not understood."""
 

@@ -119,6 +119,21 @@ class Frontend:
     def connections(self) -> int:
         return self._server.connections if self._server is not None else 0
 
+    @property
+    def engine_connections(self) -> int:
+        """Open connections to engines, idle ones included."""
+        return self._upstreams.connections
+
+    @property
+    def running(self) -> int:
+        """Generation requests that have not ended."""
+        return len(self._lines.running)
+
+    @property
+    def tasks(self) -> int:
+        """Of the event loop. May be asked in any thread."""
+        return len(asyncio.all_tasks(self._loop))
+
     def fail_readiness(self) -> None:
         """`/readyz` says 503 from now on; requests are still served."""
         self._draining = True

@@ -53,6 +53,9 @@ class StreamWatch:
         if not self.events:
             self._first = data[:_TAIL_BYTES]
         self.events += data.count(self._marker)
+        if len(data) > _TAIL_BYTES:  # it is the whole ending, and must not be held whole
+            data = data[-_TAIL_BYTES:]
+            self._tail.clear()
         self._tail.append(data)
 
     @property

@@ -34,6 +34,11 @@ class Upstreams:
         known[1][0] = now
         return known[0]
 
+    @property
+    def connections(self) -> int:
+        """Open connections, idle ones included. May be asked in any thread."""
+        return sum(pool.connections for pool, _ in list(self._pools.values()))
+
     def close(self) -> None:
         """Break all connections."""
         for pool, _ in self._pools.values():

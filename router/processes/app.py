@@ -6,12 +6,13 @@ import logging
 import socket
 from collections.abc import Iterable, Sequence
 from contextlib import AsyncExitStack
+from typing import TYPE_CHECKING
 
 from prometheus_client import CollectorRegistry, Metric, ProcessCollector, generate_latest
 from prometheus_client.registry import Collector
 
-from router.adapters.nats import NatsTraffic
-from router.adapters.rpc import RecentTraffic, RouteServicer
+from router.adapters.nats import NatsTraffic, bus_class
+from router.adapters.recent import RecentTraffic
 from router.app import serve_grpc
 from router.background import Background
 from router.config import RouterConfig
@@ -25,9 +26,11 @@ from router.processes.sums import families_of, snapshot
 from router.processes.table import Table
 from weir import codec
 from weir.domain.errors import UnavailableError
-from weir.runtime.bus import Bus
 from weir.runtime.control import ControlServer
 from weir.runtime.lifecycle import Stop
+
+if TYPE_CHECKING:
+    from weir.runtime.bus import Bus
 
 __all__ = ["run"]
 
@@ -196,9 +199,8 @@ class _Supervisor:
         control_port = await control.start()
         grpc_port = None
         if config.grpc is not None:
-            servicer = RouteServicer(host.route, recent)
             grpc_port = await serve_grpc(
-                config.grpc, servicer, host.ready, self._endpoints, self._background
+                config.grpc, host.route, recent, host.ready, self._endpoints, self._background
             )
         _log.info(
             "listening host=%s port=%d control_port=%d grpc_port=%s router_id=%s processes=%d",
@@ -211,11 +213,12 @@ class _Supervisor:
         )
         return publisher
 
-    async def _bus(self) -> Bus | None:
+    async def _bus(self) -> "Bus | None":
         """To publish on; what comes over NATS is heard by each process for itself."""
         if self._config.nats_url is None:
             return None
-        bus = await Bus.connect(self._config.nats_url, name=f"router-{self._config.router_id}")
+        made = bus_class(self._config.nats_url)
+        bus = await made.connect(self._config.nats_url, name=f"router-{self._config.router_id}")
         self._closing.push_async_callback(bus.close)
         return bus
 

@@ -15,7 +15,7 @@ from functools import partial
 from prometheus_client import CollectorRegistry
 
 from router import app
-from router.adapters.rpc import decider
+from router.adapters.answer import decider
 from router.metrics import render
 from router.processes.exchange import Exchange
 from router.processes.link import Link

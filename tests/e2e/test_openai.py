@@ -145,6 +145,13 @@ def test_bad_requests_get_a_clear_4xx(endpoint: str, body: str, status: int, sai
     assert {"message", "type", "param", "code"} <= set(error)
 
 
+def test_a_prompt_beyond_every_pool_raises_what_openai_raises_for_it(endpoint: str) -> None:
+    long: list[Any] = [{"role": "user", "content": "x" * 400_000}]
+    with pytest.raises(openai.BadRequestError) as raised:
+        client(endpoint).chat.completions.create(model="demo", messages=long, max_tokens=8)
+    assert raised.value.code == "context_length_exceeded"
+
+
 def test_a_20_mb_body_is_refused_with_413(endpoint: str) -> None:
     response = post(endpoint, chat(messages=[{"role": "user", "content": "x" * 20_000_000}]))
     assert response.status == 413

@@ -15,7 +15,8 @@ import aiohttp
 import pytest
 
 from poolplanner.config import PoolPlannerConfig
-from router.adapters.rpc import RecentTraffic, RouteServicer, register
+from router.adapters.recent import RecentTraffic
+from router.adapters.rpc import RouteServicer, register
 from tests.integration.nats_process import Server, eventually
 from tests.integration.planner_neighbours import READY, FakeActuator
 from weir import alone, fleet

@@ -18,7 +18,8 @@ from poolplanner.core.replicas import Replica, ReplicaState
 from poolplanner.meter import EngineMeter
 from poolplanner.metrics import Metrics
 from poolplanner.sources import Sources, Watched
-from router.adapters.rpc import RecentTraffic, RouteServicer, register
+from router.adapters.recent import RecentTraffic
+from router.adapters.rpc import RouteServicer, register
 from tests.integration.mocker_process import mocker
 from tests.integration.nats_process import Server, eventually
 from weir import fleet

@@ -6,8 +6,6 @@ from typing import Any
 
 from weir.fleet.document import Document, PolynomialTimingSpec, ProfileSpec
 from weir.fleet.finding import Finding, Level, at
-from weir.fleet.profile_files import read_measurements
-from weir.fleet.profile_points import decode_of, prefill_of
 from weir.fleet.tree import Tree
 
 __all__ = ["measured_profile", "unmeasured", "with_measured"]
@@ -52,6 +50,10 @@ def unmeasured(document: Document, tree: Tree) -> Iterator[Finding]:
 
 def measured_profile(profile: ProfileSpec, path: Path) -> ProfileSpec:
     """`profile` with the times of the file. Raises `ValueError` that says why it cannot be."""
+    # Here, not above: they stand on numpy, which nobody needs who has no such file.
+    from weir.fleet.profile_files import read_measurements
+    from weir.fleet.profile_points import decode_of, prefill_of
+
     points = read_measurements(path)
     told = {name: getattr(points, name) for name in _LIMITS}
     limits = {

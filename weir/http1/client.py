@@ -192,10 +192,12 @@ class Pool:
             raise ConnectError(f"{where} did not accept within {timeout_s:g} s") from None
         except OSError as error:
             raise ConnectError(f"cannot connect to {where}: {error}") from error
+        if connection.usable:  # else it is lost already
+            self._open.add(connection)
         return connection
 
     def _connection(self) -> ClientConnection:
-        return ClientConnection(self._loop, self._open.add, self._lost, self._released)
+        return ClientConnection(self._loop, self._lost, self._released)
 
     def _lost(self, connection: ClientConnection) -> None:
         self._open.discard(connection)

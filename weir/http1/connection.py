@@ -210,7 +210,7 @@ class ServerConnection(asyncio.Protocol):
         self._pumping = True
         queue = self._reader.read
         while queue and self._active is None and self._may_answer:
-            item = queue.popleft()
+            item = queue.pop(0)
             if isinstance(item, Refusal):
                 self._answer(item)
             else:

@@ -31,7 +31,10 @@ class Plan:
 
 
 class ClientConnection(asyncio.Protocol):
-    """`opened`, `lost`, `released`: its pool's callbacks."""
+    """`lost`, `released`: its pool's callbacks.
+
+    One whose making is cancelled is closed; not every event loop calls `lost` then.
+    """
 
     __slots__ = (
         "_done",
@@ -39,7 +42,6 @@ class ClientConnection(asyncio.Protocol):
         "_idle_s",
         "_loop",
         "_lost",
-        "_opened",
         "_paused",
         "_reader",
         "_released",
@@ -52,13 +54,11 @@ class ClientConnection(asyncio.Protocol):
     def __init__(
         self,
         loop: asyncio.AbstractEventLoop,
-        opened: Callable[["ClientConnection"], None],
         lost: Callable[["ClientConnection"], None],
         released: Callable[["ClientConnection"], None],
     ) -> None:
         self._loop = loop
         self._time = loop.time
-        self._opened = opened
         self._lost = lost
         self._released = released
         self._transport: asyncio.Transport | None = None
@@ -89,7 +89,7 @@ class ClientConnection(asyncio.Protocol):
             raise BrokenError("the connection is closed")
         done = self._done = self._loop.create_future()
         self._sink = sink
-        self._reader = ResponseReader(sink, raw=plan.raw, head_only=plan.method == "HEAD")
+        reader = self._reader = ResponseReader(sink, raw=plan.raw, head_only=plan.method == "HEAD")
         self._idle_s = plan.idle_s
         self._give_up_at = plan.give_up_at
         self.deadline = plan.first_byte_by
@@ -106,6 +106,7 @@ class ClientConnection(asyncio.Protocol):
             raise
         finally:
             sink.connection = None
+            reader.let_go()
 
     def rest(self, until: float) -> None:
         """Stay open, unused, until that time."""
@@ -138,7 +139,6 @@ class ClientConnection(asyncio.Protocol):
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
         self._transport = cast(asyncio.Transport, transport)
-        self._opened(self)
 
     def data_received(self, data: bytes) -> None:
         reader = self._reader

@@ -4,7 +4,6 @@ The first request that cannot be read ends the reading; a `Refusal` stands in it
 """
 
 import logging
-from collections import deque
 from enum import Enum
 
 import httptools
@@ -74,7 +73,7 @@ class RequestReader:
         self._body_bytes = 0
         self._steps = 0
         self._stalled_bytes = 0
-        self.read: deque[Request | Refusal] = deque()
+        self.read: list[Request | Refusal] = []
         self.begun = 0
         self.phase = Phase.NONE
         self.continue_due = False

@@ -16,6 +16,8 @@ _MAX_HEAD_BYTES = 65536
 _BODILESS = frozenset({204, 304})
 _VERSIONS = frozenset({"1.0", "1.1"})
 
+_NOBODY = Sink()
+
 
 class ResponseReader:
     """`keep`: after the end, both sides agree that the connection can be used again.
@@ -57,6 +59,10 @@ class ResponseReader:
     @property
     def ends_with_connection(self) -> bool:
         return self.in_body and self._framing is Framing.UNTIL_CLOSE
+
+    def let_go(self) -> None:
+        """Keep the sink no longer than its response: it may have more than this connection has."""
+        self._sink = _NOBODY
 
     def feed(self, data: bytes) -> bool:
         """Hand on what is in `data`; True at the end of the response.

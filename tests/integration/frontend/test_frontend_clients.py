@@ -1,7 +1,9 @@
 """The clients that people use, against engines that answer in all the ways engines do."""
 
 import asyncio
+import gzip
 import json
+import time
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from typing import Any
@@ -21,6 +23,7 @@ from tests.integration.frontend.world import (
     engine,
     event,
     hangs_after,
+    in_turn,
     refusing_worker,
     then_closes,
     whole,
@@ -297,6 +300,15 @@ async def test_openai_retries_what_was_shed_when_it_was_told_to() -> None:
         ]
 
 
+async def test_openai_waits_as_long_as_an_engine_says() -> None:
+    busy = whole(ERROR, b"429 Too Many Requests", extra=b"retry-after: 2\r\n")
+    async with client(in_turn(answers(busy), answers(WHOLE)), max_retries=1) as (api, one, _):
+        began_s = time.monotonic()
+        assert (await api.create(model="m", messages=QUESTION)).choices[0].message.content
+        assert time.monotonic() - began_s >= 2.0
+        assert len(one.requests) == 2
+
+
 async def _flight(w: World, number: int) -> Any:
     async with asyncio.timeout(30.0):
         while len(w.service.flights) < number:
@@ -394,6 +406,55 @@ async def test_curl_asks_in_any_form_and_gets_the_same(form: tuple[str, ...]) ->
         assert (code, told) == (0, ["200 1"])
         assert [line for line in text.splitlines() if line][-1] == "data: [DONE]"
         assert [request.body.decode() for request in one.requests] == [BODY, STREAMING]
+
+
+@pytest.mark.needs("curl")
+async def test_curl_is_told_to_go_on_before_it_sends_a_large_body() -> None:
+    large = json.dumps({"model": "m", "messages": [{"role": "user", "content": "x" * 3_000_000}]})
+    expecting = ("--data-binary", "@-", "-H", "expect: 100-continue", "--expect100-timeout", "29")
+    async with engine(answers(WHOLE)) as one, world([one]) as w:
+        code, text, told = await curl(w, large, *expecting, "-i")
+        assert (code, told) == (0, ["200 1"])
+        assert text.startswith("HTTP/1.1 100 Continue\r\n\r\nHTTP/1.1 200 OK")
+        assert one.requests[0].body.decode() == large
+        assert "expect" not in one.requests[0].headers
+    async with engine(answers(WHOLE)) as one, world([one], max_body_bytes=1_000_000) as w:
+        code, text, told = await curl(w, large, *expecting, "-i")
+        assert (code, told) == (0, ["413 1"])
+        assert "100 Continue" not in text
+        assert not one.requests
+
+
+@pytest.mark.needs("curl")
+@pytest.mark.parametrize(("path", "status"), [("v1/models", 200), ("metrics", 200), ("none", 404)])
+async def test_curl_asks_for_the_head_alone(path: str, status: int) -> None:
+    async with world([refusing_worker()]) as w:
+        url = f"http://127.0.0.1:{w.port}/{path}"
+        process = await asyncio.create_subprocess_exec(
+            *("curl", "-sS", "--max-time", "30", "--head", url, url),
+            stdout=asyncio.subprocess.PIPE,
+        )
+        out, _ = await asyncio.wait_for(process.communicate(), 60.0)
+        assert process.returncode == 0
+        heads = [head for head in out.decode().split("\r\n\r\n") if head]
+        assert [head.split(" ")[1] for head in heads] == [str(status)] * 2
+        assert "content-length: " in heads[0]
+
+
+@pytest.mark.needs("curl")
+async def test_curl_gets_what_an_engine_compressed() -> None:
+    packed = gzip.compress(json.dumps(choice(content="a dam")).encode())
+    asked: list[str | None] = []
+
+    async def compress(reader: Any, writer: Any, request: Any) -> None:
+        asked.append(request.headers.get("accept-encoding"))
+        plain = whole(json.dumps(choice(content="a dam")).encode())
+        writer.write(whole(packed, extra=b"content-encoding: gzip\r\n") if asked[-1] else plain)
+
+    async with engine(compress) as one, world([one]) as w:
+        code, text, told = await curl(w, BODY, "--data-binary", "@-", "--compressed")
+        assert (code, told) == (0, ["200 1"])
+        assert json.loads(text) == choice(content="a dam")
 
 
 @pytest.mark.needs("curl")

@@ -10,6 +10,7 @@ from dataclasses import dataclass, field
 import pytest
 
 from weir.http1.client import BrokenError, ConnectError, DeadlineError, Patience, Pool, Sink
+from weir.http1.exchange import ClientConnection
 from weir.http1.server import Limits, Request, Responder, Server, serve
 
 
@@ -431,6 +432,28 @@ async def test_the_pool_says_what_went_wrong() -> None:
         pool.close()
     with pytest.raises(ConnectError):
         await Pool("127.0.0.1", port).request("GET", "/", timeout_s=30)
+
+
+async def test_a_request_cancelled_just_as_it_is_connected_leaves_no_connection(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    connected = ClientConnection.connection_made
+
+    def then_cancel(connection: ClientConnection, transport: asyncio.BaseTransport) -> None:
+        connected(connection, transport)
+        task.cancel()
+
+    monkeypatch.setattr(ClientConnection, "connection_made", then_cancel)
+    async with echo() as e:
+        pool = Pool("127.0.0.1", e.server.port)
+        task = asyncio.create_task(pool.request("GET", "/", timeout_s=30))
+        with pytest.raises(asyncio.CancelledError):
+            await task
+        async with asyncio.timeout(30.0):
+            while pool.connections or e.server.connections:
+                await asyncio.sleep(0.01)
+        assert not e.requests
+        pool.close()
 
 
 async def test_a_cancelled_request_breaks_its_connection() -> None:

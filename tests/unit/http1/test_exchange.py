@@ -1,6 +1,7 @@
 """The client's connection, driven by hand."""
 
 import asyncio
+import weakref
 from math import inf
 
 import pytest
@@ -32,7 +33,7 @@ class Hand:
     def __init__(self) -> None:
         self.released = 0
         self.connection = ClientConnection(
-            asyncio.get_running_loop(), lambda c: None, lambda c: None, self.take_back
+            asyncio.get_running_loop(), lambda c: None, self.take_back
         )
         self.transport = FakeTransport(self.connection)
         self.connection.connection_made(self.transport)
@@ -49,6 +50,17 @@ class Hand:
 
     def feed(self, data: bytes) -> None:
         self.connection.data_received(data)
+
+
+async def test_a_connection_does_not_keep_what_took_its_response() -> None:
+    hand = Hand()
+    task = await hand.begin()
+    hand.feed(b"HTTP/1.1 200 OK\r\ncontent-length: 2\r\n\r\nok")
+    await task
+    taker = weakref.ref(hand.sink)
+    del hand.sink, task
+    assert taker() is None
+    assert hand.connection.answered
 
 
 async def test_an_informational_response_is_not_the_answer() -> None:

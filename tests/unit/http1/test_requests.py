@@ -18,7 +18,7 @@ def test_a_body_in_tiny_chunks_takes_little_more_memory_than_its_bytes() -> None
     tracemalloc.stop()
     assert held < 3 * 100_000
     reader.feed(b"0\r\n\r\n")
-    request = reader.read.popleft()
+    request = reader.read.pop(0)
     assert isinstance(request, Request)
     assert request.body == b"ab" * 50_000
 

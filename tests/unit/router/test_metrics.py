@@ -31,6 +31,13 @@ class Counter:
         self.outcomes = {"counted": 2, "late": 0, "failed": 0, "full": 1}
 
 
+class _Endpoint:
+    connections = 2001
+    engine_connections = 1999
+    running = 1998
+    tasks = 2010
+
+
 def _text(meter: FrontendMeter | None = None) -> str:
     router = service(
         (pool("a", Role.AGG), pool("b", Role.AGG)), members("a", "w1", "w2", draining="w2")
@@ -42,8 +49,9 @@ def _text(meter: FrontendMeter | None = None) -> str:
     flight.first_token(0.3)
     flight.finish(Outcome.COMPLETED, 1.3, prompt_tokens=80, output_tokens=11)
     router.open(request(), 2.0)
-    collector = RouterCollector(router, meter or FrontendMeter(), Bus(), Counter())
-    return render(registry(collector)).decode()
+    meter = meter or FrontendMeter()
+    meter.open = _Endpoint()
+    return render(registry(RouterCollector(router, meter, Bus(), Counter()))).decode()
 
 
 @pytest.mark.parametrize(
@@ -76,6 +84,11 @@ def _text(meter: FrontendMeter | None = None) -> str:
         'weir_router_osl_expected_tokens_total{model="tiny"} 50.0',
         'weir_router_osl_within_reserved_total{model="tiny"} 1.0',
         'weir_router_osl_above_median_total{model="tiny"} 0.0',
+        'weir_router_pool_kv_tokens{pool="a"} 0.0',
+        'weir_router_connections{side="client"} 2001.0',
+        'weir_router_connections{side="engine"} 1999.0',
+        "weir_router_running 1998.0",
+        "weir_router_tasks 2010.0",
         "weir_router_nats_connected 1.0",
         "weir_router_nats_dropped_total 3.0",
     ],

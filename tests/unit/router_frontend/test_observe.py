@@ -1,3 +1,5 @@
+import tracemalloc
+
 from router.core.request import Outcome
 from router.frontend.observe import StreamWatch, find_usage
 
@@ -51,3 +53,19 @@ def test_the_end_of_an_event_is_known() -> None:
     assert watch(TOKEN, chunked=False).after_event
     assert watch(b"data: x\r\n\r\n").after_event
     assert not watch(b"data: {").after_event
+
+
+def test_of_large_reads_only_the_ending_is_held() -> None:
+    watch = StreamWatch(chunked=False)
+    large = b"data: %b\n\n" % (b"x" * 200_000)
+    tracemalloc.start()
+    try:
+        for _ in range(8):
+            watch.see(bytes(bytearray(large)))
+        held_bytes, _ = tracemalloc.get_traced_memory()
+    finally:
+        tracemalloc.stop()
+    assert held_bytes < 100_000
+    watch.see(b'data: {"choices":[],"usage":{"prompt_tokens":3,"completion_tokens":9}}\n\n')
+    assert watch.usage() == (3, 9)
+    assert watch.after_event
