@@ -225,7 +225,8 @@ class Flight:
         )
         self.finished = True
         self._learn(outcome, prompt_tokens, output_tokens)
-        self._books.eased(now_s, eased)
+        # Where it was the last of its class, who yields to that may have room in any pool.
+        self._books.eased(now_s, eased if self._log.open else None)
 
     def look(self, now_s: float) -> None:
         """Learn from how much has been put out by now, without waiting for the end."""

@@ -77,6 +77,18 @@ def test_a_lower_priority_yields_and_who_would_be_late_waits_for_less_to_be_queu
     assert router.sent[4:] == ["chat 4 slow"]
 
 
+def test_who_yields_goes_once_the_last_of_a_higher_priority_has_ended() -> None:
+    router = Router(SLOW, DECODE)
+    chat = router.arrive("chat", 100, 0.0)
+    router.arrive("batch 1", 1000, 0.0)
+    router.arrive("batch 2", 1000, 0.0)
+    chat.prefill_done(0.1)
+    chat.first_token(0.1)
+    assert router.sent == ["chat slow", "batch 1 slow"]  # a whole batch is left to chats
+    chat.finish(Outcome.COMPLETED, 0.5, 100, 10)
+    assert router.sent[2:] == ["batch 2 slow"]
+
+
 def test_the_late_are_served_when_nobody_in_time_needs_the_room() -> None:
     router = Router(SLOW, DECODE)
     flights = [router.arrive(f"chat {i}", 500, 0.0) for i in range(8)]
