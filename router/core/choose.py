@@ -192,10 +192,9 @@ class _Search:
         shares = self._pools.shares(sized.request_class.name, sized.model, stage)
         found = self._in_turn(stage, shares, choice_in, marks)
         if isinstance(found, _Lack) and found.reason is WaitReason.NO_WORKER:
-            last_resort = self._best(shares.others, choice_in, marks, found)
-            if isinstance(last_resort, _Choice):
-                last_resort.reason = RouteReason.LAST_RESORT
-                return last_resort
+            found = self._best(shares.others, choice_in, marks, found)
+            if isinstance(found, _Choice):
+                found.reason = RouteReason.LAST_RESORT
         return found
 
     def _in_turn(

@@ -118,9 +118,12 @@ def _check_direct(router: RouterService, route: Route, legs: LegRules) -> None:
     else:
         assert route.reason is RouteReason.NO_PREFILL
         assert legs.without_prefill is WithoutPrefill.RUN_ON_DECODE
-        heads = [pool for pool in router.pools if pool.spec.role is not Role.DECODE]
-        fit = [pool for pool in heads if route.isl_tokens < pool.spec.context_limit_tokens]
-        assert not any(pool.usable(0.1) for pool in fit)
+        dialect = router.pools[route.decode.pool_id].spec.dialect
+        needs = {Role.AGG: 50, Role.PREFILL: 1}
+        for pool in router.pools:
+            role, limit = pool.spec.role, pool.spec.context_limit_tokens
+            if role is Role.AGG or (role is Role.PREFILL and pool.spec.dialect == dialect):
+                assert route.isl_tokens + needs[role] > limit or not pool.usable(0.1)
 
 
 def _check_wait(router: RouterService, wait: Wait) -> None:

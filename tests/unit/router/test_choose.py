@@ -179,6 +179,15 @@ def test_a_request_waits_while_every_worker_has_full_batches_queued() -> None:
     assert (decision.reason, decision.stage) == (WaitReason.NO_ROOM, Stage.PREFILL)
 
 
+def test_a_last_resort_that_is_full_is_waited_for_as_one_that_is_there() -> None:
+    router = service((P1, P2, D1), members("p1"), members("p2", "w"), READY[2])
+    router.apply_plan(_plan({"p1": 1.0}))
+    _send(router, 2, isl=1000)
+    decision = router.decide(request(), 0.0)
+    assert isinstance(decision, Wait)
+    assert decision.reason is WaitReason.NO_ROOM
+
+
 def test_a_request_waits_before_prefill_while_decode_is_full() -> None:
     router = service((P1, D1), READY[0], members("d1", "w"))
     _send(router, 8, isl=10)
