@@ -58,7 +58,7 @@ stubs: setup-dev  ## Generate weir/api/v1 from proto/
 	@$(BIN)/python tools/generate_stubs.py
 
 wheel: setup-dev  ## Build dist/weir-*.whl with what every request runs compiled to C; a minute of CPU
-	@WEIR_COMPILE=1 $(BIN)/python -m pip wheel --quiet --disable-pip-version-check \
+	@WEIR_COMPILE=3 $(BIN)/python -m pip wheel --quiet --disable-pip-version-check \
 		--no-build-isolation --no-deps --wheel-dir dist .
 
 lock: setup-dev  ## Resolve requirements/*.lock; ARGS="--upgrade" moves versions

@@ -1,6 +1,7 @@
-"""Weir is pure Python. With WEIR_COMPILE=1 its wheel holds what every request runs as C as well.
+"""Weir is pure Python. With WEIR_COMPILE set its wheel holds what every request runs as C as well.
 
-All else is in pyproject.toml. `make wheel` builds it so.
+Its value is how far the C compiler optimizes, 0 to 3. All else is in pyproject.toml. `make wheel`
+builds it so.
 """
 
 import os
@@ -8,24 +9,25 @@ from pathlib import Path
 
 from setuptools import setup
 
-_COMPILED = [
-    "router/core/*.py",
-    "router/frontend/bodies.py",
-    "router/frontend/envelope.py",
-    "router/frontend/headers.py",
-    "router/frontend/observe.py",
-    "weir/http1/chunked.py",
-    "weir/http1/messages.py",
-    "weir/http1/requests.py",
-    "weir/http1/responder.py",
-    "weir/http1/responses.py",
-]
+_COMPILED = (
+    *Path().glob("router/core/[!_]*.py"),
+    *Path("router/frontend").glob("[!_]*.py"),
+    Path("router/service.py"),
+    *Path("weir/http1").glob("[!_]*.py"),
+)
+_NOT_COMPILED = {
+    Path("router/frontend/hints.py"),
+    Path("router/frontend/ports.py"),
+    Path("weir/http1/server.py"),
+}
+"""They run seldom, and mypyc makes no generic dataclass and believes stubs that say `tuple`."""
 
 extensions = []
-if os.environ.get("WEIR_COMPILE") == "1":
+level = os.environ.get("WEIR_COMPILE")
+if level:
     from mypyc.build import mypycify
 
-    found = [path for pattern in _COMPILED for path in sorted(Path().glob(pattern))]
-    extensions = mypycify([str(path) for path in found])
+    found = sorted(str(path) for path in set(_COMPILED) - _NOT_COMPILED)
+    extensions = mypycify(found, opt_level=level)
 
 setup(ext_modules=extensions)

@@ -11,6 +11,7 @@ from router.core.pool import Pool
 from router.core.pools import Pools
 from router.core.request import Leg, Outcome, RequestProfile, RetryReason, Route
 from router.core.traffic import Traffic
+from weir.compiled import mypyc_attr
 from weir.domain.fleet import RequestClass
 
 __all__ = ["Books", "Flight"]
@@ -38,6 +39,7 @@ class Books:
     eased: Callable[[float, Pool | None], None]
 
 
+@mypyc_attr(allow_interpreted_subclasses=True)
 class Flight:
     """A request between its arrival and its one end. `Dispatch.open` makes it.
 
@@ -233,9 +235,9 @@ class Flight:
         decode = self._decode
         if self._first_token_s is None or decode is None or not self.profile.streaming:
             return
-        so_far = decode.put_out_tokens(now_s)
-        if self.profile.max_tokens is not None and so_far > self.profile.max_tokens:
-            so_far = self.profile.max_tokens
+        so_far, most = decode.put_out_tokens(now_s), self.profile.max_tokens
+        if most is not None and so_far > most:
+            so_far = float(most)
         self._passed = self._books.admission.outputs.has_passed(
             self.sized.shape, self.profile.tenant, so_far, self._passed
         )

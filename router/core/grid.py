@@ -7,14 +7,16 @@ for the request, and it waits for them alone. The grid is asked once, when the r
 
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
-from typing import Any
 
 from router.core.admit import Admission, Sized, all_of, pools_too_short
+from router.core.hints import HintRules
+from router.core.outputs import OutputLengths
 from router.core.pool import Pool
 from router.core.pools import ModelPools, Pools, Shares
+from router.core.prompts import PromptLengths
 from router.core.request import RequestProfile
 from router.core.shares import Turns
-from weir.domain.fleet import Stage
+from weir.domain.fleet import RequestClass, Stage
 from weir.domain.grid import Grid
 
 __all__ = ["Cells", "GridAdmission"]
@@ -73,8 +75,16 @@ class GridAdmission(Admission):
     class has to, so that they do not hold it back once they have brought it to its pools.
     """
 
-    def __init__(self, cells: Cells, *sizing: Any) -> None:
-        super().__init__(*sizing)
+    def __init__(
+        self,
+        cells: Cells,
+        pools: Pools,
+        classes: Sequence[RequestClass],
+        prompts: PromptLengths,
+        outputs: OutputLengths,
+        rules: HintRules,
+    ) -> None:
+        super().__init__(pools, classes, prompts, outputs, rules)
         self._cells = cells
         self._isl_borders = (*self._isl_borders, *cells.isl_borders)
 

@@ -6,7 +6,7 @@ sample of each process, so one that has not answered this time still has what it
 
 from collections.abc import Iterable, Sequence
 from dataclasses import fields, replace
-from typing import TypeVar
+from typing import Any, TypeVar
 
 from weir.domain.histogram import LogHistogram
 from weir.domain.ids import RouterId
@@ -73,7 +73,7 @@ def _merged(counts: dict[str, list[_T]], states: dict[str, list[_T]]) -> tuple[_
 def _one(counts: Sequence[_T], states: Sequence[_T]) -> _T:
     """Of one class or pool."""
     of = (counts or states)[0]
-    values: dict[str, object] = {}
+    values: dict[str, Any] = {}
     for each in fields(of):
         if each.name in _NAMES:
             continue
@@ -83,7 +83,7 @@ def _one(counts: Sequence[_T], states: Sequence[_T]) -> _T:
         else:
             known = [part for part in parts if part is not None]
             values[each.name] = sum(known) if known or each.default is not None else None
-    return replace(of, **values)  # type: ignore[arg-type]
+    return replace(of, **values)
 
 
 def _histogram(parts: Iterable[LogHistogram]) -> LogHistogram:

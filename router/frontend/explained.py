@@ -6,12 +6,15 @@ from math import isfinite
 from typing import Any
 
 from router.core.explain import ExplainedFlight, PoolView, Refused
+from router.core.flight import Flight
 from router.core.request import Leg, Shed
-from router.frontend.delivery import Delivery
+from router.frontend.delivery import Delivery, Lines
+from router.frontend.envelope import Endpoint
 from router.frontend.hints import EXPLAIN, Hints
 from router.frontend.relay import Relay
 from weir.domain.errors import RequestError
 from weir.http1.messages import Header
+from weir.http1.server import Responder
 
 __all__ = ["ExplainedDelivery", "ExplainedError", "explanation"]
 
@@ -110,8 +113,18 @@ def _line(value: dict[str, Any]) -> bytes:
 class ExplainedDelivery(Delivery):
     """A delivery whose answer, whatever it is, has the explanation."""
 
-    def __init__(self, *args: Any, hints: Hints) -> None:
-        super().__init__(*args)
+    def __init__(
+        self,
+        lines: Lines,
+        responder: Responder,
+        endpoint: Endpoint,
+        flight: Flight,
+        request_id: bytes,
+        body: bytes,
+        headers: list[Header],
+        hints: Hints,
+    ) -> None:
+        super().__init__(lines, responder, endpoint, flight, request_id, body, headers)
         self._hints = hints
         self._refusal: Shed | None = None
 

@@ -1,14 +1,14 @@
 """CPU of the whole router per request and per streamed chunk, next to nginx and sglang_router.
 
-    python -m tests.benchmarks.bench_dataplane [--json] [--rounds N] [--installed FOLDER]
+    python -m tests.benchmarks.bench_dataplane [--json] [--rounds N] [--source]
 
 All stand at once in front of the same dummy engines, on one core; clients and engines have
 another one. Each load goes through one peer after the other, in turned order every round, so that
 what else the machine does meets all alike. A ratio is taken within a round; printed are the median
 of the rounds, the least and the most. CPU is all that a peer's processes ran, user and kernel.
-`make peers` installs the peers; what is missing has no figures, and is told on stderr. With
-`--installed` weir is not this tree but what `pip install --target FOLDER` put there, such as the
-compiled wheel of `make wheel`.
+`make peers` installs the peers; what is missing has no figures, and is told on stderr. `weir` is
+this tree as it is; `compiled` the same, compiled here as `make wheel` does, which takes a minute or
+two before the first round: it is left out with `--source`, and where there is no compiler.
 
 `request`, `request_32k`: whole answers to bodies of 0.8 and 32 KB, to 16 clients that send the
 next request when they have an answer: all that a peer can do. `paced`: `request` at 2,000 a second,
@@ -31,6 +31,7 @@ from pathlib import Path
 
 import uvloop
 
+from tests import compiled
 from tests.benchmarks import dataplane_load as load
 from tests.benchmarks import dataplane_peers as peers
 from tests.benchmarks.dataplane_peers import Peer
@@ -55,16 +56,16 @@ Spread = dict[str, float]
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Aim:
-    """The router's `measure` is to be at most `most` times that of `peer`, or its `other` one."""
+    """A router's `measure` is to be at most `most` times that of `peer`, or its own `other` one."""
 
     measure: str
-    peer: str
+    peer: str | None = None
     most: float
-    other: str | None = None
+    other: str = ""
 
     @property
     def name(self) -> str:
-        return f"{self.measure} / {self.other or self.peer}"
+        return f"{self.measure} / {self.peer or self.other}"
 
 
 AIMS = (
@@ -72,7 +73,7 @@ AIMS = (
     Aim(measure="paced", peer="sglang_router", most=1.0),
     Aim(measure="request_32k", peer="sglang_router", most=1.0),
     Aim(measure="chunk", peer="nginx", most=1.15),
-    Aim(measure="two_legs", peer="weir", other="request", most=1.6),
+    Aim(measure="two_legs", other="request", most=1.6),
 )
 _ADDED_MOST_MS = 0.5
 
@@ -84,13 +85,13 @@ def spread(figures: list[float]) -> Spread | None:
     return {"median": statistics.median(figures), "min": min(figures), "max": max(figures)}
 
 
-def ratios(samples: Samples) -> dict[str, Spread | None]:
-    """By aim, round by round; None if one of its two was not measured."""
+def ratios(samples: Samples, ours: str = "weir") -> dict[str, Spread | None]:
+    """Of the router `ours` by aim, round by round; None if one of its two was not measured."""
 
     def of(aim: Aim) -> Spread | None:
-        ours = samples.get(aim.measure, {}).get("weir", [])
-        theirs = samples.get(aim.other or aim.measure, {}).get(aim.peer, [])
-        return spread([a / b for a, b in zip(ours, theirs, strict=False)])
+        mine = samples.get(aim.measure, {}).get(ours, [])
+        theirs = samples.get(aim.other or aim.measure, {}).get(aim.peer or ours, [])
+        return spread([a / b for a, b in zip(mine, theirs, strict=False)])
 
     return {aim.name: of(aim) for aim in AIMS}
 
@@ -98,7 +99,7 @@ def ratios(samples: Samples) -> dict[str, Spread | None]:
 # --- measuring ---------------------------------------------------------------------------
 
 
-def _measure(rounds: int, installed: Path | None) -> tuple[Samples, dict[str, float], list[str]]:
+def _measure(rounds: int, *, compiling: bool) -> tuple[Samples, dict[str, float], list[str]]:
     """Figures of all rounds, resident memory at the end (MiB), and which peers are missing."""
     theirs, *rest = sorted(os.sched_getaffinity(0))
     mine = rest[0] if rest else theirs
@@ -108,9 +109,17 @@ def _measure(rounds: int, installed: Path | None) -> tuple[Samples, dict[str, fl
         folder = Path(closing.enter_context(tempfile.TemporaryDirectory()))
         engines = load.Engines(_ENGINES, mine)
         closing.callback(engines.close)
-        two_legs = peers.weir_two_legs(engines.ports, theirs, folder, installed)
-        found = {"weir": peers.weir(engines.ports, theirs, folder, installed)}
-        missing = []
+        trees = {"weir": None, "compiled": _compiled(folder) if compiling else None}
+        ours = {name: tree for name, tree in trees.items() if tree or name == "weir"}
+        two_legs = {
+            name: peers.weir_two_legs(engines.ports, theirs, folder, name, tree)
+            for name, tree in ours.items()
+        }
+        found = {
+            name: peers.weir(engines.ports, theirs, folder, name, tree)
+            for name, tree in ours.items()
+        }
+        missing = [name for name in trees if name not in ours]
         for name, start in {"nginx": peers.nginx, "sglang_router": peers.sglang_router}.items():
             peer = start(engines.ports, theirs, folder)
             if peer is not None:
@@ -118,7 +127,7 @@ def _measure(rounds: int, installed: Path | None) -> tuple[Samples, dict[str, fl
             else:
                 missing.append(name)
                 print(f"MISSING, NOT MEASURED: {name} (`make peers` installs it)", file=sys.stderr)
-        running = [two_legs, *found.values()]
+        running = [*two_legs.values(), *found.values()]
         for peer in running:
             closing.callback(peer.close)
         for peer in running:
@@ -128,9 +137,23 @@ def _measure(rounds: int, installed: Path | None) -> tuple[Samples, dict[str, fl
         return samples, {name: peer.rss_bytes() / 2**20 for name, peer in found.items()}, missing
 
 
-async def _rounds(rounds: int, found: dict[str, Peer], two_legs: Peer, engine_port: int) -> Samples:
+def _compiled(folder: Path) -> Path | None:
+    """Where this tree has been compiled; None, told on stderr, if it cannot be here."""
+    lack = compiled.missing()
+    if lack is not None:
+        print(f"MISSING, NOT MEASURED: the compiled router, for it needs {lack}", file=sys.stderr)
+        return None
+    print("compiling the router, as `make wheel` does", file=sys.stderr)
+    tree = folder / "compiled"
+    compiled.build(tree)
+    return tree
+
+
+async def _rounds(
+    rounds: int, found: dict[str, Peer], two_legs: dict[str, Peer], engine_port: int
+) -> Samples:
     samples: Samples = {}
-    for peer in (two_legs, *found.values()):
+    for peer in (*two_legs.values(), *found.values()):
         for messages in (load.SMALL, load.LARGE):
             await load.requests(peer.port, messages, _WARM_UP, _CLIENTS)
     for number in range(rounds):
@@ -143,7 +166,7 @@ async def _rounds(rounds: int, found: dict[str, Peer], two_legs: Peer, engine_po
                 samples.setdefault(name, {}).setdefault(peer_name, []).append(await cost(peer))
 
         await measure("request", _request_us(load.SMALL))
-        await measure("two_legs", _request_us(load.SMALL), [("weir", two_legs)])
+        await measure("two_legs", _request_us(load.SMALL), [*two_legs.items()])
         await measure("paced", _paced_us)
         await measure("request_32k", _request_us(load.LARGE))
         await measure("chunk", _chunk_us)
@@ -187,14 +210,18 @@ async def _latency_ms(port: int) -> float:
 # --- telling -----------------------------------------------------------------------------
 
 
-def _told(summary: dict[str, dict[str, dict[str, Spread]]], found: dict[str, Spread | None]) -> str:
+def _told(
+    summary: dict[str, dict[str, dict[str, Spread | None]]],
+    found: dict[str, dict[str, Spread | None]],
+) -> str:
     lines = []
     for unit, measures in summary.items():
         for name, by_peer in measures.items():
             costs = "  ".join(f"{peer} {_span(each)}" for peer, each in by_peer.items())
             lines.append(f"{name + ', ' + unit:22} {costs}")
-    for aim in AIMS:
-        lines.append(f"{aim.name:30} {_span(found[aim.name])}, aim {aim.most:g}")
+    for router, each in found.items():
+        for aim in AIMS:
+            lines.append(f"{router:8} {aim.name:30} {_span(each[aim.name])}, aim {aim.most:g}")
     return "\n".join(lines)
 
 
@@ -208,10 +235,10 @@ def main(argv: list[str] | None = None) -> int:
     parser = argparse.ArgumentParser(description=__doc__.partition("\n")[0] if __doc__ else None)
     parser.add_argument("--json", action="store_true", help="print one JSON object")
     parser.add_argument("--rounds", type=int, default=7)
-    parser.add_argument("--installed", type=Path, metavar="FOLDER", help="measure this weir")
+    parser.add_argument("--source", action="store_true", help="do not compile")
     options = parser.parse_args(argv)
     began = time.monotonic()
-    samples, rss_mib, missing = _measure(options.rounds, options.installed)
+    samples, rss_mib, missing = _measure(options.rounds, compiling=not options.source)
     figures = {
         unit: {name: {peer: spread(each) for peer, each in samples[name].items()} for name in names}
         for unit, names in {
@@ -219,7 +246,7 @@ def main(argv: list[str] | None = None) -> int:
             "p50_ms": ("added",),
         }.items()
     }
-    found = ratios(samples)
+    found = {name: ratios(samples, name) for name in ("weir", "compiled") if name in rss_mib}
     if not options.json:
         print(_told(figures, found))
         return 0

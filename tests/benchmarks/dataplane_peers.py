@@ -147,21 +147,19 @@ class Peer:
             process.kill()
 
 
-def weir(
-    engine_ports: Sequence[int], cpu: int, folder: Path, installed: Path | None = None
-) -> Peer:
+def weir(engine_ports: Sequence[int], cpu: int, folder: Path, name: str, tree: Path | None) -> Peer:
     """`weir router` as it is without any option, in front of one pool.
 
-    `installed`: the folder of another weir than this tree.
+    `tree`: where its modules are, if not where ours are.
     """
     port = _PORTS.take()
     command = [sys.executable, "-m", "weir", "router", "--listen", f"127.0.0.1:{port}"]
     command += ["--model", "m", *_workers(engine_ports)]
-    return Peer("weir", command, port, cpu, folder, installed)
+    return Peer(name, command, port, cpu, folder, tree)
 
 
 def weir_two_legs(
-    engine_ports: Sequence[int], cpu: int, folder: Path, installed: Path | None = None
+    engine_ports: Sequence[int], cpu: int, folder: Path, name: str, tree: Path | None
 ) -> Peer:
     """The same in front of a prefill and a decode pool, which share the engines between them."""
     fleet = folder / "fleet.yaml"
@@ -170,7 +168,7 @@ def weir_two_legs(
     command = [sys.executable, "-m", "weir", "router", "--listen", f"127.0.0.1:{port}"]
     command += ["--fleet", str(fleet)]
     command += _workers(engine_ports[:half], "prefill=") + _workers(engine_ports[half:], "decode=")
-    return Peer("weir_two_legs", command, port, cpu, folder, installed)
+    return Peer(f"{name}_two_legs", command, port, cpu, folder, tree)
 
 
 def nginx(engine_ports: Sequence[int], cpu: int, folder: Path) -> Peer | None:

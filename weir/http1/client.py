@@ -5,7 +5,8 @@
 
 import asyncio
 from collections import deque
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
+from typing import cast
 
 from weir.http1.deadlines import Connections
 from weir.http1.exchange import ClientConnection, Plan
@@ -185,13 +186,14 @@ class Pool:
             raise DeadlineError(f"no time was left to connect to {where}")
         try:
             async with asyncio.timeout(timeout_s):
-                _, connection = await self._loop.create_connection(
-                    self._connection, self.host, self.port
+                _, made = await self._loop.create_connection(
+                    cast(Callable[[], asyncio.Protocol], self._connection), self.host, self.port
                 )
         except TimeoutError:
             raise ConnectError(f"{where} did not accept within {timeout_s:g} s") from None
         except OSError as error:
             raise ConnectError(f"cannot connect to {where}: {error}") from error
+        connection = cast(ClientConnection, made)
         if connection.usable:  # else it is lost already
             self._open.add(connection)
         return connection

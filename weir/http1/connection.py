@@ -30,8 +30,10 @@ _MAX_QUEUED_BYTES = 1 << 20
 """Pipelined requests that are read before those in front of them are answered."""
 
 
-class ServerConnection(asyncio.Protocol):
-    """`draining`: the next response that begins is this connection's last.
+class ServerConnection:
+    """An `asyncio.Protocol` without its base, which compiled classes cannot have.
+
+    `draining`: the next response that begins is this connection's last.
 
     `parting_s`: how long its client may then still send a request on it, since nobody has told it
     not to.

@@ -30,10 +30,11 @@ class Plan:
         self.first_byte_by = min(since + patience.first_byte_s, self.give_up_at)
 
 
-class ClientConnection(asyncio.Protocol):
-    """`lost`, `released`: its pool's callbacks.
+class ClientConnection:
+    """An `asyncio.Protocol` without its base, which compiled classes cannot have.
 
-    One whose making is cancelled is closed; not every event loop calls `lost` then.
+    `lost`, `released`: its pool's callbacks. One whose making is cancelled is closed; not every
+    event loop calls `lost` then.
     """
 
     __slots__ = (

@@ -7,8 +7,8 @@ or from a task that it starts itself.
 import asyncio
 import socket
 import ssl
-from collections.abc import Sequence
-from typing import Any, Self
+from collections.abc import Callable, Sequence
+from typing import Any, Self, cast
 
 from weir.http1.connection import Handler, OnRefusal, ServerConnection
 from weir.http1.deadlines import Connections
@@ -54,11 +54,12 @@ class Server:
                 "ssl_shutdown_timeout": self._limits.linger_s,
             }
         create = self._loop.create_server
+        made = cast(Callable[[], asyncio.Protocol], self._connection)
         if isinstance(place, tuple):
-            self._servers.append(await create(self._connection, *place, **options))
+            self._servers.append(await create(made, *place, **options))
         else:
             for bound in place:
-                self._servers.append(await create(self._connection, sock=bound, **options))
+                self._servers.append(await create(made, sock=bound, **options))
         self.port = _port_of([bound for server in self._servers for bound in server.sockets])
 
     @property

@@ -11,6 +11,7 @@ from enum import Enum
 from math import inf
 from typing import Protocol
 
+from weir.compiled import mypyc_attr
 from weir.domain.errors import UnavailableError
 from weir.http1.messages import Header
 
@@ -78,6 +79,7 @@ class Upstream(Protocol):
     def abort(self, error: UpstreamError | None) -> None: ...
 
 
+@mypyc_attr(allow_interpreted_subclasses=True)
 class Sink:
     """Gets one response. Override what is needed; raise `UpstreamError` to refuse it.
 

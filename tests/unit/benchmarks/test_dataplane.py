@@ -17,7 +17,17 @@ def test_two_legs_are_measured_in_requests_of_one() -> None:
     assert found["median"] == 1.5
 
 
+def test_the_compiled_router_has_ratios_of_its_own() -> None:
+    samples = {
+        "two_legs": {"weir": [90.0], "compiled": [60.0]},
+        "request": {"weir": [60.0], "compiled": [50.0], "sglang_router": [100.0]},
+    }
+    found = ratios(samples, "compiled")
+    assert found["two_legs / request"] == spread([1.2])
+    assert found["request / sglang_router"] == spread([0.5])
+
+
 def test_a_peer_that_is_missing_has_no_ratio() -> None:
-    samples = {aim.measure: {"weir": [60.0]} for aim in AIMS if aim.peer != "weir"}
+    samples = {aim.measure: {"weir": [60.0]} for aim in AIMS if aim.peer is not None}
     assert set(ratios(samples).values()) == {None}
     assert spread([]) is None

@@ -1,5 +1,7 @@
 """What outputs are expected to be: blended, censored, fading."""
 
+from dataclasses import fields
+
 import pytest
 
 from router.core.lifetable import Expected, LifeTable, Prior, bucket, middle
@@ -79,8 +81,9 @@ def test_looking_at_what_runs_changes_nothing_once_it_has_ended() -> None:
                 passed = bucket(so_far)
         seeing.ended(tokens, bucket(tokens), passed)
     once, twice = blind.expect(), seeing.expect()
-    for name in Expected.__slots__:
-        assert getattr(twice, name) == pytest.approx(getattr(once, name), rel=0.02)
+    for field in fields(Expected):
+        seen = getattr(twice, field.name)
+        assert seen == pytest.approx(getattr(once, field.name), rel=0.02)
 
 
 def test_a_change_is_followed_within_some_hundred_requests() -> None:
