@@ -68,7 +68,7 @@ class Charge:
         self._probe = worker.failures > 0
         if self._probe:
             worker.probing = True
-            pool.touch()
+            pool.touch(worker)
         if not worker.stale:
             pool.reload(worker)
 
@@ -148,7 +148,7 @@ class Charge:
         if not self._worker.failures:
             return False
         self._worker.succeed()
-        self.pool.touch()
+        self.pool.touch(self._worker)
         return True
 
     def completed(self, osl_tokens: int, itl_s: float | None, now_s: float) -> None:
@@ -198,7 +198,7 @@ class Charge:
             pool.reload(worker)
         if self._probe:
             worker.probing = False
-            pool.touch()
+            pool.touch(worker)
 
     def _dequeue(self) -> None:
         pool, worker, tokens = self.pool, self._worker, self._queued_tokens

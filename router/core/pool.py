@@ -8,6 +8,7 @@ from math import inf
 from operator import attrgetter
 
 from router.core.charge import Charge
+from router.core.crowd import Crowd
 from router.core.outlook import Outlook
 from router.core.pace import Ideal
 from router.core.traffic import PoolLog
@@ -25,6 +26,11 @@ _HOPEFUL_S = 30.0
 """For so long after a prompt that can be in time others of the kind are to be expected."""
 _LEFT_BY_HOPELESS = 4
 """Of so many workers one at least stays idle for those."""
+
+_MANY = 32
+"""Workers of more than so many are ranked in a heap, and fade one by one."""
+_LOOKED_AT = 8
+"""Of many workers so many at most are asked for KV space; they are the least loaded ones."""
 
 _by_rank = attrgetter("rank")
 
@@ -44,10 +50,16 @@ class Pool(Outlook):
         """When a prompt that can be in time was last sent."""
         self._usable: list[Worker] = []
         self._recheck_at_s = -inf
-        self._faded_at_s = -inf
+        self._faded_at_s = self._fading_due_s = -inf
         self._best: Worker | None = None
         self._fresh = False
         self._stale: list[Worker] = []
+        self._touched: list[Worker] = []
+        self._crowd: Crowd | None = None
+        """Of its workers, if they are many."""
+        self._roster: list[Worker] = []
+        self._faded = 0
+        """How far in the roster."""
 
     # --- members -----------------------------------------------------------------------
 
@@ -60,7 +72,9 @@ class Pool(Outlook):
             return False
         self.version = members.version
         self.workers = {w.id: self._kept(w) or self._new(w) for w in members.workers}
-        self.touch()
+        self._roster = list(self.workers.values())
+        self._crowd = None
+        self._recheck_at_s = -inf
         return True
 
     def _kept(self, endpoint: WorkerEndpoint) -> Worker | None:
@@ -76,20 +90,34 @@ class Pool(Outlook):
     def _new(self, endpoint: WorkerEndpoint) -> Worker:
         return Worker(endpoint, Ideal(self.predictor.decode_s), self.pace)
 
-    def touch(self) -> None:
-        """Membership or a breaker has changed: look again which workers are usable."""
+    def touch(self, worker: Worker) -> None:
+        """Its breaker has changed: look again whether it is usable."""
+        self._touched.append(worker)
         self._recheck_at_s = -inf
         self._fresh = False
 
     def usable(self, now_s: float) -> list[Worker]:
         """Workers that may get a request now."""
-        if now_s >= self._faded_at_s + _FADING_STEP_S:
+        if now_s >= self._fading_due_s:
             self._fade(now_s)
         if now_s >= self._recheck_at_s:
-            self._usable = [w for w in self.workers.values() if w.usable(now_s)]
-            self._recheck_at_s = self._next_probe_s(now_s)
-            self._fresh = False
+            self._recheck(now_s)
         return self._usable
+
+    def _recheck(self, now_s: float) -> None:
+        crowd = self._crowd
+        if len(self._roster) > _MANY:
+            if crowd is None:
+                self._rank_anew()
+                self._crowd = crowd = Crowd(self._roster, now_s)
+            else:
+                crowd.recheck(self._touched, now_s)
+            self._usable, self._recheck_at_s = crowd.usable, crowd.next_probe_s
+        else:
+            self._usable = [w for w in self._roster if w.usable(now_s)]
+            self._recheck_at_s = self._next_probe_s(now_s)
+        self._touched.clear()
+        self._fresh = False
 
     @property
     def asleep(self) -> bool:
@@ -102,7 +130,7 @@ class Pool(Outlook):
         return self._recheck_at_s
 
     def _next_probe_s(self, now_s: float) -> float:
-        ejected = (w.ejected_until_s for w in self.workers.values() if w.failures)
+        ejected = [w.ejected_until_s for w in self._roster if w.failures]
         return min((at_s for at_s in ejected if at_s > now_s), default=inf)
 
     # --- choice ------------------------------------------------------------------------
@@ -117,6 +145,8 @@ class Pool(Outlook):
         usable = self.usable(now_s)
         if self._stale:
             self._rank_anew()
+        if self._crowd is not None:
+            return self._least_of_many(self._crowd, exclude, kv_tokens)
         if exclude:
             usable = [w for w in usable if w.endpoint.id not in exclude]
             best = min(usable, key=_by_rank, default=None)
@@ -129,6 +159,23 @@ class Pool(Outlook):
             return min((w for w in usable if self.holds(w, kv_tokens)), key=_by_rank, default=best)
         return best
 
+    def _least_of_many(
+        self, crowd: Crowd, exclude: frozenset[WorkerId], kv_tokens: int
+    ) -> Worker | None:
+        """The same; a worker that holds so much is looked for among the next few."""
+        if exclude:
+            most = len(exclude) + 1
+            best = crowd.first(lambda w: w.endpoint.id not in exclude, most)
+        else:
+            best = crowd.least()
+        if not kv_tokens or best is None or self.holds(best, kv_tokens):
+            return best
+
+        def suits(worker: Worker) -> bool:
+            return self.holds(worker, kv_tokens) and worker.endpoint.id not in exclude
+
+        return crowd.first(suits, _LOOKED_AT) or best
+
     def reload(self, worker: Worker) -> None:
         """The worker's load has changed. Nothing to do for one that is `stale` already."""
         if not worker.stale:
@@ -137,7 +184,16 @@ class Pool(Outlook):
 
     def _rank_anew(self) -> None:
         """The best stays the best while it only gets less, and nobody else less than it has."""
-        best, rank_of = self._best, self.rank
+        best, rank_of, crowd = self._best, self.rank, self._crowd
+        if crowd is not None:
+            for worker in self._stale:
+                worker.stale = False
+                rank = rank_of(worker)
+                if rank != worker.rank:
+                    worker.rank = rank
+                    crowd.changed(worker)
+            self._stale.clear()
+            return
         for worker in self._stale:
             worker.stale = False
             before, rank = worker.rank, rank_of(worker)
@@ -152,11 +208,23 @@ class Pool(Outlook):
     # --- pace --------------------------------------------------------------------------
 
     def _fade(self, now_s: float) -> None:
-        """What was seen counts less with time, so that who gets nothing is tried again."""
+        """What was seen counts less with time, so that who gets nothing is tried again.
+
+        Of many workers one at a time, so that all of them take a second or longer.
+        """
         age_s, self._faded_at_s = now_s - self._faded_at_s, now_s
         self.fade(0.5 ** (age_s / _POOL_HALF_LIFE_S))
+        roster = self._roster
         keep = 0.5 ** (age_s / _WORKER_HALF_LIFE_S)
-        for worker in self.workers.values():
+        self._fading_due_s = now_s + _FADING_STEP_S
+        if len(roster) > _MANY:
+            self._fading_due_s = now_s + _FADING_STEP_S / len(roster)
+            self._faded = (self._faded + 1) % len(roster)
+            roster = roster[self._faded : self._faded + 1]
+            since_s = roster[0].faded_at_s
+            keep = 0.5 ** ((now_s - since_s) / _WORKER_HALF_LIFE_S) if since_s > -inf else 1.0
+        for worker in roster:
+            worker.faded_at_s = now_s
             worker.observed.fade(keep)
             worker.pace = worker.observed.given(self.pace)
             self.reload(worker)
@@ -222,4 +290,4 @@ class Pool(Outlook):
         worker = self.workers.get(worker_id)
         if worker is not None:
             worker.fail(now_s)
-            self.touch()
+            self.touch(worker)

@@ -45,13 +45,15 @@ class Worker:
     `kv_tokens` is the KV that they hold on average, `kv_spread` the sum of the squares of how much
     more each may hold.
     `ideal` has the load of those that decode, `prompts` those that do not yet. `pace` is what to
-    believe of its speed now, `observed` what it showed itself. `rank` is of before if `stale`.
+    believe of its speed now, `observed` what it showed itself, until `faded_at_s` all faded.
+    `rank` is of before if `stale`, and kept by `Crowd` at `place`.
     """
 
     __slots__ = (
         "direct_tokens",
         "ejected_until_s",
         "endpoint",
+        "faded_at_s",
         "failures",
         "ideal",
         "in_flight",
@@ -60,6 +62,7 @@ class Worker:
         "observed",
         "others",
         "pace",
+        "place",
         "probing",
         "prompts",
         "queue",
@@ -81,6 +84,8 @@ class Worker:
         self.others = _NOTHING
         self.rank: Rank = (0.0, 0, 0, 0)
         self.stale = False
+        self.place = 0
+        self.faded_at_s = -inf
         self.ideal = ideal
         self.prompts = Prompts()
         self.observed = Pace(_PACE_MEMORY)
