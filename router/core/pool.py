@@ -46,6 +46,9 @@ class Pool(Outlook):
         self.log = PoolLog()
         self.others_queued_tokens = 0
         """Prompt tokens without a first token that other processes have sent there."""
+        self.others_in_flight = 0
+        self.sharers = 0
+        """Other processes that have anything there."""
         self.hopeful_at_s = -inf
         """When a prompt that can be in time was last sent."""
         self._usable: list[Worker] = []
@@ -254,6 +257,18 @@ class Pool(Outlook):
         usable = self.usable(now_s)
         idle = sum(not worker.queued_tokens for worker in usable)
         return idle > max(min(1, len(usable) - 1), len(usable) // _LEFT_BY_HOPELESS)
+
+    # --- room that others have ------------------------------------------------------------
+
+    def _is_due_prefill(self) -> bool:
+        return self.log.queued_tokens * (1 + self.sharers) < self.others_queued_tokens
+
+    def _is_due_decode(self) -> bool:
+        others = self.others_in_flight
+        if not others:
+            return False
+        own = sum(worker.in_flight for worker in self._roster) - others
+        return own * (1 + self.sharers) < others
 
     # --- capacity ----------------------------------------------------------------------
 

@@ -64,7 +64,7 @@ def test_a_process_tells_only_what_is_its_own() -> None:
 def test_room_is_that_of_all_processes() -> None:
     # The engine runs 8 sequences; prompts are short, so that nothing but sequences fills it.
     one, two = _process("w1"), _process("w1")
-    flights = [_send(one, isl=10)[0] for _ in range(8)]
+    flights = [_send(by, isl=10)[0] for by in (one, two) for _ in range(4)]
     two.told("one", one.load(), 0.0)
     place = two.place(two.open(request(isl=10), 0.0), 0.0)
     assert isinstance(place, Place)
