@@ -189,13 +189,20 @@ class RouterCollector(Collector):
             "Prompt tokens sent to the pool whose first token is not back.",
             labels=("pool",),
         )
+        ejections = CounterMetricFamily(
+            f"{_PREFIX}_pool_ejections",
+            "Times that a worker was left alone for a while, by why.",
+            labels=("pool", "reason"),
+        )
         for name, log in logs.items():
+            for reason, count in log.ejections.items():
+                ejections.add_metric((name, reason.value), count)
             requests.add_metric((name,), log.requests)
             failures.add_metric((name,), log.failed)
             in_flight.add_metric((name,), log.in_flight)
             queued.add_metric((name,), log.queued_tokens)
         yield from (requests, failures, in_flight, queued, self._kv(), self._pace())
-        yield self._workers()
+        yield from (self._workers(), ejections)
 
     def _kv(self) -> Metric:
         text = "KV tokens that running requests are reckoned to need of the pool's workers."

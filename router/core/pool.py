@@ -7,11 +7,12 @@ nobody.
 from math import inf
 from operator import attrgetter
 
+from router.core import outliers
 from router.core.charge import Charge
 from router.core.crowd import Crowd
 from router.core.outlook import Outlook
 from router.core.pace import Ideal
-from router.core.traffic import PoolLog
+from router.core.traffic import EjectionReason, PoolLog
 from router.core.workers import Worker
 from weir.domain.fleet import PoolSpec, Role
 from weir.domain.ids import WorkerId
@@ -24,6 +25,8 @@ _WORKER_HALF_LIFE_S = 60.0
 _POOL_HALF_LIFE_S = 120.0
 _HOPEFUL_S = 30.0
 """For so long after a prompt that can be in time others of the kind are to be expected."""
+_WINDOW_S = 60.0
+"""For so long the failures of workers are compared with each other."""
 _LEFT_BY_HOPELESS = 4
 """Of so many workers one at least stays idle for those."""
 
@@ -57,6 +60,7 @@ class Pool(Outlook):
         self._best: Worker | None = None
         self._fresh = False
         self._stale: list[Worker] = []
+        self._window_s = -inf
         self._touched: list[Worker] = []
         self._crowd: Crowd | None = None
         """Of its workers, if they are many."""
@@ -231,6 +235,8 @@ class Pool(Outlook):
             worker.observed.fade(keep)
             worker.pace = worker.observed.given(self.pace)
             self.reload(worker)
+            if worker.queue:
+                self._eject_stuck(worker, now_s)
 
     def idle_first_s(self, isl_tokens: int) -> float:
         """Seconds to the first token of a prompt that nobody is before."""
@@ -301,8 +307,30 @@ class Pool(Outlook):
         return Charge(self, worker, kv_tokens, kv_spread, reserved_s)
 
     def fail(self, worker_id: WorkerId, now_s: float) -> None:
-        """A request failed on the worker: open its breaker."""
+        """A request failed on the worker: open its breaker, for long if it fails often."""
         worker = self.workers.get(worker_id)
-        if worker is not None:
-            worker.fail(now_s)
+        if worker is None:
+            return
+        if now_s >= self._window_s + _WINDOW_S:
+            self._window_s = now_s
+            outliers.begin_window(self._roster)
+        if worker.fail(now_s):
+            worker.errors += 1
+            reason = EjectionReason.FAILURE
+            roster = self._roster
+            if outliers.fails_often(worker, roster) and outliers.may_leave(worker, roster):
+                reason = EjectionReason.ERRORS
+                worker.terms += 1
+                worker.outlier = True
+                worker.eject(now_s + outliers.span_s(worker.terms))
+            self.log.ejections[reason] += 1
+        self.touch(worker)
+
+    def _eject_stuck(self, worker: Worker, now_s: float) -> None:
+        roster, queue_s = self._roster, self.prefill_s(worker, 0)
+        if worker.failures or not outliers.is_stuck(worker, roster, queue_s, now_s):
+            return
+        if outliers.may_leave(worker, roster):
+            worker.eject(now_s + outliers.span_s(1))
+            self.log.ejections[EjectionReason.STUCK] += 1
             self.touch(worker)
