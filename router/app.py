@@ -254,6 +254,7 @@ def _settings(config: RouterConfig) -> ServiceSettings:
         sample_interval_s=settings.sample_interval_s,
         bytes_per_token=settings.bytes_per_token,
         osl_prior_tokens=settings.osl_prior_tokens,
+        slow_start_s=settings.slow_start_s,
         hints=HintRules(
             tighten_to=settings.hints.tighten_to, raise_priority=settings.hints.raise_priority
         ),

@@ -13,7 +13,7 @@ from router.core.crowd import Crowd
 from router.core.outlook import Outlook
 from router.core.pace import Ideal
 from router.core.traffic import EjectionReason, PoolLog
-from router.core.workers import Worker
+from router.core.workers import Rank, Worker
 from weir.domain.fleet import PoolSpec, Role
 from weir.domain.ids import WorkerId
 from weir.domain.planning import PoolMembers, WorkerEndpoint
@@ -27,6 +27,8 @@ _HOPEFUL_S = 30.0
 """For so long after a prompt that can be in time others of the kind are to be expected."""
 _WINDOW_S = 60.0
 """For so long the failures of workers are compared with each other."""
+_COLD = 4.0
+"""What has just joined counts as so many times as loaded as it is."""
 _LEFT_BY_HOPELESS = 4
 """Of so many workers one at least stays idle for those."""
 
@@ -41,8 +43,12 @@ _by_rank = attrgetter("rank")
 class Pool(Outlook):
     """A pool's workers as they come and go, and which of them is next."""
 
-    def __init__(self, spec: PoolSpec) -> None:
+    def __init__(self, spec: PoolSpec, *, slow_start_s: float = 0.0) -> None:
         super().__init__(spec)
+        self._slow_start_s = slow_start_s
+        self._warm_rank = self.rank
+        if slow_start_s:
+            self.rank = self._cold_rank
         self.id = spec.id
         self.version = -1
         self.workers: dict[WorkerId, Worker] = {}
@@ -112,6 +118,8 @@ class Pool(Outlook):
         return self._usable
 
     def _recheck(self, now_s: float) -> None:
+        if self._slow_start_s:
+            self._note_joined(now_s)
         crowd = self._crowd
         if len(self._roster) > _MANY:
             if crowd is None:
@@ -211,6 +219,20 @@ class Pool(Outlook):
             elif best is None or rank < best.rank:
                 self._fresh = False
         self._stale.clear()
+
+    # --- slow start --------------------------------------------------------------------
+
+    def _note_joined(self, now_s: float) -> None:
+        for worker in self._roster:
+            if worker.joined_s == inf:
+                worker.joined_s = now_s
+
+    def _cold_rank(self, worker: Worker) -> Rank:
+        """What a cold worker has counts for more, so that it gets less; an idle one is idle."""
+        load, *others = self._warm_rank(worker)
+        warm_s = min(self._slow_start_s, max(0.0, self._faded_at_s - worker.joined_s))
+        cold = 1.0 - warm_s / self._slow_start_s
+        return load * (1.0 + (_COLD - 1.0) * cold), others[0], others[1], others[2]
 
     # --- pace --------------------------------------------------------------------------
 

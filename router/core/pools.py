@@ -136,8 +136,10 @@ class Pools:
         models: Sequence[Model],
         specs: Sequence[PoolSpec],
         legs: LegRules = TWO_LEGS,
+        *,
+        slow_start_s: float = 0.0,
     ) -> None:
-        self._pools = {spec.id: Pool(spec) for spec in specs}
+        self._pools = {spec.id: Pool(spec, slow_start_s=slow_start_s) for spec in specs}
         self._names = {n: model.name for model in models for n in (model.name, *model.aliases)}
         self._models: dict[ModelName, ModelPools] = {}
         for model in models:

@@ -49,6 +49,7 @@ class Worker:
     more each may hold.
     `ideal` has the load of those that decode, `prompts` those that do not yet. `pace` is what to
     believe of its speed now, `observed` what it showed itself, until `faded_at_s` all faded.
+    `joined_s`: since when it can take its part; infinity until its pool has looked.
     Of the window that its pool judges it by: `errors` that opened its breaker, and `served` before.
     An `outlier` was ejected for them, `terms` times; only a probe closes its breaker.
     `rank` is of before if `stale`, and kept by `Crowd` at `place`.
@@ -64,6 +65,7 @@ class Worker:
         "ideal",
         "in_flight",
         "kv_spread",
+        "joined_s",
         "kv_tokens",
         "observed",
         "others",
@@ -99,6 +101,7 @@ class Worker:
         self.stale = False
         self.place = 0
         self.faded_at_s = -inf
+        self.joined_s = inf
         self.ideal = ideal
         self.prompts = Prompts()
         self.observed = Pace(_PACE_MEMORY)
@@ -153,3 +156,4 @@ class Worker:
         self.failures = 0
         self.outlier = False
         self.probing = False
+        self.joined_s = inf
