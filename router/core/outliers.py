@@ -16,6 +16,8 @@ _ERRORS = 5
 _TIMES_OTHERS = 5
 _ONE_IN = 20
 """Of its requests one in so many fails, or more."""
+_ASKED = 8
+"""Other workers that one is compared with, here and there in the pool."""
 _MOST_OUT = 3
 """One in so many workers may be away, however bad it is."""
 _STUCK_S, _TIMES_QUEUE = 10.0, 5.0
@@ -45,8 +47,9 @@ def is_stuck(worker: Worker, workers: Sequence[Worker], queue_s: float, now_s: f
     waited_s = worker.waited_s(now_s)
     if waited_s <= _STUCK_S + _TIMES_QUEUE * queue_s:
         return False
-    better = sum(_TIMES_OTHERS * w.waited_s(now_s) < waited_s for w in workers)
-    return 2 * better >= len(workers) - 1
+    asked = workers[:: 1 + (len(workers) - 1) // _ASKED]
+    better = sum(_TIMES_OTHERS * w.waited_s(now_s) < waited_s for w in asked)
+    return 2 * better >= len(asked) - 1
 
 
 def may_leave(worker: Worker, workers: Sequence[Worker]) -> bool:

@@ -33,8 +33,8 @@ from weir.fleet import load
 
 __all__ = ["main", "measure", "measure_flights"]
 
-_DECISIONS = 10_000
-_ROUNDS = 5
+_DECISIONS = 20_000
+_ROUNDS = 10
 _PER_WORKER = 4
 _ARRIVALS_RPS = 100.0
 """Slow for so many workers: what is due by time falls to few decisions."""

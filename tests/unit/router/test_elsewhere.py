@@ -191,8 +191,12 @@ def test_room_at_a_draining_worker_is_for_nobody_who_waits() -> None:
 
 def test_load_of_others_on_a_worker_that_has_left_takes_no_part_of_the_pool() -> None:
     one = _process("w1", "w2")
-    one.told("two", Told(loads={PoolId("a"): {WorkerId("w1"): Load(8, 80, 0, 8, 80)}}), 0.0)
+    one.told(
+        "two", Told(loads={PoolId("a"): {WorkerId("w1"): Load(in_flight=8, kv_tokens=80)}}), 0.0
+    )
     one.apply_members(members("a", "w2", version=2), 0.0)
-    one.told("two", Told(loads={PoolId("a"): {WorkerId("w1"): Load(8, 80, 0, 8, 80)}}), 1.0)
+    one.told(
+        "two", Told(loads={PoolId("a"): {WorkerId("w1"): Load(in_flight=8, kv_tokens=80)}}), 1.0
+    )
     assert one.pools[PoolId("a")].others_in_flight == 0
     assert _worker(one, "w2").in_flight == 0

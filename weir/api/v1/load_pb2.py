@@ -24,7 +24,7 @@ _sym_db = _symbol_database.Default()
 
 
 
-DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n\x16weir/api/v1/load.proto\x12\x0bweir.api.v1\"h\n\nRouterLoad\x12\x11\n\trouter_id\x18\x01 \x01(\t\x12\x0f\n\x07process\x18\x02 \x01(\t\x12\x10\n\x08sequence\x18\x03 \x01(\x03\x12$\n\x05pools\x18\x04 \x03(\x0b\x32\x15.weir.api.v1.PoolLoad\"\xad\x01\n\x08PoolLoad\x12\x0f\n\x07pool_id\x18\x01 \x01(\t\x12\x12\n\nworker_ids\x18\x02 \x03(\t\x12\x11\n\tin_flight\x18\x03 \x03(\x03\x12\x11\n\tkv_tokens\x18\x04 \x03(\x03\x12\x15\n\rqueued_tokens\x18\x05 \x03(\x03\x12\x10\n\x08\x64\x65\x63oding\x18\x06 \x03(\x03\x12\x1a\n\x12\x64\x65\x63oding_kv_tokens\x18\x07 \x03(\x03\x12\x11\n\tprompts_s\x18\x08 \x03(\x01\x62\x06proto3')
+DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n\x16weir/api/v1/load.proto\x12\x0bweir.api.v1\"h\n\nRouterLoad\x12\x11\n\trouter_id\x18\x01 \x01(\t\x12\x0f\n\x07process\x18\x02 \x01(\t\x12\x10\n\x08sequence\x18\x03 \x01(\x03\x12$\n\x05pools\x18\x04 \x03(\x0b\x32\x15.weir.api.v1.PoolLoad\"\xd7\x01\n\x08PoolLoad\x12\x0f\n\x07pool_id\x18\x01 \x01(\t\x12\x12\n\nworker_ids\x18\x02 \x03(\t\x12\x11\n\tin_flight\x18\x03 \x03(\x03\x12\x11\n\tkv_tokens\x18\x04 \x03(\x03\x12\x15\n\rqueued_tokens\x18\x05 \x03(\x03\x12\x10\n\x08\x64\x65\x63oding\x18\x06 \x03(\x03\x12\x1a\n\x12\x64\x65\x63oding_kv_tokens\x18\x07 \x03(\x03\x12\x11\n\tprompts_s\x18\x08 \x03(\x01\x12\x11\n\tkv_spread\x18\t \x03(\x03\x12\x15\n\rdirect_tokens\x18\n \x03(\x03\x62\x06proto3')
 
 _globals = globals()
 _builder.BuildMessageAndEnumDescriptors(DESCRIPTOR, _globals)
@@ -34,5 +34,5 @@ if not _descriptor._USE_C_DESCRIPTORS:
   _globals['_ROUTERLOAD']._serialized_start=39
   _globals['_ROUTERLOAD']._serialized_end=143
   _globals['_POOLLOAD']._serialized_start=146
-  _globals['_POOLLOAD']._serialized_end=319
+  _globals['_POOLLOAD']._serialized_end=361
 # @@protoc_insertion_point(module_scope)

@@ -19,7 +19,7 @@ class RouterLoad(_message.Message):
     def __init__(self, router_id: _Optional[str] = ..., process: _Optional[str] = ..., sequence: _Optional[int] = ..., pools: _Optional[_Iterable[_Union[PoolLoad, _Mapping]]] = ...) -> None: ...
 
 class PoolLoad(_message.Message):
-    __slots__ = ("pool_id", "worker_ids", "in_flight", "kv_tokens", "queued_tokens", "decoding", "decoding_kv_tokens", "prompts_s")
+    __slots__ = ("pool_id", "worker_ids", "in_flight", "kv_tokens", "queued_tokens", "decoding", "decoding_kv_tokens", "prompts_s", "kv_spread", "direct_tokens")
     POOL_ID_FIELD_NUMBER: _ClassVar[int]
     WORKER_IDS_FIELD_NUMBER: _ClassVar[int]
     IN_FLIGHT_FIELD_NUMBER: _ClassVar[int]
@@ -28,6 +28,8 @@ class PoolLoad(_message.Message):
     DECODING_FIELD_NUMBER: _ClassVar[int]
     DECODING_KV_TOKENS_FIELD_NUMBER: _ClassVar[int]
     PROMPTS_S_FIELD_NUMBER: _ClassVar[int]
+    KV_SPREAD_FIELD_NUMBER: _ClassVar[int]
+    DIRECT_TOKENS_FIELD_NUMBER: _ClassVar[int]
     pool_id: str
     worker_ids: _containers.RepeatedScalarFieldContainer[str]
     in_flight: _containers.RepeatedScalarFieldContainer[int]
@@ -36,4 +38,6 @@ class PoolLoad(_message.Message):
     decoding: _containers.RepeatedScalarFieldContainer[int]
     decoding_kv_tokens: _containers.RepeatedScalarFieldContainer[int]
     prompts_s: _containers.RepeatedScalarFieldContainer[float]
-    def __init__(self, pool_id: _Optional[str] = ..., worker_ids: _Optional[_Iterable[str]] = ..., in_flight: _Optional[_Iterable[int]] = ..., kv_tokens: _Optional[_Iterable[int]] = ..., queued_tokens: _Optional[_Iterable[int]] = ..., decoding: _Optional[_Iterable[int]] = ..., decoding_kv_tokens: _Optional[_Iterable[int]] = ..., prompts_s: _Optional[_Iterable[float]] = ...) -> None: ...
+    kv_spread: _containers.RepeatedScalarFieldContainer[int]
+    direct_tokens: _containers.RepeatedScalarFieldContainer[int]
+    def __init__(self, pool_id: _Optional[str] = ..., worker_ids: _Optional[_Iterable[str]] = ..., in_flight: _Optional[_Iterable[int]] = ..., kv_tokens: _Optional[_Iterable[int]] = ..., queued_tokens: _Optional[_Iterable[int]] = ..., decoding: _Optional[_Iterable[int]] = ..., decoding_kv_tokens: _Optional[_Iterable[int]] = ..., prompts_s: _Optional[_Iterable[float]] = ..., kv_spread: _Optional[_Iterable[int]] = ..., direct_tokens: _Optional[_Iterable[int]] = ...) -> None: ...
