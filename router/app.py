@@ -5,6 +5,7 @@ import functools
 import gc
 import logging
 import ssl
+import uuid
 from collections.abc import Callable
 from contextlib import AsyncExitStack
 from typing import TYPE_CHECKING
@@ -12,6 +13,7 @@ from typing import TYPE_CHECKING
 from prometheus_client import CollectorRegistry
 
 from router.adapters.answer import Answer, decider
+from router.adapters.load import SharedLoad
 from router.adapters.nats import NatsTraffic, bus_class, watch_members, watch_plan
 from router.adapters.recent import RecentTraffic
 from router.adapters.tokenizers import TokenCounter
@@ -86,7 +88,7 @@ class Wiring:
         bus = await self.hear(f"router-{config.router_id}")
         recent = self._publish_traffic(bus)
         counter = await self.token_counter()
-        metrics = self.metrics(bus, counter)
+        metrics = self.metrics(bus, counter, self.share_load(bus, alone=True))
         frontend = self.frontend(functools.partial(render, metrics), counter)
         control = ControlServer(config.control.host, config.control.port, self._ready, metrics)
         self._closing.push_async_callback(control.close)
@@ -126,8 +128,31 @@ class Wiring:
         await counter.start()
         return counter
 
-    def metrics(self, bus: "Bus | None", counter: TokenCounter | None) -> CollectorRegistry:
-        return registry(RouterCollector(self.service, self._meter, bus, counter))
+    def share_load(self, bus: "Bus | None", *, alone: bool) -> SharedLoad | None:
+        """Tell other routers on `bus` what this process has, and count what theirs have.
+
+        `alone`: it is the only process of its router.
+        """
+        if bus is None:
+            return None
+        service = self.service
+        shared = SharedLoad(
+            bus,
+            self._config.fleet.name,
+            self._config.router_id,
+            uuid.uuid4().hex,
+            alone=alone,
+            load=service.load,
+            told=service.told,
+            admit=service.admit,
+        )
+        self.background.spawn(shared.run())
+        return shared
+
+    def metrics(
+        self, bus: "Bus | None", counter: TokenCounter | None, shared: SharedLoad | None
+    ) -> CollectorRegistry:
+        return registry(RouterCollector(self.service, self._meter, bus, counter, shared))
 
     def frontend(
         self, render_metrics: Callable[[], bytes], counter: TokenCounter | None
@@ -229,6 +254,7 @@ def _settings(config: RouterConfig) -> ServiceSettings:
         sample_interval_s=settings.sample_interval_s,
         bytes_per_token=settings.bytes_per_token,
         osl_prior_tokens=settings.osl_prior_tokens,
+        slow_start_s=settings.slow_start_s,
         hints=HintRules(
             tighten_to=settings.hints.tighten_to, raise_priority=settings.hints.raise_priority
         ),

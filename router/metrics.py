@@ -69,6 +69,15 @@ class Open(Protocol):
     def tasks(self) -> int: ...
 
 
+class LoadState(Protocol):
+    """What metrics tell of the load of other routers (`router.adapters.load.SharedLoad`)."""
+
+    misunderstood: int
+
+    @property
+    def heard(self) -> int: ...
+
+
 class FrontendMeter:
     """Counts for the frontend what never becomes a flight. `open`: the frontend once it is made."""
 
@@ -96,7 +105,7 @@ class FrontendMeter:
 
 
 class RouterCollector(Collector):
-    """`bus` is None for a router without NATS, `counter` for one without tokenizers."""
+    """`bus` and `shared` are None for a router without NATS, `counter` without tokenizers."""
 
     def __init__(
         self,
@@ -104,11 +113,13 @@ class RouterCollector(Collector):
         meter: FrontendMeter,
         bus: BusState | None = None,
         counter: CounterState | None = None,
+        shared: LoadState | None = None,
     ) -> None:
         self._service = service
         self._meter = meter
         self._bus = bus
         self._counter = counter
+        self._shared = shared
 
     def collect(self) -> Iterator[Metric]:
         yield from self._classes(self._service.traffic.classes)
@@ -118,6 +129,20 @@ class RouterCollector(Collector):
         yield from self._decisions()
         yield from self._open()
         yield from bus_metrics(self._bus)
+        yield from self._others()
+
+    def _others(self) -> Iterator[Metric]:
+        """Nothing without NATS."""
+        shared = self._shared
+        if shared is None:
+            return
+        text = "Processes of other routers whose load at the workers counts here."
+        yield GaugeMetricFamily(f"{_PREFIX}_others_heard", text, value=shared.heard)
+        yield CounterMetricFamily(
+            f"{_PREFIX}_others_misunderstood",
+            "Messages of other routers that were dropped: they cannot be true.",
+            value=shared.misunderstood,
+        )
 
     def _classes(self, logs: Mapping[ClassName, ClassLog]) -> Iterator[Metric]:
         requests = CounterMetricFamily(
@@ -164,13 +189,20 @@ class RouterCollector(Collector):
             "Prompt tokens sent to the pool whose first token is not back.",
             labels=("pool",),
         )
+        ejections = CounterMetricFamily(
+            f"{_PREFIX}_pool_ejections",
+            "Times that a worker was left alone for a while, by why.",
+            labels=("pool", "reason"),
+        )
         for name, log in logs.items():
+            for reason, count in log.ejections.items():
+                ejections.add_metric((name, reason.value), count)
             requests.add_metric((name,), log.requests)
             failures.add_metric((name,), log.failed)
             in_flight.add_metric((name,), log.in_flight)
             queued.add_metric((name,), log.queued_tokens)
         yield from (requests, failures, in_flight, queued, self._kv(), self._pace())
-        yield self._workers()
+        yield from (self._workers(), ejections)
 
     def _kv(self) -> Metric:
         text = "KV tokens that running requests are reckoned to need of the pool's workers."

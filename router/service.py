@@ -42,6 +42,7 @@ class ServiceSettings:
     sample_interval_s: float = 1.0
     bytes_per_token: float = 4.0
     osl_prior_tokens: float = 256.0
+    slow_start_s: float = 0.0
     queue_requests: int = 8192
     queue_bytes: int = 2**30
     hints: HintRules = ASK_FOR_LESS
@@ -64,6 +65,7 @@ class RouterService:
             DispatchSettings(
                 bytes_per_token=settings.bytes_per_token,
                 osl_prior_tokens=settings.osl_prior_tokens,
+                slow_start_s=settings.slow_start_s,
                 queue_requests=settings.queue_requests,
                 queue_bytes=settings.queue_bytes,
                 queue_timeout_s=settings.queue_timeout_s,

@@ -35,12 +35,12 @@ class Charge:
         "_prompts_s",
         "_queued_tokens",
         "_reserved_s",
-        "_sent_s",
         "_since_s",
         "_steps",
         "_worker",
         "direct",
         "pool",
+        "sent_s",
     )
 
     def __init__(
@@ -68,7 +68,7 @@ class Charge:
         self._probe = worker.failures > 0
         if self._probe:
             worker.probing = True
-            pool.touch()
+            pool.touch(worker)
         if not worker.stale:
             pool.reload(worker)
 
@@ -84,7 +84,7 @@ class Charge:
             return
         self._departed = True
         self._isl_tokens = isl_tokens
-        self._sent_s = now_s
+        self.sent_s = now_s
         pool, worker = self.pool, self._worker
         pool.log.sent(isl_tokens)
         if self.direct:
@@ -118,7 +118,7 @@ class Charge:
         if not self._queued_tokens:
             return False
         pool, worker = self.pool, self._worker
-        pool.log.first_token(now_s - self._sent_s)
+        pool.log.first_token(now_s - self.sent_s)
         self._dequeue()
         computed = pool.mixes or self.direct
         if computed:
@@ -131,7 +131,7 @@ class Charge:
         if not self._queued_tokens:
             return
         pool, worker = self.pool, self._worker
-        pool.log.first_token(now_s - self._sent_s)
+        pool.log.first_token(now_s - self.sent_s)
         pool.log.completed(0, None)
         last = worker.queued_tokens == self._queued_tokens
         seen = worker.prompts.done(pool.prompt_s(self._isl_tokens), now_s, last=last)
@@ -145,10 +145,11 @@ class Charge:
 
     def succeeded(self) -> bool:
         """It has answered. Returns whether that closed the worker's breaker."""
-        if not self._worker.failures:
+        worker = self._worker
+        if not worker.failures or (worker.outlier and not self._probe):
             return False
         self._worker.succeed()
-        self.pool.touch()
+        self.pool.touch(self._worker)
         return True
 
     def completed(self, osl_tokens: int, itl_s: float | None, now_s: float) -> None:
@@ -158,7 +159,7 @@ class Charge:
             self.succeeded()
         pool.log.completed(osl_tokens, itl_s)
         if self._reserved_s is not None:
-            pool.turnover.ended(now_s - self._sent_s)
+            pool.turnover.ended(now_s - self.sent_s)
         if pool.computes:
             computed = pool.mixes or self.direct
             pool.served(pool.prompt_s(self._isl_tokens) if computed else 0.0, osl_tokens)
@@ -198,7 +199,7 @@ class Charge:
             pool.reload(worker)
         if self._probe:
             worker.probing = False
-            pool.touch()
+            pool.touch(worker)
 
     def _dequeue(self) -> None:
         pool, worker, tokens = self.pool, self._worker, self._queued_tokens

@@ -70,6 +70,7 @@ class DispatchSettings:
 
     bytes_per_token: float = 4.0
     osl_prior_tokens: float = 256.0
+    slow_start_s: float = 0.0
     queue_requests: int = 8192
     queue_bytes: int = 2**30
     queue_timeout_s: float = 60.0
@@ -94,7 +95,9 @@ class Dispatch:
         settings: DispatchSettings,
         wake: Callable[[float], None],
     ) -> None:
-        self.pools = Pools(fleet.models, fleet.pools, settings.legs)
+        self.pools = Pools(
+            fleet.models, fleet.pools, settings.legs, slow_start_s=settings.slow_start_s
+        )
         self.traffic = Traffic((c.name for c in fleet.classes), {p.id: p.log for p in self.pools})
         self._settings = settings
         self.waiting = Waiting(

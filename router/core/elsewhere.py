@@ -28,6 +28,9 @@ class Told:
     """Requests and bytes of their prompts, by class."""
 
 
+_NOBODY = Told()
+
+
 class Elsewhere:
     """`told` and `forgotten` return whether there may be more room than before."""
 
@@ -72,7 +75,10 @@ class Elsewhere:
         for key in gone:
             worker, load = entered.pop(key)
             eased |= self._enter(self._pools[key[0]], worker, load, _NOTHING, now_s)
+        last = self._told.get(process, _NOBODY)
         self._told[process] = told
+        for pool_id in last.loads.keys() ^ told.loads.keys():
+            self._count_sharers(pool_id)
         self._count_waiting()
         return eased
 
@@ -129,6 +135,7 @@ class Elsewhere:
         worker.queued_tokens += queued_tokens
         worker.direct_tokens += direct_tokens
         pool.others_queued_tokens += queued_tokens
+        pool.others_in_flight += in_flight
         if decoding or decoding_kv_tokens:
             worker.ideal.shift(decoding, decoding_kv_tokens, now_s)
         if comes_to_none or prompts_s or queued_tokens < 0:
@@ -148,6 +155,11 @@ class Elsewhere:
         )
         pool.reload(worker)
         return min(in_flight, kv_tokens, kv_spread, queued_tokens, decoding) < 0
+
+    def _count_sharers(self, pool_id: PoolId) -> None:
+        for pool in self._pools:
+            if pool.id == pool_id:
+                pool.sharers = sum(pool_id in told.loads for told in self._told.values())
 
     def _count_waiting(self) -> None:
         waiting: dict[ClassName, tuple[int, int]] = {}

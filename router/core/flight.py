@@ -322,6 +322,6 @@ class Flight:
 
 def _hopeless(sized: Sized) -> bool:
     model, ttft_s, itl_s = sized.model, sized.ttft_s, sized.itl_s
-    if ttft_s < inf and model.idle_first_s(sized.isl_tokens) > ttft_s:
+    if ttft_s < inf and not model.first_within(sized.isl_tokens, ttft_s):
         return True
-    return itl_s < inf and model.idle_itl_s(sized.kv_tokens) > _SURE * itl_s
+    return itl_s < inf and not model.itl_within(sized.kv_tokens, _SURE * itl_s)

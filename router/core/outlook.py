@@ -169,7 +169,7 @@ class Outlook:
             return queued_tokens < batch_tokens
         if queued_tokens < 2 * batch_tokens:
             return True
-        return queued_tokens - worker.oldest_tokens < batch_tokens
+        return queued_tokens - worker.oldest_tokens < batch_tokens or self._is_due_prefill()
 
     def has_decode_room(
         self, worker: Worker, kv_tokens: int, itl_s: float = inf, *, late: bool = False
@@ -184,12 +184,21 @@ class Outlook:
         if late:
             spare = -(-self.predictor.max_sequences // _LEFT_BY_LATE)
             kv_tokens += spare * worker.kv_tokens // sequences
-        if not self.holds(worker, kv_tokens):
-            return False
-        if self._runs(worker, sequences + spare, kv_tokens, itl_s):
-            return True
-        fewer = self._occupied(worker)
-        return fewer < sequences and self._runs(worker, fewer + spare, kv_tokens, itl_s)
+        if self.holds(worker, kv_tokens):
+            if self._runs(worker, sequences + spare, kv_tokens, itl_s):
+                return True
+            fewer = self._occupied(worker)
+            if fewer < sequences and self._runs(worker, fewer + spare, kv_tokens, itl_s):
+                return True
+        return not late and self._is_due_decode()
+
+    def _is_due_prefill(self) -> bool:
+        """Whether other routers have taken what this one is due of the pool's queues."""
+        return False
+
+    def _is_due_decode(self) -> bool:
+        """Whether other routers have taken what this one is due of the pool's sequences."""
+        return False
 
     def has_direct_room(self, worker: Worker) -> bool:
         """Whether fewer than two batches of prompts wait to be computed by a decode worker."""

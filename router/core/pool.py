@@ -7,11 +7,13 @@ nobody.
 from math import inf
 from operator import attrgetter
 
+from router.core import outliers
 from router.core.charge import Charge
+from router.core.crowd import Crowd
 from router.core.outlook import Outlook
 from router.core.pace import Ideal
-from router.core.traffic import PoolLog
-from router.core.workers import Worker
+from router.core.traffic import EjectionReason, PoolLog
+from router.core.workers import Rank, Worker
 from weir.domain.fleet import PoolSpec, Role
 from weir.domain.ids import WorkerId
 from weir.domain.planning import PoolMembers, WorkerEndpoint
@@ -23,8 +25,17 @@ _WORKER_HALF_LIFE_S = 60.0
 _POOL_HALF_LIFE_S = 120.0
 _HOPEFUL_S = 30.0
 """For so long after a prompt that can be in time others of the kind are to be expected."""
+_WINDOW_S = 60.0
+"""For so long the failures of workers are compared with each other."""
+_COLD = 4.0
+"""What has just joined counts as so many times as loaded as it is."""
 _LEFT_BY_HOPELESS = 4
 """Of so many workers one at least stays idle for those."""
+
+_MANY = 32
+"""Workers of more than so many are ranked in a heap, and fade one by one."""
+_LOOKED_AT = 8
+"""Of many workers so many at most are asked for KV space; they are the least loaded ones."""
 
 _by_rank = attrgetter("rank")
 
@@ -32,22 +43,36 @@ _by_rank = attrgetter("rank")
 class Pool(Outlook):
     """A pool's workers as they come and go, and which of them is next."""
 
-    def __init__(self, spec: PoolSpec) -> None:
+    def __init__(self, spec: PoolSpec, *, slow_start_s: float = 0.0) -> None:
         super().__init__(spec)
+        self._slow_start_s = slow_start_s
+        self._warm_rank = self.rank
+        if slow_start_s:
+            self.rank = self._cold_rank
         self.id = spec.id
         self.version = -1
         self.workers: dict[WorkerId, Worker] = {}
         self.log = PoolLog()
         self.others_queued_tokens = 0
         """Prompt tokens without a first token that other processes have sent there."""
+        self.others_in_flight = 0
+        self.sharers = 0
+        """Other processes that have anything there."""
         self.hopeful_at_s = -inf
         """When a prompt that can be in time was last sent."""
         self._usable: list[Worker] = []
         self._recheck_at_s = -inf
-        self._faded_at_s = -inf
+        self._faded_at_s = self._fading_due_s = -inf
         self._best: Worker | None = None
         self._fresh = False
         self._stale: list[Worker] = []
+        self._window_s = -inf
+        self._touched: list[Worker] = []
+        self._crowd: Crowd | None = None
+        """Of its workers, if they are many."""
+        self._roster: list[Worker] = []
+        self._faded = 0
+        """How far in the roster."""
 
     # --- members -----------------------------------------------------------------------
 
@@ -60,7 +85,9 @@ class Pool(Outlook):
             return False
         self.version = members.version
         self.workers = {w.id: self._kept(w) or self._new(w) for w in members.workers}
-        self.touch()
+        self._roster = list(self.workers.values())
+        self._crowd = None
+        self._recheck_at_s = -inf
         return True
 
     def _kept(self, endpoint: WorkerEndpoint) -> Worker | None:
@@ -76,20 +103,36 @@ class Pool(Outlook):
     def _new(self, endpoint: WorkerEndpoint) -> Worker:
         return Worker(endpoint, Ideal(self.predictor.decode_s), self.pace)
 
-    def touch(self) -> None:
-        """Membership or a breaker has changed: look again which workers are usable."""
+    def touch(self, worker: Worker) -> None:
+        """Its breaker has changed: look again whether it is usable."""
+        self._touched.append(worker)
         self._recheck_at_s = -inf
         self._fresh = False
 
     def usable(self, now_s: float) -> list[Worker]:
         """Workers that may get a request now."""
-        if now_s >= self._faded_at_s + _FADING_STEP_S:
+        if now_s >= self._fading_due_s:
             self._fade(now_s)
         if now_s >= self._recheck_at_s:
-            self._usable = [w for w in self.workers.values() if w.usable(now_s)]
-            self._recheck_at_s = self._next_probe_s(now_s)
-            self._fresh = False
+            self._recheck(now_s)
         return self._usable
+
+    def _recheck(self, now_s: float) -> None:
+        if self._slow_start_s:
+            self._note_joined(now_s)
+        crowd = self._crowd
+        if len(self._roster) > _MANY:
+            if crowd is None:
+                self._rank_anew()
+                self._crowd = crowd = Crowd(self._roster, now_s)
+            else:
+                crowd.recheck(self._touched, now_s)
+            self._usable, self._recheck_at_s = crowd.usable, crowd.next_probe_s
+        else:
+            self._usable = [w for w in self._roster if w.usable(now_s)]
+            self._recheck_at_s = self._next_probe_s(now_s)
+        self._touched.clear()
+        self._fresh = False
 
     @property
     def asleep(self) -> bool:
@@ -102,7 +145,7 @@ class Pool(Outlook):
         return self._recheck_at_s
 
     def _next_probe_s(self, now_s: float) -> float:
-        ejected = (w.ejected_until_s for w in self.workers.values() if w.failures)
+        ejected = [w.ejected_until_s for w in self._roster if w.failures]
         return min((at_s for at_s in ejected if at_s > now_s), default=inf)
 
     # --- choice ------------------------------------------------------------------------
@@ -117,6 +160,8 @@ class Pool(Outlook):
         usable = self.usable(now_s)
         if self._stale:
             self._rank_anew()
+        if self._crowd is not None:
+            return self._least_of_many(self._crowd, exclude, kv_tokens)
         if exclude:
             usable = [w for w in usable if w.endpoint.id not in exclude]
             best = min(usable, key=_by_rank, default=None)
@@ -129,6 +174,23 @@ class Pool(Outlook):
             return min((w for w in usable if self.holds(w, kv_tokens)), key=_by_rank, default=best)
         return best
 
+    def _least_of_many(
+        self, crowd: Crowd, exclude: frozenset[WorkerId], kv_tokens: int
+    ) -> Worker | None:
+        """The same; a worker that holds so much is looked for among the next few."""
+        if exclude:
+            most = len(exclude) + 1
+            best = crowd.first(lambda w: w.endpoint.id not in exclude, most)
+        else:
+            best = crowd.least()
+        if not kv_tokens or best is None or self.holds(best, kv_tokens):
+            return best
+
+        def suits(worker: Worker) -> bool:
+            return self.holds(worker, kv_tokens) and worker.endpoint.id not in exclude
+
+        return crowd.first(suits, _LOOKED_AT) or best
+
     def reload(self, worker: Worker) -> None:
         """The worker's load has changed. Nothing to do for one that is `stale` already."""
         if not worker.stale:
@@ -137,7 +199,16 @@ class Pool(Outlook):
 
     def _rank_anew(self) -> None:
         """The best stays the best while it only gets less, and nobody else less than it has."""
-        best, rank_of = self._best, self.rank
+        best, rank_of, crowd = self._best, self.rank, self._crowd
+        if crowd is not None:
+            for worker in self._stale:
+                worker.stale = False
+                rank = rank_of(worker)
+                if rank != worker.rank:
+                    worker.rank = rank
+                    crowd.changed(worker)
+            self._stale.clear()
+            return
         for worker in self._stale:
             worker.stale = False
             before, rank = worker.rank, rank_of(worker)
@@ -149,17 +220,45 @@ class Pool(Outlook):
                 self._fresh = False
         self._stale.clear()
 
+    # --- slow start --------------------------------------------------------------------
+
+    def _note_joined(self, now_s: float) -> None:
+        for worker in self._roster:
+            if worker.joined_s == inf:
+                worker.joined_s = now_s
+
+    def _cold_rank(self, worker: Worker) -> Rank:
+        """What a cold worker has counts for more, so that it gets less; an idle one is idle."""
+        load, *others = self._warm_rank(worker)
+        warm_s = min(self._slow_start_s, max(0.0, self._faded_at_s - worker.joined_s))
+        cold = 1.0 - warm_s / self._slow_start_s
+        return load * (1.0 + (_COLD - 1.0) * cold), others[0], others[1], others[2]
+
     # --- pace --------------------------------------------------------------------------
 
     def _fade(self, now_s: float) -> None:
-        """What was seen counts less with time, so that who gets nothing is tried again."""
+        """What was seen counts less with time, so that who gets nothing is tried again.
+
+        Of many workers one at a time, so that all of them take a second or longer.
+        """
         age_s, self._faded_at_s = now_s - self._faded_at_s, now_s
         self.fade(0.5 ** (age_s / _POOL_HALF_LIFE_S))
+        roster = self._roster
         keep = 0.5 ** (age_s / _WORKER_HALF_LIFE_S)
-        for worker in self.workers.values():
+        self._fading_due_s = now_s + _FADING_STEP_S
+        if len(roster) > _MANY:
+            self._fading_due_s = now_s + _FADING_STEP_S / len(roster)
+            self._faded = (self._faded + 1) % len(roster)
+            roster = roster[self._faded : self._faded + 1]
+            since_s = roster[0].faded_at_s
+            keep = 0.5 ** ((now_s - since_s) / _WORKER_HALF_LIFE_S) if since_s > -inf else 1.0
+        for worker in roster:
+            worker.faded_at_s = now_s
             worker.observed.fade(keep)
             worker.pace = worker.observed.given(self.pace)
             self.reload(worker)
+            if worker.queue:
+                self._eject_stuck(worker, now_s)
 
     def idle_first_s(self, isl_tokens: int) -> float:
         """Seconds to the first token of a prompt that nobody is before."""
@@ -186,6 +285,18 @@ class Pool(Outlook):
         usable = self.usable(now_s)
         idle = sum(not worker.queued_tokens for worker in usable)
         return idle > max(min(1, len(usable) - 1), len(usable) // _LEFT_BY_HOPELESS)
+
+    # --- room that others have ------------------------------------------------------------
+
+    def _is_due_prefill(self) -> bool:
+        return self.log.queued_tokens * (1 + self.sharers) < self.others_queued_tokens
+
+    def _is_due_decode(self) -> bool:
+        others = self.others_in_flight
+        if not others:
+            return False
+        own = sum(worker.in_flight for worker in self._roster) - others
+        return own * (1 + self.sharers) < others
 
     # --- capacity ----------------------------------------------------------------------
 
@@ -218,8 +329,30 @@ class Pool(Outlook):
         return Charge(self, worker, kv_tokens, kv_spread, reserved_s)
 
     def fail(self, worker_id: WorkerId, now_s: float) -> None:
-        """A request failed on the worker: open its breaker."""
+        """A request failed on the worker: open its breaker, for long if it fails often."""
         worker = self.workers.get(worker_id)
-        if worker is not None:
-            worker.fail(now_s)
-            self.touch()
+        if worker is None:
+            return
+        if now_s >= self._window_s + _WINDOW_S:
+            self._window_s = now_s
+            outliers.begin_window(self._roster)
+        if worker.fail(now_s):
+            worker.errors += 1
+            reason = EjectionReason.FAILURE
+            roster = self._roster
+            if outliers.fails_often(worker, roster) and outliers.may_leave(worker, roster):
+                reason = EjectionReason.ERRORS
+                worker.terms += 1
+                worker.outlier = True
+                worker.eject(now_s + outliers.span_s(worker.terms))
+            self.log.ejections[reason] += 1
+        self.touch(worker)
+
+    def _eject_stuck(self, worker: Worker, now_s: float) -> None:
+        roster, queue_s = self._roster, self.prefill_s(worker, 0)
+        if worker.failures or not outliers.is_stuck(worker, roster, queue_s, now_s):
+            return
+        if outliers.may_leave(worker, roster):
+            worker.eject(now_s + outliers.span_s(1))
+            self.log.ejections[EjectionReason.STUCK] += 1
+            self.touch(worker)

@@ -74,9 +74,13 @@ class ModelPools:
         """Seconds to the first token on an idle worker of the fastest pool."""
         return min((p.idle_first_s(isl_tokens) for p in self.heads), default=0.0)
 
-    def idle_itl_s(self, kv_tokens: int) -> float:
-        """Seconds between tokens of a sequence that has the fastest pool's worker for itself."""
-        return min((p.idle_itl_s(kv_tokens) for p in self.pools if p.decodes), default=0.0)
+    def first_within(self, isl_tokens: int, ttft_s: float) -> bool:
+        """Whether an idle worker of some pool would have the first token in time."""
+        return any(p.idle_first_s(isl_tokens) <= ttft_s for p in self.heads) or not self.heads
+
+    def itl_within(self, kv_tokens: int, itl_s: float) -> bool:
+        """Whether a worker of some pool would keep the ITL of a sequence that it has alone."""
+        return any(p.idle_itl_s(kv_tokens) <= itl_s for p in self.pools if p.decodes)
 
     def work_s(self, isl_tokens: int, osl_tokens: int) -> float:
         """Seconds of fully used workers of the fastest pools."""
@@ -132,8 +136,10 @@ class Pools:
         models: Sequence[Model],
         specs: Sequence[PoolSpec],
         legs: LegRules = TWO_LEGS,
+        *,
+        slow_start_s: float = 0.0,
     ) -> None:
-        self._pools = {spec.id: Pool(spec) for spec in specs}
+        self._pools = {spec.id: Pool(spec, slow_start_s=slow_start_s) for spec in specs}
         self._names = {n: model.name for model in models for n in (model.name, *model.aliases)}
         self._models: dict[ModelName, ModelPools] = {}
         for model in models:

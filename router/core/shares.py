@@ -19,6 +19,9 @@ class Turns:
 
     def __init__(self) -> None:
         self._credits: dict[PoolId, float] = {}
+        self._weights: Mapping[PoolId, float] | None = None
+        self._next: PoolId | None = None
+        """Of those weights, since the last `sent`."""
 
     def order(self, weights: Mapping[PoolId, float]) -> list[PoolId]:
         """Pools by whose turn it is, next one first. Changes nothing."""
@@ -28,6 +31,8 @@ class Turns:
 
     def next(self, weights: Mapping[PoolId, float]) -> PoolId:
         """The first in `order`. Raises `ValueError` without any pool."""
+        if weights is self._weights and self._next is not None:
+            return self._next
         credits = self._credits
         best, most = None, -_BOUND
         for pool, weight in weights.items():
@@ -41,8 +46,16 @@ class Turns:
     def sent(self, weights: Mapping[PoolId, float], chosen: PoolId) -> None:
         """A request went to `chosen`."""
         credits = self._credits
+        if chosen not in weights:
+            credits[chosen] = max(-_BOUND, credits.get(chosen, 0.0) - 1.0)
+        best, most = None, -_BOUND
         for pool, weight in weights.items():
             credit = credits.get(pool, 0.0) + weight
-            credits[pool] = credit if credit < _BOUND else _BOUND
-        credit = credits.get(chosen, 0.0) - 1.0
-        credits[chosen] = credit if credit > -_BOUND else -_BOUND
+            if credit > _BOUND:
+                credit = _BOUND
+            if pool == chosen:
+                credit = credit - 1.0 if credit > 1.0 - _BOUND else -_BOUND
+            credits[pool] = credit
+            if credit + weight > most:
+                best, most = pool, credit + weight
+        self._weights, self._next = weights, best

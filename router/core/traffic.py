@@ -7,6 +7,7 @@ Invariant, for each class at every instant: arrivals = completed + failed + shed
 from bisect import bisect_left
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
+from enum import StrEnum
 
 from router.core.request import Outcome, RetryReason, RouteReason, ShedReason
 from weir.domain.histogram import LogHistogram
@@ -14,7 +15,7 @@ from weir.domain.ids import ClassName, PoolId, RouterId
 from weir.domain.legs import WithoutPrefill
 from weir.domain.telemetry import ClassTraffic, PoolTraffic, TrafficSample
 
-__all__ = ["BucketHistogram", "ClassLog", "Held", "PoolLog", "Traffic"]
+__all__ = ["BucketHistogram", "ClassLog", "EjectionReason", "Held", "PoolLog", "Traffic"]
 
 _TTFT_EDGES_S = (0.01, 0.02, 0.04, 0.06, 0.08, 0.1, 0.25, 0.5, 0.75, 1, 2.5, 5, 7.5, 10, 20, 40, 80)
 _ITL_EDGES_S = (0.005, 0.01, 0.025, 0.05, 0.075, 0.1, 0.15, 0.2, 0.3, 0.4, 0.5, 0.75, 1, 2.5)
@@ -153,6 +154,16 @@ class ClassLog:
         )
 
 
+class EjectionReason(StrEnum):
+    """Why a worker gets nothing for a while: a request failed; many more fail than elsewhere in
+    its pool; it has not moved on for long.
+    """
+
+    FAILURE = "failure"
+    ERRORS = "errors"
+    STUCK = "stuck"
+
+
 @dataclass(slots=True)
 class _PoolWindow:
     arrivals: int = 0
@@ -172,6 +183,7 @@ class PoolLog:
         self._window = _PoolWindow()
         self.requests = 0
         self.failed = 0
+        self.ejections = dict.fromkeys(EjectionReason, 0)
         self.in_flight = 0
         self.queued_tokens = 0
 

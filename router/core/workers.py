@@ -5,10 +5,13 @@ of this router have told.
 """
 
 from math import inf
-from typing import NamedTuple
+from typing import TYPE_CHECKING, NamedTuple
 
 from router.core.pace import Ideal, Pace, Prompts
 from weir.domain.planning import WorkerEndpoint
+
+if TYPE_CHECKING:
+    from router.core.charge import Charge
 
 __all__ = ["Load", "Rank", "Worker"]
 
@@ -45,42 +48,60 @@ class Worker:
     `kv_tokens` is the KV that they hold on average, `kv_spread` the sum of the squares of how much
     more each may hold.
     `ideal` has the load of those that decode, `prompts` those that do not yet. `pace` is what to
-    believe of its speed now, `observed` what it showed itself. `rank` is of before if `stale`.
+    believe of its speed now, `observed` what it showed itself, until `faded_at_s` all faded.
+    `joined_s`: since when it can take its part; infinity until its pool has looked.
+    Of the window that its pool judges it by: `errors` that opened its breaker, and `served` before.
+    An `outlier` was ejected for them, `terms` times; only a probe closes its breaker.
+    `rank` is of before if `stale`, and kept by `Crowd` at `place`.
     """
 
     __slots__ = (
         "direct_tokens",
         "ejected_until_s",
         "endpoint",
+        "errors",
+        "faded_at_s",
         "failures",
         "ideal",
         "in_flight",
+        "joined_s",
         "kv_spread",
         "kv_tokens",
         "observed",
         "others",
+        "outlier",
         "pace",
+        "place",
         "probing",
         "prompts",
         "queue",
         "queued_tokens",
         "rank",
         "served",
+        "served_before",
         "stale",
+        "terms",
     )
 
     def __init__(self, endpoint: WorkerEndpoint, ideal: Ideal, pace: float) -> None:
         self.endpoint = endpoint
-        self.queue: dict[object, int] = {}
+        self.queue: dict[Charge, int] = {}
         self.queued_tokens = 0
         self.direct_tokens = 0
         self.in_flight = 0
         self.kv_tokens = 0
         self.kv_spread = 0
         self.served = 0
+        self.served_before = 0
+        self.errors = 0
+        self.outlier = False
+        self.terms = 0
         self.others = _NOTHING
         self.rank: Rank = (0.0, 0, 0, 0)
         self.stale = False
+        self.place = 0
+        self.faded_at_s = -inf
+        self.joined_s = inf
         self.ideal = ideal
         self.prompts = Prompts()
         self.observed = Pace(_PACE_MEMORY)
@@ -93,6 +114,12 @@ class Worker:
     def oldest_tokens(self) -> int:
         """Of the prompt that is at its engine longest; 0 without any."""
         return next(iter(self.queue.values()), 0)
+
+    def waited_s(self, now_s: float) -> float:
+        """For how long the prompt has waited that is there longest; 0 without any."""
+        for charge in self.queue:
+            return now_s - charge.sent_s
+        return 0.0
 
     @property
     def state(self) -> str:
@@ -107,15 +134,26 @@ class Worker:
             return False
         return not self.failures or (not self.probing and now_s >= self.ejected_until_s)
 
-    def fail(self, now_s: float) -> None:
-        """Open the breaker for twice as long as last time. Failing while open adds nothing."""
+    def fail(self, now_s: float) -> bool:
+        """Open the breaker for twice as long as last time. Failing while open adds nothing.
+
+        Returns whether it was not open before.
+        """
         if self.failures and now_s < self.ejected_until_s:
-            return
+            return False
         self.failures += 1
         span_s = min(_LONGEST_EJECTION_S, _FIRST_EJECTION_S * 2.0 ** min(self.failures - 1, 10))
         self.ejected_until_s = now_s + span_s
+        return True
+
+    def eject(self, until_s: float) -> None:
+        """Open the breaker until then at least."""
+        self.failures = max(1, self.failures)
+        self.ejected_until_s = max(until_s, self.ejected_until_s)
 
     def succeed(self) -> None:
         """Close the breaker."""
         self.failures = 0
+        self.outlier = False
         self.probing = False
+        self.joined_s = inf

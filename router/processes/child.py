@@ -1,6 +1,6 @@
 """One of several processes that take from a public port: a router whose supervisor answers for it.
 
-It has no control port, publishes nothing, and stops when the supervisor says so or has gone.
+It has no control port, publishes no samples, and stops when the supervisor says so or has gone.
 """
 
 import asyncio
@@ -67,7 +67,7 @@ class _Child:
         service = wiring.service
         bus = await wiring.hear(f"router-{config.router_id}-{assignment.number}")
         counter = await wiring.token_counter()
-        metrics = wiring.metrics(bus, counter)
+        metrics = wiring.metrics(bus, counter, wiring.share_load(bus, alone=False))
         loop = asyncio.get_running_loop()
         frontend = wiring.frontend(partial(self._host_metrics, loop, metrics), counter)
         tls = wiring.tls()

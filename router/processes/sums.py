@@ -26,6 +26,7 @@ _OF_ALL: Mapping[str, Callable[[Iterable[float]], float]] = {
     "weir_router_plan_term": _MAX,
     "weir_router_plan_version": _MAX,
     "weir_router_nats_connected": _MIN,
+    "weir_router_others_heard": _MAX,
     "process_start_time_seconds": _MIN,
     "process_max_fds": _MIN,
 }

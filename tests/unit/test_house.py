@@ -217,6 +217,7 @@ def test_the_messages_reference_names_every_message_method_and_name_on_the_bus()
     assert [name for name in methods if name not in reference] == []
     on_the_bus = [
         names.traffic_subject("FLEET", "ROUTER"),
+        names.load_subject("FLEET", "ROUTER"),
         names.fpm_subject("FLEET", "POOL", "WORKER"),
         names.members_bucket("FLEET"),
         f"{names.plan_bucket('FLEET')}/{names.PLAN_KEY}",

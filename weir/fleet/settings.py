@@ -109,6 +109,9 @@ class RouterSettings(StrictModel):
     queue_bytes: Bytes = 2**30
     """Most bytes of prompts that wait at the router at once."""
 
+    slow_start_s: NotNegative = 0.0
+    """Model seconds until a worker that has joined, or is back, has its full part; 0: at once."""
+
     connect_timeout_s: Seconds = 2.0
     """Time to open a connection to a worker before another one is tried."""
 

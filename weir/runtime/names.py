@@ -17,6 +17,7 @@ __all__ = [
     "decisions_subject",
     "fpm_subject",
     "ledger_bucket",
+    "load_subject",
     "members_bucket",
     "plan_bucket",
     "traffic_subject",
@@ -46,6 +47,11 @@ class BoundedStream:
 def traffic_subject(fleet: str, router_id: RouterId | str = "*") -> str:
     """Where one router publishes its TrafficSamples; all routers by default."""
     return f"weir.{fleet}.traffic.{router_id}"
+
+
+def load_subject(fleet: str, router_id: RouterId | str = "*") -> str:
+    """Where the processes of one router publish their RouterLoad; all routers by default."""
+    return f"weir.{fleet}.load.{router_id}"
 
 
 def fpm_subject(fleet: str, pool_id: PoolId | str = "*", worker_id: WorkerId | str = "*") -> str:

@@ -64,7 +64,7 @@ def test_a_process_tells_only_what_is_its_own() -> None:
 def test_room_is_that_of_all_processes() -> None:
     # The engine runs 8 sequences; prompts are short, so that nothing but sequences fills it.
     one, two = _process("w1"), _process("w1")
-    flights = [_send(one, isl=10)[0] for _ in range(8)]
+    flights = [_send(by, isl=10)[0] for by in (one, two) for _ in range(4)]
     two.told("one", one.load(), 0.0)
     place = two.place(two.open(request(isl=10), 0.0), 0.0)
     assert isinstance(place, Place)
@@ -169,3 +169,34 @@ def test_prompts_that_a_decode_worker_computes_are_those_of_all_processes() -> N
     second.finish(Outcome.CANCELLED, 0.2)
     two.told("one", None, 0.2)
     assert _worker(two, "w1").direct_tokens == 0
+
+
+def test_room_at_a_draining_worker_is_for_nobody_who_waits() -> None:
+    # All 8 sequences of w1 are taken when it is announced as draining.
+    one = _process("w1")
+    flights = [_send(one, isl=10)[0] for _ in range(8)]
+    place = one.place(one.open(request(10), 0.0), 0.0)
+    assert isinstance(place, Place)
+    one.apply_members(members("a", "w1", version=2, draining="w1"), 1.0)
+    for flight in flights:
+        flight.finish(Outcome.COMPLETED, 2.0)
+    one.told("two", Told(loads={PoolId("a"): {WorkerId("w1"): Load(4)}}), 3.0)
+    one.told("two", None, 4.0)
+    one.admit(5.0)
+    assert place.route is None
+    one.apply_members(members("a", "w1", "w2", version=3, draining="w1"), 6.0)
+    assert place.route is not None
+    assert place.route.decode.worker.id == "w2"
+
+
+def test_load_of_others_on_a_worker_that_has_left_takes_no_part_of_the_pool() -> None:
+    one = _process("w1", "w2")
+    one.told(
+        "two", Told(loads={PoolId("a"): {WorkerId("w1"): Load(in_flight=8, kv_tokens=80)}}), 0.0
+    )
+    one.apply_members(members("a", "w2", version=2), 0.0)
+    one.told(
+        "two", Told(loads={PoolId("a"): {WorkerId("w1"): Load(in_flight=8, kv_tokens=80)}}), 1.0
+    )
+    assert one.pools[PoolId("a")].others_in_flight == 0
+    assert _worker(one, "w2").in_flight == 0

@@ -51,13 +51,17 @@ def _text(meter: FrontendMeter | None = None) -> str:
     router.open(request(), 2.0)
     meter = meter or FrontendMeter()
     meter.open = _Endpoint()
-    return render(registry(RouterCollector(router, meter, Bus(), Counter()))).decode()
+    collector = RouterCollector(router, meter, Bus(), Counter(), Others())
+    return render(registry(collector)).decode()
 
 
 @pytest.mark.parametrize(
     "line",
     [
         'weir_router_arrivals_total{class="all"} 2.0',
+        "weir_router_others_heard 3.0",
+        "weir_router_others_misunderstood_total 1.0",
+        'weir_router_pool_ejections_total{pool="a",reason="stuck"} 0.0',
         'weir_router_requests_total{class="all",outcome="completed"} 1.0',
         'weir_router_requests_total{class="all",outcome="failed"} 0.0',
         'weir_router_queued{class="all"} 1.0',
@@ -109,6 +113,11 @@ def test_statuses_are_a_closed_set() -> None:
     assert "weir_router_recomputed_prefills_total 1.0" in lines
     labels = '{hint="nvext.agent_hints",reason="unknown"}'
     assert f"weir_router_hints_ignored_total{labels} 1.0" in lines
+
+
+class Others:
+    heard = 3
+    misunderstood = 1
 
 
 class _Processes:

@@ -1,5 +1,7 @@
 """A pool's workers: membership, breaker, load and predictions."""
 
+from dataclasses import replace
+
 import pytest
 
 from router.core.pool import Pool
@@ -7,6 +9,7 @@ from router.core.workers import Worker
 from tests.unit.router.builders import members, pool
 from weir.domain.fleet import Role
 from weir.domain.ids import WorkerId
+from weir.domain.planning import PoolMembers
 
 ANY: frozenset[WorkerId] = frozenset()
 
@@ -235,3 +238,70 @@ def test_who_comes_while_a_batch_runs_waits_for_its_end_and_for_a_batch_more() -
 def test_an_idle_worker_has_room_for_any_request_that_fits_its_context() -> None:
     made = _pool(Role.DECODE)
     assert made.has_decode_room(_worker(made, "w1"), 1_000_000)
+
+
+def _parts(made: Pool, requests: int, now_s: float) -> dict[str, int]:
+    parts = dict.fromkeys(("w1", "w2"), 0)
+    for _ in range(requests):
+        worker = made.least_loaded(now_s, ANY)
+        assert worker is not None
+        made.charge(worker.endpoint).depart(100, now_s)
+        parts[worker.endpoint.id] += 1
+    return parts
+
+
+def _joined(slow_start_s: float) -> Pool:
+    """`w1` has served for a while, `w2` joins at 100 s."""
+    made = Pool(pool("p", Role.PREFILL), slow_start_s=slow_start_s)
+    made.apply(members("p", "w1"))
+    made.usable(0.0)
+    made.apply(members("p", "w1", "w2", version=2))
+    made.usable(100.0)
+    return made
+
+
+def test_a_worker_that_has_joined_comes_to_its_part_slowly() -> None:
+    # It counts as four times as loaded at first, two and a half times half way.
+    assert _parts(_joined(10.0), 10, 100.0) == {"w1": 8, "w2": 2}
+    assert _parts(_joined(10.0), 14, 105.0) == {"w1": 10, "w2": 4}
+    assert _parts(_joined(10.0), 10, 110.0) == {"w1": 5, "w2": 5}
+    assert _parts(_joined(0.0), 10, 100.0) == {"w1": 5, "w2": 5}
+
+
+def test_a_cold_worker_takes_the_next_request_if_it_is_idle_or_the_only_one() -> None:
+    made = _joined(10.0)
+    made.charge(_worker(made, "w1").endpoint).depart(10, 100.0)
+    assert _best(made, 100.0) == "w2"
+    made.charge(_worker(made, "w2").endpoint).depart(900, 100.0)
+    assert _best(made, 100.0) == "w1"
+    made.apply(members("p", "w1", "w2", version=3, draining="w1"))
+    assert _best(made, 100.0) == "w2"
+
+
+def test_a_worker_whose_breaker_has_closed_is_cold_again() -> None:
+    made = _joined(10.0)
+    made.fail(WorkerId("w1"), 120.0)
+    probe = made.charge(_worker(made, "w1").endpoint)
+    probe.succeeded()
+    probe.release(121.0)
+    assert _parts(made, 10, 121.0) == {"w1": 2, "w2": 8}
+
+
+def test_requests_of_before_a_restart_do_not_pin_the_worker_at_another_address() -> None:
+    made = _pool(Role.AGG, "w1", "w2")
+    charge = made.charge(_worker(made, "w1").endpoint, kv_tokens=10)
+    charge.depart(500, 0.0)
+    old = _worker(made, "w1")
+    moved = replace(old.endpoint, port=old.endpoint.port + 1)
+    made.apply(PoolMembers(pool_id=made.id, version=2, workers=(moved,)))
+    new = _worker(made, "w1")
+    assert new is not old
+    assert (new.in_flight, new.queued_tokens, new.kv_tokens) == (0, 0, 0)
+    made.charge(moved, kv_tokens=7).depart(20, 0.0)
+    charge.first_token(1.0)
+    charge.completed(5, 0.1, 2.0)
+    charge.release(2.0)
+    charge.release(3.0)
+    assert (new.in_flight, new.queued_tokens, new.kv_tokens) == (1, 20, 7)
+    assert (old.in_flight, old.queued_tokens, old.kv_tokens) == (0, 0, 0)
+    assert made.log.queued_tokens == 20

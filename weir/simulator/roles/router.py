@@ -115,6 +115,7 @@ class RouterRole:
                 no_endpoints_timeout_s=settings.no_endpoints_timeout_s,
                 grid=self._world.scenario.grid,
                 legs=settings.disaggregation.rules,
+                slow_start_s=settings.slow_start_s,
             ),
             wake,
         )

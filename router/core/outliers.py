@@ -1,0 +1,64 @@
+"""Which workers are left alone for longer: those that are much worse than the others of their pool.
+
+A breaker opens at a failure and closes at the next success, so a worker that fails every third
+request would be tried again and again. And one that accepts requests and never answers opens no
+breaker until they time out.
+"""
+
+from collections.abc import Sequence
+
+from router.core.workers import Worker
+
+__all__ = ["begin_window", "fails_often", "is_stuck", "may_leave", "span_s"]
+
+_ERRORS = 5
+"""Fewer may be chance."""
+_TIMES_OTHERS = 5
+_ONE_IN = 20
+"""Of its requests one in so many fails, or more."""
+_ASKED = 8
+"""Other workers that one is compared with, here and there in the pool."""
+_MOST_OUT = 3
+"""One in so many workers may be away, however bad it is."""
+_STUCK_S, _TIMES_QUEUE = 10.0, 5.0
+_FIRST_S, _LONGEST_S = 10.0, 160.0
+
+
+def begin_window(workers: Sequence[Worker]) -> None:
+    for worker in workers:
+        if not worker.errors:
+            worker.terms = 0
+        worker.errors = 0
+        worker.served_before = worker.served
+
+
+def fails_often(worker: Worker, workers: Sequence[Worker]) -> bool:
+    """Five times as often as the others of the pool, in this window."""
+    served = max(1, worker.served - worker.served_before)
+    if worker.errors < _ERRORS or worker.errors * _ONE_IN < served:
+        return False
+    others_errors = sum(w.errors for w in workers) - worker.errors
+    others_served = sum(w.served - w.served_before for w in workers) - served
+    return worker.errors * max(0, others_served) > _TIMES_OTHERS * others_errors * served
+
+
+def is_stuck(worker: Worker, workers: Sequence[Worker], queue_s: float, now_s: float) -> bool:
+    """Its oldest prompt waits much longer than its queue should take, and than at most others."""
+    waited_s = worker.waited_s(now_s)
+    if waited_s <= _STUCK_S + _TIMES_QUEUE * queue_s:
+        return False
+    asked = workers[:: 1 + (len(workers) - 1) // _ASKED]
+    better = sum(_TIMES_OTHERS * w.waited_s(now_s) < waited_s for w in asked)
+    return 2 * better >= len(asked) - 1
+
+
+def may_leave(worker: Worker, workers: Sequence[Worker]) -> bool:
+    """Whether so many are there that the pool can do without this one too. One always stays."""
+    serving = [w for w in workers if not w.endpoint.draining]
+    away = sum(w.failures > 0 for w in serving if w is not worker)
+    return len(serving) > 1 and away < max(1, len(serving) // _MOST_OUT)
+
+
+def span_s(times: int) -> float:
+    """For how long, if it is ejected for the so manieth time; twice as long each time."""
+    return float(min(_LONGEST_S, _FIRST_S * 2.0 ** min(times - 1, 10)))
