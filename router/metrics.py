@@ -203,6 +203,7 @@ class RouterCollector(Collector):
             queued.add_metric((name,), log.queued_tokens)
         yield from (requests, failures, in_flight, queued, self._kv(), self._pace())
         yield from (self._workers(), ejections)
+        yield from self._reuse()
 
     def _kv(self) -> Metric:
         text = "KV tokens that running requests are reckoned to need of the pool's workers."
@@ -218,6 +219,46 @@ class RouterCollector(Collector):
         for pool in self._service.pools:
             pace.add_metric((pool.id,), pool.pace)
         return pace
+
+    def _reuse(self) -> Iterator[Metric]:
+        prompts = CounterMetricFamily(
+            f"{_PREFIX}_reusable_prompt_tokens",
+            "Prompt tokens of requests of which a part might have been cached.",
+            labels=("pool",),
+        )
+        cached = CounterMetricFamily(
+            f"{_PREFIX}_cached_tokens",
+            "Prompt tokens that were expected to be cached at their engine, and that engines said"
+            " were.",
+            labels=("pool", "kind"),
+        )
+        told = CounterMetricFamily(
+            f"{_PREFIX}_told_prompt_tokens",
+            "Prompt tokens of requests of which engines said how much was cached.",
+            labels=("pool",),
+        )
+        sessions = CounterMetricFamily(
+            f"{_PREFIX}_session_requests",
+            "Requests of a known session, by whether they went to the worker of the last one.",
+            labels=("pool", "went"),
+        )
+        blocks = GaugeMetricFamily(
+            f"{_PREFIX}_prefix_blocks",
+            "Blocks of prompts that workers are believed to hold.",
+            labels=("pool",),
+        )
+        for pool in self._service.pools:
+            reuse = pool.reuse
+            if reuse is None:
+                continue
+            prompts.add_metric((pool.id,), reuse.prompt_tokens)
+            cached.add_metric((pool.id, "expected"), reuse.expected_tokens)
+            cached.add_metric((pool.id, "actual"), reuse.told_tokens)
+            told.add_metric((pool.id,), reuse.asked_tokens)
+            sessions.add_metric((pool.id, "kept"), reuse.sessions.kept)
+            sessions.add_metric((pool.id, "left"), reuse.sessions.left)
+            blocks.add_metric((pool.id,), reuse.index.blocks)
+        yield from (prompts, cached, told, sessions, blocks)
 
     def _workers(self) -> Metric:
         workers = GaugeMetricFamily(

@@ -99,6 +99,9 @@ class RouterService:
     def counted(self, profile: RequestProfile, text_tokens: int) -> None:
         self._dispatch.counted(profile, text_tokens)
 
+    def reuses(self, model: str) -> bool:
+        return self._dispatch.reuses(model)
+
     def decide(
         self,
         profile: RequestProfile,

@@ -16,6 +16,7 @@ from router.core.outputs import OutputLengths, Shape, shape_of
 from router.core.pools import ModelPools, Pools
 from router.core.prompts import PromptLengths
 from router.core.request import RequestProfile
+from router.core.ties import Ties
 from weir.domain.classify import classify
 from weir.domain.errors import RequestError
 from weir.domain.fleet import PoolSpec, RequestClass, Role, Slo
@@ -49,6 +50,7 @@ class Sized:
     ttft_s: float
     itl_s: float
     too_short: frozenset[PoolId]
+    ties: Ties | None = None
 
 
 class Admission:
@@ -106,6 +108,7 @@ class Admission:
             ttft_s=ttft_s,
             itl_s=itl_s,
             too_short=all_of(model) if any_length else pools_too_short(model, profile, isl, osl),
+            ties=profile.ties,
         )
 
     def near_border(self, profile: RequestProfile) -> bool:

@@ -31,6 +31,7 @@ class Charge:
         "_kv_spread",
         "_kv_tokens",
         "_live",
+        "_new_tokens",
         "_probe",
         "_prompts_s",
         "_queued_tokens",
@@ -73,17 +74,25 @@ class Charge:
             pool.reload(worker)
 
     def depart(
-        self, isl_tokens: int, now_s: float, *, streamed: bool = True, hopeless: bool = False
+        self,
+        isl_tokens: int,
+        now_s: float,
+        *,
+        streamed: bool = True,
+        hopeless: bool = False,
+        cached_tokens: int = 0,
     ) -> None:
         """The leg is sent: its prompt joins the worker's queue. `hopeless`: it cannot be in time.
 
-        Without streaming nobody sees when its prompt has been prefilled, so it does not count as
-        queued and is taken to decode at once; the KV it holds counts all the same.
+        What is expected to be cached there is no work, and does not queue. Without streaming
+        nobody sees when its prompt has been prefilled, so none of it counts as queued and it is
+        taken to decode at once; the KV it holds counts all the same.
         """
         if not self._live or self._departed:
             return
         self._departed = True
         self._isl_tokens = isl_tokens
+        self._new_tokens = new_tokens = isl_tokens - cached_tokens
         self.sent_s = now_s
         pool, worker = self.pool, self._worker
         pool.log.sent(isl_tokens)
@@ -94,7 +103,7 @@ class Charge:
             pool.turnover.begun(now_s - self._reserved_s)
         if not streamed:
             if pool.mixes or self.direct:
-                worker.ideal.prompts_s += pool.prompt_s(isl_tokens)
+                worker.ideal.prompts_s += pool.prompt_s(new_tokens)
             self._decode(now_s)
             if not worker.stale:
                 pool.reload(worker)
@@ -103,13 +112,13 @@ class Charge:
             pool.hopeful_at_s = now_s
         if not worker.queued_tokens:
             worker.prompts.begin(now_s)
-            worker.prompts.running_tokens = isl_tokens
-        self._queued_tokens = isl_tokens
-        worker.queue[self] = isl_tokens
-        worker.queued_tokens += isl_tokens
+            worker.prompts.running_tokens = new_tokens
+        self._queued_tokens = new_tokens
+        worker.queue[self] = new_tokens
+        worker.queued_tokens += new_tokens
         if self.direct:
-            worker.direct_tokens += isl_tokens
-        pool.log.queued_tokens += isl_tokens
+            worker.direct_tokens += new_tokens
+        pool.log.queued_tokens += new_tokens
         if not worker.stale:
             pool.reload(worker)
 
@@ -122,9 +131,14 @@ class Charge:
         self._dequeue()
         computed = pool.mixes or self.direct
         if computed:
-            worker.ideal.prompts_s += pool.prompt_s(self._isl_tokens)
+            worker.ideal.prompts_s += pool.prompt_s(self._new_tokens)
         self._decode(now_s)
         return self.succeeded() or computed
+
+    def reused(self, cached_tokens: int) -> None:
+        """The engine says how much of the prompt it had: the rest is what took it its time."""
+        if self._departed:
+            self._new_tokens = max(1, self._isl_tokens - cached_tokens)
 
     def prefilled(self, now_s: float) -> None:
         """The prompt is prefilled, and that is all that the leg was for: it has ended well."""
@@ -134,7 +148,7 @@ class Charge:
         pool.log.first_token(now_s - self.sent_s)
         pool.log.completed(0, None)
         last = worker.queued_tokens == self._queued_tokens
-        seen = worker.prompts.done(pool.prompt_s(self._isl_tokens), now_s, last=last)
+        seen = worker.prompts.done(pool.prompt_s(self._new_tokens), now_s, last=last)
         if seen is not None:
             pool.observe(worker, *seen)
         self._dequeue()
@@ -162,7 +176,7 @@ class Charge:
             pool.turnover.ended(now_s - self.sent_s)
         if pool.computes:
             computed = pool.mixes or self.direct
-            pool.served(pool.prompt_s(self._isl_tokens) if computed else 0.0, osl_tokens)
+            pool.served(pool.prompt_s(self._new_tokens) if computed else 0.0, osl_tokens)
         if itl_s is not None and self._decoding:
             self._tell_pace(osl_tokens - 1, now_s)
 

@@ -9,7 +9,7 @@ A short prompt goes straight to the decode worker of the pair whose turn it is, 
 predicted to keep both targets and has room beyond what others need.
 """
 
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, replace
 from math import inf
 
@@ -27,6 +27,10 @@ _NOBODY: frozenset[WorkerId] = frozenset()
 _ANY = Terms()
 _SEVERITY = {reason: i for i, reason in enumerate(RouteReason)}
 _PREFILL, _DECODE = Stage.PREFILL, Stage.DECODE
+_ALL_KEPT = 2
+"""A head keeps TTFT, and it or its pair ITL."""
+_MUCH = 4
+"""A pool that has one in so many of a prompt's tokens more than another may go before its turn."""
 _SHARE, _SPILL = RouteReason.SHARE, RouteReason.SPILL
 
 
@@ -122,6 +126,7 @@ class _Choice:
     reason: RouteReason = _SHARE
     direct: bool = False
     instead_of: Pool | None = None
+    cached_tokens: int = 0
 
 
 @dataclass(frozen=True, slots=True)
@@ -174,7 +179,7 @@ class _Search:
 
     def head(self) -> _Found:
         """An agg pool, or a prefill pool with the decode pool that goes with it."""
-        found = self._stage(_PREFILL, self._head_in, 2)
+        found = self._stage(_PREFILL, self._head_in, _ALL_KEPT)
         if found is _NO_PREFILL_WORKER and self._sized.model.runs_on_decode:
             return self._without_prefill()
         return found
@@ -201,12 +206,14 @@ class _Search:
         self, stage: Stage, shares: Shares, choice_in: Callable[[Pool], _Found], marks: int
     ) -> _Found:
         """The best pool by turn, then by spill order; by turn alone without a plan."""
-        weights = shares.weights
+        sized, weights = self._sized, shares.weights
         found: _Found = _EMPTY[stage]
         if not weights:
             return found
         first = self._pools[shares.turns.next(weights)]
-        if first.id not in self._sized.too_short:
+        if sized.ties is not None and stage is _PREFILL and len(weights) > 1:
+            first = self._home(first, weights)
+        if first.id not in sized.too_short:
             found = choice_in(first)
             if isinstance(found, _Choice) and found.kept == marks:
                 return found
@@ -241,17 +248,67 @@ class _Search:
             found.reason = RouteReason.OVERLOAD
         return found
 
+    def _home(self, turn: Pool, weights: Mapping[PoolId, float]) -> Pool:
+        """The pool that has most of the prompt, if it has much more than the one whose turn it is.
+
+        Only where the prompt would be done sooner there all the same.
+        """
+        home, most = turn, self._most_cached(turn) + self._sized.isl_tokens // _MUCH
+        for pool_id in weights:
+            pool = self._pools[pool_id]
+            cached_tokens = self._most_cached(pool)
+            if cached_tokens > most:
+                home, most = pool, cached_tokens
+        if home is turn or home.id in self._sized.too_short:
+            return turn
+        return home if self._done_s(home) < self._done_s(turn) else turn
+
+    def _most_cached(self, pool: Pool) -> int:
+        ties, reuse = self._sized.ties, pool.reuse
+        if ties is None or reuse is None:
+            return 0
+        return reuse.most_cached_tokens(ties, self._sized.isl_tokens, self._now_s)
+
+    def _done_s(self, pool: Pool) -> float:
+        """Seconds until the prompt is done on the pool's best worker."""
+        ties, isl_tokens = self._sized.ties, self._sized.isl_tokens
+        worker = pool.least_loaded(self._now_s, self._exclude)
+        if worker is None or ties is None:
+            return inf
+        return pool.by_reuse(worker, ties, isl_tokens, self._now_s, self._exclude)[0][0]
+
     def _head_in(self, pool: Pool) -> _Found:
-        sized = self._sized
-        if pool.mixes:
-            return self._agg_in(pool)
-        if sized.model.direct_below_tokens:
+        """On the worker that has done most of the prompt for its load, else the least loaded."""
+        sized, agg = self._sized, pool.mixes
+        if sized.model.direct_below_tokens and not agg:
             direct = self._direct_in(pool)
             if direct is not None:
                 return direct
-        worker = pool.least_loaded(self._now_s, self._exclude)
+        worker = pool.least_loaded(self._now_s, self._exclude, sized.kv_tokens if agg else 0)
         if worker is None:
             return _NO_PREFILL_WORKER
+        head_on = self._agg_on if agg else self._prefill_on
+        ties = sized.ties
+        if ties is None:
+            return head_on(pool, worker, 0)
+        found: _Found | None = None
+        for _, cached_tokens, each in pool.by_reuse(
+            worker, ties, sized.isl_tokens, self._now_s, self._exclude
+        ):
+            choice = head_on(pool, each, cached_tokens)
+            if isinstance(choice, _Choice):
+                choice.cached_tokens = cached_tokens
+                if choice.kept == _ALL_KEPT:
+                    return choice
+                if not isinstance(found, _Choice) or choice.kept > found.kept:
+                    found = choice
+            elif not isinstance(found, _Choice):
+                found = choice
+        return found or _NO_PREFILL_WORKER
+
+    def _prefill_on(self, pool: Pool, worker: Worker, cached_tokens: int) -> _Found:
+        sized = self._sized
+        new_tokens = sized.isl_tokens - cached_tokens
         decode = self.decode(pool.spec.dialect)
         if not isinstance(decode, _Choice):
             return decode
@@ -263,11 +320,11 @@ class _Search:
             return _NO_PREFILL_ROOM
         transfer_s = decode.pool.transfer_s(sized.isl_tokens)
         if terms.due_s == inf:
-            ttft_s = pool.prefill_s(worker, sized.isl_tokens) + transfer_s
+            ttft_s = pool.prefill_s(worker, new_tokens) + transfer_s
             return _Choice(pool, worker, (ttft_s <= sized.ttft_s) + decode.kept, decode)
         left_s = terms.due_s - self._now_s - transfer_s
         left_s -= decode.pool.itl_s(decode.worker, sized.kv_tokens)
-        if self._too_late(pool, worker, left_s):
+        if self._too_late(pool, worker, new_tokens, left_s):
             return _TOO_LATE
         return _Choice(pool, worker, 1 + decode.kept, decode)
 
@@ -306,11 +363,9 @@ class _Search:
                 lack = found
         return lack
 
-    def _agg_in(self, pool: Pool) -> _Found:
+    def _agg_on(self, pool: Pool, worker: Worker, cached_tokens: int) -> _Found:
         sized = self._sized
-        worker = pool.least_loaded(self._now_s, self._exclude, sized.kv_tokens)
-        if worker is None:
-            return _NO_PREFILL_WORKER
+        new_tokens = sized.isl_tokens - cached_tokens
         terms = self._terms
         if not (
             pool.has_prefill_room(worker, yields=terms.yields, late=terms.late)
@@ -320,9 +375,10 @@ class _Search:
             return _NO_PREFILL_ROOM
         if terms.hopeless and not pool.takes_hopeless(self._now_s):
             return _NO_PREFILL_ROOM
-        if terms.due_s < inf and self._too_late(pool, worker, terms.due_s - self._now_s):
+        left_s = terms.due_s - self._now_s
+        if left_s < inf and self._too_late(pool, worker, new_tokens, left_s):
             return _TOO_LATE
-        kept = sized.ttft_s == inf or pool.prefill_s(worker, sized.isl_tokens) <= sized.ttft_s
+        kept = sized.ttft_s == inf or pool.prefill_s(worker, new_tokens) <= sized.ttft_s
         return _Choice(pool, worker, kept + self._keeps_itl(pool, worker))
 
     def _barred(self, pool: Pool) -> bool:
@@ -331,12 +387,11 @@ class _Search:
         crowded = terms.yields and not terms.late and pool.crowded
         return pool.id in terms.barred or crowded
 
-    def _too_late(self, pool: Pool, worker: Worker, left_s: float) -> bool:
+    def _too_late(self, pool: Pool, worker: Worker, new_tokens: int, left_s: float) -> bool:
         """Whether the prompt would take longer than this; wanted if it is for what is queued."""
-        isl_tokens = self._sized.isl_tokens
-        if pool.crowded_prefill_s(worker, isl_tokens, self._now_s) <= left_s:
+        if pool.crowded_prefill_s(worker, new_tokens, self._now_s) <= left_s:
             return False
-        if pool.idle_first_s(isl_tokens) <= left_s:
+        if pool.idle_first_s(new_tokens) <= left_s:
             self.wanted.append(pool.id)
         return True
 
@@ -396,7 +451,9 @@ def _route(sized: Sized, found: _Choice, prefilled: Leg | None) -> Route:
     if decode is None:
         head, decode = prefilled, found
     else:
-        head = Leg(pool_id=found.pool.id, worker=found.worker.endpoint)
+        head = Leg(
+            pool_id=found.pool.id, worker=found.worker.endpoint, cached_tokens=found.cached_tokens
+        )
         if decode.reason is not reason:
             reason = max(reason, decode.reason, key=_SEVERITY.__getitem__)
     return Route(
@@ -404,7 +461,11 @@ def _route(sized: Sized, found: _Choice, prefilled: Leg | None) -> Route:
         isl_tokens=sized.isl_tokens,
         osl_tokens=sized.osl_tokens,
         prefill=head,
-        decode=Leg(pool_id=decode.pool.id, worker=decode.worker.endpoint),
+        decode=Leg(
+            pool_id=decode.pool.id,
+            worker=decode.worker.endpoint,
+            cached_tokens=decode.cached_tokens,
+        ),
         reason=reason,
         direct=found.direct,
         instead_of=instead_of,

@@ -152,6 +152,10 @@ class Dispatch:
         profile.isl_tokens = max(1, text_tokens + round(template))
         profile.isl_counted = True
 
+    def reuses(self, model: str) -> bool:
+        """Whether requests for the model of this name or alias should tell their `ties`."""
+        return self.pools.reuses(model)
+
     def decide(
         self,
         profile: RequestProfile,

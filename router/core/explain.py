@@ -50,6 +50,8 @@ class PoolView:
     share: float
     ttft_s: float | None = None
     itl_s: float | None = None
+    cached_tokens: int = 0
+    """Of the prompt, on that worker."""
 
 
 class ExplainedFlight(Flight):
@@ -104,8 +106,17 @@ def _views(pools: Pools, sized: Sized, now_s: float, waited_s: float) -> tuple[P
 
 
 def _view(pool: Pool, sized: Sized, now_s: float, waited_s: float, share: float) -> PoolView:
+    cached_tokens = 0
+
     def view(verdict: Verdict, ttft_s: float | None = None, itl_s: float | None = None) -> PoolView:
-        return PoolView(pool_id=pool.id, verdict=verdict, share=share, ttft_s=ttft_s, itl_s=itl_s)
+        return PoolView(
+            pool_id=pool.id,
+            verdict=verdict,
+            share=share,
+            ttft_s=ttft_s,
+            itl_s=itl_s,
+            cached_tokens=cached_tokens,
+        )
 
     if pool.id in sized.too_short:
         return view(Verdict.TOO_SHORT)
@@ -113,11 +124,14 @@ def _view(pool: Pool, sized: Sized, now_s: float, waited_s: float, share: float)
     worker = pool.least_loaded(now_s, _NOBODY, kv_tokens if role is not Role.PREFILL else 0)
     if worker is None:
         return view(Verdict.NO_WORKER)
+    if sized.ties is not None:
+        by_reuse = pool.by_reuse(worker, sized.ties, sized.isl_tokens, now_s, _NOBODY)
+        _, cached_tokens, worker = by_reuse[0]
     ttft_s = itl_s = None
     room = True
     if role is not Role.DECODE:
         transfer_s = 0.0 if role is Role.AGG else _transfer_s(sized.model, pool, sized.isl_tokens)
-        ttft_s = waited_s + pool.prefill_s(worker, sized.isl_tokens) + transfer_s
+        ttft_s = waited_s + pool.prefill_s(worker, sized.isl_tokens - cached_tokens) + transfer_s
         room = pool.has_prefill_room(worker)
     elif sized.isl_tokens < sized.model.direct_below_tokens:
         ttft_s = waited_s + pool.direct_s(worker, sized.isl_tokens)

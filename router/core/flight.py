@@ -10,6 +10,7 @@ from router.core.choose import Chooser
 from router.core.pool import Pool
 from router.core.pools import Pools
 from router.core.request import Leg, Outcome, RequestProfile, RetryReason, Route
+from router.core.ties import Ties
 from router.core.traffic import Traffic
 from weir.compiled import mypyc_attr
 from weir.domain.fleet import RequestClass
@@ -140,11 +141,18 @@ class Flight:
             self._reserved.direct = True
         if alone:
             self._send_decode(now_s)
+            if self.sized.ties is not None and route.prefill is None:
+                self._remember(route.decode, self.sized.ties, now_s)
             return
         assert route.prefill is not None
         self._prefilled = None
-        self._head = self._charge(route.prefill)
-        self._head.depart(self.sized.isl_tokens, now_s, hopeless=self.hopeless)
+        leg = route.prefill
+        self._head = self._charge(leg)
+        self._head.depart(
+            self.sized.isl_tokens, now_s, hopeless=self.hopeless, cached_tokens=leg.cached_tokens
+        )
+        if self.sized.ties is not None:
+            self._remember(leg, self.sized.ties, now_s)
 
     def prefill_done(self, now_s: float) -> None:
         """The prefill leg has answered; its worker's queue is shorter."""
@@ -183,6 +191,8 @@ class Flight:
         """The worker of `leg` failed before any byte reached the client: release the route."""
         self._books.traffic.retries[reason] += 1
         self._blame(leg, now_s)
+        if reason is RetryReason.CONNECT:
+            self._books.pools[leg.pool_id].forget(leg.worker.id)
         if self.route is not None:
             self._land(now_s)
         self._books.eased(now_s, None)
@@ -215,6 +225,9 @@ class Flight:
         if outcome is Outcome.COMPLETED and self._decode is not None:
             self._decode.completed(osl, itl_s, now_s)
             eased = self._decode.pool
+            ties, route = self.sized.ties, self.route
+            if ties is not None and ties.session and route is not None:
+                eased.stays(ties.session, route.decode, self.sized.isl_tokens + osl)
         if self.route is not None:
             self._land(now_s)
         self._log.queued -= 1
@@ -247,6 +260,27 @@ class Flight:
         """When its first token was seen; infinity unless it is putting out more."""
         return inf if self._decodes_since_s is None else self._decodes_since_s
 
+    def reused(self, prompt_tokens: int | None, cached_tokens: int) -> None:
+        """The engine that computed the prompt says how much of it was there already.
+
+        Before `prefill_done` if it was a prefill leg, else before `finish`.
+        """
+        route = self.route
+        if route is None or self.finished:
+            return
+        leg, charge = route.prefill or route.decode, self._head or self._decode
+        pool = self._books.pools[leg.pool_id]
+        if pool.reuse is None or charge is None or charge.pool is not pool:
+            return
+        isl_tokens = self.sized.isl_tokens
+        if prompt_tokens:  # What was expected is in tokens of the estimate.
+            cached_tokens = round(cached_tokens * isl_tokens / prompt_tokens)
+        if pool.reuse.told(isl_tokens, leg.cached_tokens, cached_tokens):
+            charge.reused(cached_tokens)
+
+    def _remember(self, leg: Leg, ties: Ties, now_s: float) -> None:
+        self._books.pools[leg.pool_id].remember(leg, ties, self.sized.isl_tokens, now_s)
+
     def _charge(
         self, leg: Leg, *, kv_tokens: int = 0, kv_spread: int = 0, reserved_s: float | None = None
     ) -> Charge:
@@ -261,7 +295,11 @@ class Flight:
         self._decode, self._reserved = self._reserved, None
         hopeless = self.hopeless and self._decode.pool.mixes
         self._decode.depart(
-            self.sized.isl_tokens, now_s, streamed=self.profile.streaming, hopeless=hopeless
+            self.sized.isl_tokens,
+            now_s,
+            streamed=self.profile.streaming,
+            hopeless=hopeless,
+            cached_tokens=0 if self.route is None else self.route.decode.cached_tokens,
         )
         if not self.profile.streaming:
             self._decodes(now_s)

@@ -82,6 +82,15 @@ class Outlook:
             + predictor.per_kv_token_s * worker.kv_tokens
         )
 
+    def busy_s(self, worker: Worker) -> float:
+        """How much longer one more takes than on an idle worker; infinite if this one is full."""
+        predictor = self.predictor
+        length = worker.queued_tokens / predictor.prefill_rate
+        if self.mixes and worker.in_flight:
+            longer_s = self._iteration_length(worker) - predictor.no_sequence_s
+            length += _TYPICAL_OSL_TOKENS * longer_s
+        return worker.pace * length
+
     # --- prediction --------------------------------------------------------------------
 
     def prefill_s(self, worker: Worker, isl_tokens: int) -> float:

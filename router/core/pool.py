@@ -5,13 +5,16 @@ nobody.
 """
 
 from math import inf
-from operator import attrgetter
+from operator import attrgetter, itemgetter
 
 from router.core import outliers
 from router.core.charge import Charge
 from router.core.crowd import Crowd
 from router.core.outlook import Outlook
 from router.core.pace import Ideal
+from router.core.request import Leg
+from router.core.reuse import Reuse
+from router.core.ties import Ties
 from router.core.traffic import EjectionReason, PoolLog
 from router.core.workers import Rank, Worker
 from weir.domain.fleet import PoolSpec, Role
@@ -31,6 +34,9 @@ _COLD = 4.0
 """What has just joined counts as so many times as loaded as it is."""
 _LEFT_BY_HOPELESS = 4
 """Of so many workers one at least stays idle for those."""
+_SAVED = 3
+"""A cached token is worth as much time as so many: work that is done twice delays all that come
+later, on engines that are two thirds busy by three times as long as it takes."""
 
 _MANY = 32
 """Workers of more than so many are ranked in a heap, and fade one by one."""
@@ -38,6 +44,7 @@ _LOOKED_AT = 8
 """Of many workers so many at most are asked for KV space; they are the least loaded ones."""
 
 _by_rank = attrgetter("rank")
+_by_end = itemgetter(0)
 
 
 class Pool(Outlook):
@@ -53,6 +60,9 @@ class Pool(Outlook):
         self.version = -1
         self.workers: dict[WorkerId, Worker] = {}
         self.log = PoolLog()
+        caches = spec.profile.prefix_caching and spec.role is not Role.DECODE
+        self.reuse = Reuse(spec.profile.kv_tokens) if caches else None
+        """None if prompts leave nothing behind here that others could use."""
         self.others_queued_tokens = 0
         """Prompt tokens without a first token that other processes have sent there."""
         self.others_in_flight = 0
@@ -84,10 +94,15 @@ class Pool(Outlook):
         if members.version == self.version:
             return False
         self.version = members.version
+        before = self.workers
         self.workers = {w.id: self._kept(w) or self._new(w) for w in members.workers}
         self._roster = list(self.workers.values())
         self._crowd = None
         self._recheck_at_s = -inf
+        if self.reuse is not None:
+            for worker_id, worker in before.items():
+                if self.workers.get(worker_id) is not worker:
+                    self.reuse.forget(worker)
         return True
 
     def _kept(self, endpoint: WorkerEndpoint) -> Worker | None:
@@ -190,6 +205,44 @@ class Pool(Outlook):
             return self.holds(worker, kv_tokens) and worker.endpoint.id not in exclude
 
         return crowd.first(suits, _LOOKED_AT) or best
+
+    def by_reuse(
+        self,
+        least_loaded: Worker,
+        ties: Ties,
+        isl_tokens: int,
+        now_s: float,
+        exclude: frozenset[WorkerId],
+    ) -> list[tuple[float, int, Worker]]:
+        """Workers with what they are expected to have of a prompt, the best one first.
+
+        By the seconds until it would be done there, less what its place in the queue is worth to
+        those that come after it. They end with the least loaded one, as the last resort; of
+        others as good only the worker of its session comes before that.
+        """
+        reuse, token_s = self.reuse, 1.0 / self.predictor.prefill_rate
+        if reuse is None:
+            alone_s = least_loaded.pace * isl_tokens * token_s
+            return [(self.busy_s(least_loaded) + alone_s, 0, least_loaded)]
+        cached = reuse.cached_tokens(least_loaded, ties, isl_tokens, now_s)
+        new_tokens = isl_tokens - _SAVED * cached
+        last_s = self.busy_s(least_loaded) + least_loaded.pace * new_tokens * token_s
+        home = reuse.home(ties, now_s)
+        better = []
+        for worker, tokens in reuse.candidates(ties, isl_tokens, now_s).items():
+            worker_id = worker.endpoint.id
+            if worker is least_loaded or worker_id in exclude:
+                continue
+            new_tokens = isl_tokens - _SAVED * tokens
+            done_s = self.busy_s(worker) + worker.pace * new_tokens * token_s
+            if done_s > last_s or (done_s == last_s and worker is not home):
+                continue
+            if self.workers.get(worker_id) is worker and worker.usable(now_s):
+                better.append((done_s, tokens, worker))
+        if len(better) > 1:
+            better.sort(key=_by_end)
+        better.append((last_s, cached, least_loaded))
+        return better
 
     def reload(self, worker: Worker) -> None:
         """The worker's load has changed. Nothing to do for one that is `stale` already."""
@@ -327,6 +380,24 @@ class Pool(Outlook):
         """
         worker = self.workers.get(endpoint.id) or self._new(endpoint)
         return Charge(self, worker, kv_tokens, kv_spread, reserved_s)
+
+    def remember(self, leg: Leg, ties: Ties, isl_tokens: int, now_s: float) -> None:
+        """The leg is sent: its worker will have the prompt."""
+        worker = self.workers.get(leg.worker.id)
+        if worker is not None and self.reuse is not None:
+            self.reuse.sent(worker, ties, isl_tokens, leg.cached_tokens, now_s)
+
+    def stays(self, session: str, leg: Leg, tokens: int) -> None:
+        """A request of the session has ended well: its KV there is this much now."""
+        worker = self.workers.get(leg.worker.id)
+        if worker is not None and self.reuse is not None:
+            self.reuse.sessions.grown(session, worker, tokens)
+
+    def forget(self, worker_id: WorkerId) -> None:
+        """Nobody listens there: whoever does later has nothing of what was sent there."""
+        worker = self.workers.get(worker_id)
+        if worker is not None and self.reuse is not None:
+            self.reuse.forget(worker)
 
     def fail(self, worker_id: WorkerId, now_s: float) -> None:
         """A request failed on the worker: open its breaker, for long if it fails often."""

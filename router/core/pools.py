@@ -60,8 +60,17 @@ class ModelPools:
         self.turns: dict[Stage, dict[ClassName, Turns]] = {stage: {} for stage in Stage}
         rates = [p.predictor.decode_rate for p in pools if p.decodes]
         self._token_s = 1.0 / max(rates, default=inf)
+        self.reuses = False
+        """Whether it may matter which worker has done a prompt's beginning before."""
         self.shortest_context = min(p.spec.context_limit_tokens for p in pools)
         self.longest_context = max(p.spec.context_limit_tokens for p in pools)
+
+    def look_again(self) -> None:
+        """Members or the plan have changed."""
+        for shares in self.shares.values():
+            shares.clear()
+        workers = [len(p.workers) for p in self.heads if p.reuse is not None]
+        self.reuses = sum(workers) > 1
 
     def of(self, stage: Stage) -> tuple[Pool, ...]:
         return self.heads if stage is Stage.PREFILL else self.decodes
@@ -184,6 +193,11 @@ class Pools:
             )
         return pools
 
+    def reuses(self, name: str) -> bool:
+        """Whether requests for the model of this name or alias should tell their `ties`."""
+        pools = self._by_name.get(name)
+        return pools is not None and pools.reuses
+
     def ready(self, name: str, now_s: float) -> bool:
         """Whether a request for the model of this name or alias could be served end to end."""
         pools = self._by_name.get(name)
@@ -216,8 +230,7 @@ class Pools:
 
     def _forget_shares(self) -> None:
         for model in self._models.values():
-            for shares in model.shares.values():
-                shares.clear()
+            model.look_again()
 
     def shares(self, class_name: ClassName, model: ModelPools, stage: Stage) -> Shares:
         """Where requests of the class should go; by capacity as long as no plan says."""

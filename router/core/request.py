@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from enum import StrEnum
 from math import inf
 
+from router.core.ties import Ties
 from weir.domain.fleet import RequestClass, Stage
 from weir.domain.ids import PoolId
 from weir.domain.planning import WorkerEndpoint
@@ -38,7 +39,8 @@ class RequestProfile:
     larger numbers are served later, 0 is usual; with a `tier`, where larger ones go first, that
     counts for its turn instead. `osl_hint_tokens` is how long the client expects the output to be,
     `asked_class` the class that it asks for by name. `isl_counted`: its text has been counted
-    here, only what the template adds is estimated.
+    here, only what the template adds is estimated. `ties`: None if nobody can know
+    anything of its prompt.
     """
 
     model: str
@@ -55,14 +57,19 @@ class RequestProfile:
     osl_hint_tokens: int | None = None
     asked_class: str = ""
     tier: int | None = None
+    ties: Ties | None = None
 
 
 @dataclass(slots=True, kw_only=True)
 class Leg:
-    """One hop of a request: the worker that does one stage of it (or both, if aggregated)."""
+    """One hop of a request: the worker that does one stage of it (or both, if aggregated).
+
+    `cached_tokens` of the prompt are expected to be there already.
+    """
 
     pool_id: PoolId
     worker: WorkerEndpoint
+    cached_tokens: int = 0
 
 
 class RouteReason(StrEnum):

@@ -24,6 +24,7 @@ from router.frontend.explained import ExplainedDelivery, ExplainedError
 from router.frontend.headers import RequestIds, upstream_headers
 from router.frontend.hints import HINT_HEADERS, NO_HINTS, Hints, Ignored, read_hints
 from router.frontend.ports import FrontendSettings, Meter, NoMeter, ServicePort
+from router.frontend.prompts import ties_of
 from router.frontend.upstreams import Upstreams
 from weir.domain.errors import RequestError
 from weir.http1.client import Patience
@@ -235,6 +236,7 @@ class Frontend:
             osl_hint_tokens=hints.osl_hint_tokens,
             asked_class=hints.asked_class,
             tier=hints.tier,
+            ties=ties_of(envelope, hints.session) if self._service.reuses(model) else None,
         )
 
     def _start(

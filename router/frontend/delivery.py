@@ -25,6 +25,7 @@ from router.frontend.bodies import (
 )
 from router.frontend.envelope import Endpoint
 from router.frontend.headers import response_headers
+from router.frontend.observe import find_cached, find_usage
 from router.frontend.ports import FrontendSettings, KeptKv, Meter, ServicePort
 from router.frontend.refusals import SHUTTING_DOWN, refused
 from router.frontend.relay import CompletingRelay, Relay
@@ -216,6 +217,10 @@ class Delivery:
             headers = response_headers(reply.headers, self._request_id)
             answer = _Answer(reply.status, headers, reply.body)
             raise _LegFailed(leg, answer, _reason(reply.status))
+        if self._flight.profile.ties is not None:
+            cached_tokens = find_cached(reply.body)
+            if cached_tokens is not None:
+                self._flight.reused(find_usage(reply.body)[0], cached_tokens)
         found = prefill_reply(reply.body)
         if found[0] is None:
             self._lines.meter.recomputed()
@@ -377,6 +382,10 @@ class Delivery:
 
     def _end(self, outcome: Outcome, relay: Relay | None = None, blamed: Leg | None = None) -> None:
         prompt, output = relay.usage() if relay is not None else (None, None)
+        if relay is not None and self._prefilled is None and self._flight.profile.ties is not None:
+            cached_tokens = relay.cached()
+            if cached_tokens is not None:
+                self._flight.reused(prompt, cached_tokens)
         self._flight.finish(outcome, self._lines.now_s(), prompt, output, blamed)
         if self._prefilled is not None and self._keeps_kv():
             if self._relay is None:

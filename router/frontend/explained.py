@@ -60,6 +60,8 @@ def _told(flight: ExplainedFlight, hints: Hints, shed: Shed | None) -> dict[str,
     elif route is not None:
         told |= {"why": route.reason.value, "routes": flight.routes}
         told |= {"prefill": _leg(route.prefill), "decode": _leg(route.decode)}
+        if flight.profile.ties is not None:
+            told["cached"] = (route.prefill or route.decode).cached_tokens
     return told
 
 
@@ -94,6 +96,7 @@ def _pool(view: PoolView) -> dict[str, Any]:
         "share": round(view.share, 3),
         "ttft_ms": _ms(view.ttft_s),
         "itl_ms": _ms(view.itl_s),
+        "cached": view.cached_tokens or None,
     }
     return {key: value for key, value in shown.items() if value is not None}
 

@@ -15,6 +15,7 @@ __all__ = ["EXPLAIN", "HINT_HEADERS", "NO_HINTS", "Hints", "Ignored", "read_hint
 EXPLAIN = b"x-weir-explain"
 
 _MAX_TENANT_CHARS = 128
+_SESSION = re.compile(rb"[!-~]{1,256}")
 _MOST_MS = 1e9
 _MOST_TOKENS = 10_000_000
 _MOST_PRIORITY = 2**31 - 1
@@ -51,6 +52,7 @@ class Hints:
     osl_hint_tokens: int | None = None
     priority: int | None = None
     tier: int | None = None
+    session: str = ""
     explain: bool = False
     sources: dict[str, str] = field(default_factory=dict)
     ignored: list[tuple[str, Ignored]] = field(default_factory=list)
@@ -143,6 +145,10 @@ def _header_tenant(value: bytes) -> str | Ignored:
     return value.decode("latin-1")[:_MAX_TENANT_CHARS] or Ignored.MALFORMED
 
 
+def _header_session(value: bytes) -> str | Ignored:
+    return value.decode() if _SESSION.fullmatch(value) else Ignored.MALFORMED
+
+
 def _header_class(value: bytes) -> str | Ignored:
     return value.decode() if _CLASS_NAME.fullmatch(value) else Ignored.MALFORMED
 
@@ -221,6 +227,7 @@ _HEADERS: dict[bytes, _Named] = {
     **_headers("ttft_s", _header_seconds, "x-llm-d-slo-ttft-ms", "x-slo-ttft-ms"),
     **_headers("itl_s", _header_seconds, "x-llm-d-slo-tpot-ms", "x-slo-tpot-ms"),
     **_headers("priority", _header_priority, "x-dynamo-request-priority"),
+    **_headers("session", _header_session, "x-session-id"),
     **_headers("explain", _header_flag, EXPLAIN.decode()),
 }
 _ORDER = {name: index for index, name in enumerate(_HEADERS)}

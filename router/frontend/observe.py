@@ -5,7 +5,7 @@ from collections import deque
 
 from router.core.request import Outcome
 
-__all__ = ["StreamWatch", "Usage", "find_usage"]
+__all__ = ["StreamWatch", "Usage", "find_cached", "find_usage"]
 
 _TAIL_READS = 4
 _TAIL_BYTES = 16384
@@ -13,6 +13,7 @@ _USAGE = re.compile(rb'"usage"\s*:\s*\{')
 _USAGE_BYTES = 1024
 _PROMPT = re.compile(rb'"prompt_tokens"\s*:\s*(\d{1,9})\b')
 _OUTPUT = re.compile(rb'"completion_tokens"\s*:\s*(\d{1,9})\b')
+_CACHED = re.compile(rb'"cached_tokens"\s*:\s*(\d{1,9})\b')
 _DONE = b"data: [DONE]"
 _ERROR = re.compile(rb'data: \{\s*"error"\s*:')
 _ROLE_ONLY = re.compile(rb'"role"\s*:\s*"assistant"\s*,\s*"content"\s*:\s*(?:""|null)')
@@ -32,6 +33,18 @@ def find_usage(data: bytes) -> Usage:
     usage = data[last : last + _USAGE_BYTES]
     prompt, output = _PROMPT.search(usage), _OUTPUT.search(usage)
     return (int(prompt[1]) if prompt else None), (int(output[1]) if output else None)
+
+
+def find_cached(data: bytes) -> int | None:
+    """Prompt tokens that the last `usage` object in `data` says were cached, 0 if it does not.
+
+    None without such an object.
+    """
+    last = data.rfind(b'"usage"')
+    if last < 0 or not _USAGE.match(data, last):
+        return None
+    cached = _CACHED.search(data, last, last + _USAGE_BYTES)
+    return int(cached[1]) if cached else 0
 
 
 class StreamWatch:
@@ -77,6 +90,10 @@ class StreamWatch:
             extra += 1 if _ROLE_ONLY.search(self._first) else 0
             output = max(0, self.events - extra)
         return prompt, output
+
+    def cached(self) -> int | None:
+        """As `find_cached` has it."""
+        return find_cached(self._ending())
 
     def _ending(self) -> bytes:
         return b"".join(self._tail)[-_TAIL_BYTES:]

@@ -10,7 +10,7 @@ from router.core.flight import Flight
 from router.core.request import Outcome
 from router.frontend.bodies import with_cached_tokens_last
 from router.frontend.headers import response_headers
-from router.frontend.observe import StreamWatch, Usage, find_usage
+from router.frontend.observe import StreamWatch, Usage, find_cached, find_usage
 from weir.http1.chunked import ChunkReader
 from weir.http1.client import BrokenError, Framing, Sink
 from weir.http1.messages import Header, find_header
@@ -121,6 +121,12 @@ class Relay(Sink):
         if self._watch is not None:
             return self._watch.usage()
         return find_usage(self.whole) if self.whole is not None else (None, None)
+
+    def cached(self) -> int | None:
+        """Prompt tokens that the engine had; None if it did not tell what it used."""
+        if self._watch is not None:
+            return self._watch.cached()
+        return find_cached(self.whole) if self.whole is not None else None
 
     def break_off(self, message: str) -> None:
         """The rest will not come: say so in the stream if that is possible, and close."""

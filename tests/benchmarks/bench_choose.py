@@ -6,7 +6,8 @@ One decision is to classify, admit and choose. `4x4` is 4 prefill and 4 decode p
 `64x64` 64 and 64 pools of 64 workers, `1x512` one and one of 512; in `failing` one request in a
 hundred fails. `decision_p99_limit_us` is what a decision may take, `kept` whether it does.
 `classes` is that example's fleet with 10 workers in each of its 6 pools: everything that the
-router does for a request from its arrival to its end, `crowded` with requests that wait.
+router does for a request from its arrival to its end, `crowded` with requests that wait, `reuse`
+with prompts of 32 KiB of which engines may have computed a part.
 """
 
 import argparse
@@ -23,6 +24,7 @@ from router.app import settle_memory
 from router.core.dispatch import Dispatch, DispatchSettings
 from router.core.flight import Flight
 from router.core.request import Outcome, RequestProfile, Route
+from router.core.ties import Ties, chain
 from router.core.waiting import Place
 from tests.unit.router.builders import fleet, members, pool, request
 from weir.domain.fleet import Fleet, Role, Stage
@@ -53,6 +55,7 @@ _RATE_RPS = 56.0
 _ITL_S = 0.030
 _WARM_UP = 3000
 _Step = Callable[[Flight], None]
+_CONVERSATIONS = 200
 _LENGTHS = ((120, 20), (900, 240), (200, 60), (2500, 300), (700, 700), (60, 90), (1400, 1100))
 """Prompt and output tokens, in turn."""
 
@@ -137,6 +140,7 @@ def measure_flights(flights: int = _FLIGHTS) -> dict[str, float]:
     return {
         "flight_us": _Traffic(waiting=None).per_flight_us(flights),
         "crowded_flight_us": _Traffic(waiting=300).per_flight_us(flights),
+        "reuse_flight_us": _Traffic(waiting=None, reuse=True).per_flight_us(flights),
     }
 
 
@@ -144,9 +148,10 @@ class _Traffic:
     """Requests take as long as on idle engines; they come at a rate, or as others end.
 
     `waiting`: so many wait for room at all times; None: they come at a rate that leaves room.
+    `reuse`: prompts are turns of conversations, of 32 KiB each.
     """
 
-    def __init__(self, waiting: int | None) -> None:
+    def __init__(self, waiting: int | None, *, reuse: bool = False) -> None:
         fleet = load(_CLASSES).fleet
         self.dispatch = Dispatch(fleet, RouterId("r"), DispatchSettings(), lambda at_s: None)
         for spec in fleet.pools:
@@ -154,6 +159,7 @@ class _Traffic:
             self.dispatch.apply_members(members(spec.id, *names), 0.0)
         self.dispatch.apply_plan(_plan(fleet), 0.0)
         self._waiting = waiting
+        self._ties = [_turn(i) for i in range(_CONVERSATIONS)] if reuse else [None]
         self._arrivals = 0
         self._next_s = self._sample_s = self._now_s = 0.0
         self._heap: list[tuple[float, int, _Step, Flight]] = []
@@ -198,6 +204,7 @@ class _Traffic:
             streaming=True,
             ttft_s=2.0,
             itl_s=0.05,
+            ties=self._ties[self._arrivals % len(self._ties)],
         )
         flight = self.dispatch.open(profile, self._now_s)
         placed = self.dispatch.place(flight, self._now_s)
@@ -225,6 +232,12 @@ class _Traffic:
 
     def _after(self, seconds: float, step: _Step, flight: Flight) -> None:
         heappush(self._heap, (self._now_s + seconds, next(self._order), step, flight))
+
+
+def _turn(conversation: int) -> Ties:
+    """A prompt of 32 KiB, of which the first eighth is the same in all."""
+    material = b"s" * 4096 + b"%8d" % conversation * 3584
+    return Ties(chain(material), size=len(material))
 
 
 def _plan(fleet: Fleet) -> RoutingPlan:

@@ -8,6 +8,7 @@ from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, pr
 
 from router.core.flight import Flight
 from router.core.request import Leg, Outcome, RetryReason, Route
+from router.core.ties import Ties
 from tests.unit.router.builders import members, pool, request, request_class, service
 from weir.domain.fleet import Role
 from weir.domain.ids import WorkerId
@@ -15,6 +16,16 @@ from weir.domain.legs import LegRules, WithoutPrefill
 
 _POOLS = {"p": Role.PREFILL, "d": Role.DECODE, "a": Role.AGG}
 _CLASSES = (request_class("small", isl=(0, 200)), request_class("large"))
+_TIES = st.builds(
+    lambda blocks, session: Ties(
+        tuple(hash(tuple(blocks[: i + 1])) for i in range(len(blocks))),
+        range(100, 5000, 100),
+        size=100 * len(blocks) + 50,
+        session=session,
+    ),
+    st.lists(st.integers(0, 1), max_size=20),
+    st.sampled_from(["", "s", "t"]),
+)
 _names = st.sets(st.sampled_from(["w1", "w2", "w3"]))
 
 
@@ -67,9 +78,10 @@ class Flights(RuleBasedStateMachine):
         isl=st.integers(1, 3000),
         limit=st.none() | st.integers(1, 500),
         streaming=st.booleans(),
+        ties=st.none() | _TIES,
     )
-    def arrive(self, isl: int, limit: int | None, streaming: bool) -> None:
-        profile = request(isl, max_tokens=limit, streaming=streaming)
+    def arrive(self, isl: int, limit: int | None, streaming: bool, ties: Ties | None) -> None:
+        profile = request(isl, max_tokens=limit, streaming=streaming, ties=ties)
         self.flights.append(self.router.open(profile, self.now_s))
         self.arrivals += 1
 
@@ -94,6 +106,13 @@ class Flights(RuleBasedStateMachine):
     @rule(choice=st.integers(0), step=st.sampled_from([Flight.prefill_done, Flight.first_token]))
     def progress(self, choice: int, step: Callable[[Flight, float], None]) -> None:
         step(self._pick(choice), self.now_s)
+
+    @precondition(lambda self: self.flights)
+    @rule(
+        choice=st.integers(0), prompt=st.none() | st.integers(0, 4000), cached=st.integers(0, 4000)
+    )
+    def told(self, choice: int, prompt: int | None, cached: int) -> None:
+        self._pick(choice).reused(prompt, cached)
 
     @precondition(lambda self: any(self.tried.values()))
     @rule(choice=st.integers(0), leg=st.integers(0), reason=st.sampled_from(RetryReason))
@@ -125,6 +144,14 @@ class Flights(RuleBasedStateMachine):
             flight.finish(Outcome.COMPLETED, self.now_s)
             flight.first_token(self.now_s)
             flight.prefill_done(self.now_s)
+
+    @invariant()
+    def who_has_left_is_believed_to_have_nothing(self) -> None:
+        if hasattr(self, "router"):
+            for each in self.router.pools:
+                believed = {} if each.reuse is None else each.reuse.index.held()
+                assert believed.keys() <= set(each.workers.values())
+                assert all(tokens > 0 for tokens in believed.values())
 
     @invariant()
     def counters_add_up(self) -> None:

@@ -152,7 +152,8 @@ class Replica:
             for sequence in outcome.first:
                 listener.first(calls[sequence.id], self)
         for sequence in outcome.finished:
-            held = sequence.request.hold
-            listener.finished(calls[sequence.id] if held else calls.pop(sequence.id), self)
+            call = calls[sequence.id] if sequence.request.hold else calls.pop(sequence.id)
+            call.cached_tokens = sequence.cached_tokens
+            listener.finished(call, self)
         if not calls and self.phase is Phase.TERMINATING:
             listener.emptied(self)

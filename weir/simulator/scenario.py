@@ -1,6 +1,6 @@
 """Everything that one run is made from; two runs of equal scenarios are equal."""
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from functools import cached_property
 from random import Random
@@ -20,6 +20,7 @@ from weir.simulator.oracle.goodput import goodput_bound_rps
 from weir.simulator.oracle.offered import Offered
 from weir.simulator.oracle.plan import OraclePlan, oracle_of
 from weir.workload.columns import TraceColumns
+from weir.workload.prefixes import block_chains
 
 __all__ = ["Scenario", "true_profiles"]
 
@@ -90,6 +91,14 @@ class Scenario:
             osl_tokens=columns.osl_tokens,
             class_index=self.class_index,
         )
+
+    @cached_property
+    def chains(self) -> Sequence[tuple[int, ...]]:
+        """What the prompts share, by request; empty if the trace does not say."""
+        reuse_tokens = self.columns.reuse_tokens
+        if reuse_tokens is None:
+            return ()
+        return block_chains(self.columns.isl_tokens, reuse_tokens)
 
     @property
     def first_size(self) -> Mapping[PoolId, int]:

@@ -191,6 +191,7 @@ class World:
         scenario = self.scenario
         columns = scenario.columns
         names = (*columns.tenant_names, "")
+        chains = scenario.chains
         for begin in range(0, len(columns), _CHUNK):
             part = slice(begin, begin + _CHUNK)
             rows = zip(
@@ -202,7 +203,9 @@ class World:
                 strict=True,
             )
             for offset, (arrived_s, isl, osl, class_index, tenant) in enumerate(rows):
-                yield Call(begin + offset, arrived_s, isl, osl, class_index, names[tenant])
+                id = begin + offset
+                chain = chains[id] if chains else ()
+                yield Call(id, arrived_s, isl, osl, class_index, names[tenant], chain)
 
     def _again(self, call: Call) -> None:
         if not call.ended:

@@ -247,6 +247,9 @@ class ScriptedService:
     ) -> int:
         return exact_tokens if exact_tokens is not None else prompt_bytes // 4
 
+    def reuses(self, model: str) -> bool:
+        return False
+
     def canary(self, name: str) -> str:
         raise AssertionError("no model has a canary")
 

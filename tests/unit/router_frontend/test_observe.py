@@ -1,7 +1,7 @@
 import tracemalloc
 
 from router.core.request import Outcome
-from router.frontend.observe import StreamWatch, find_usage
+from router.frontend.observe import StreamWatch, find_cached, find_usage
 
 ROLE = b'data: {"choices":[{"delta":{"role":"assistant","content":""}}]}\n\n'
 TOKEN = b'data: {"choices":[{"delta":{"content":"a data: b"}}]}\n\n'
@@ -69,3 +69,15 @@ def test_of_large_reads_only_the_ending_is_held() -> None:
     watch.see(b'data: {"choices":[],"usage":{"prompt_tokens":3,"completion_tokens":9}}\n\n')
     assert watch.usage() == (3, 9)
     assert watch.after_event
+
+
+def test_cached_tokens_are_what_the_last_usage_says() -> None:
+    details = b'{"usage":{"prompt_tokens":9,"prompt_tokens_details":{"cached_tokens": 8}}}'
+    assert find_cached(details) == 8
+    assert find_cached(b'{"usage":{"prompt_tokens":9,"prompt_tokens_details":null}}') == 0
+    assert find_cached(b'{"usage":null}') is None
+    assert find_cached(b'{"choices":[{"text":"\\"cached_tokens\\": 8"}]}') is None
+    seen = StreamWatch(chunked=False)
+    seen.see(b'data: {"choices":[{}]}\n\ndata: ')
+    seen.see(details + b"\n\ndata: [DONE]\n\n")
+    assert seen.cached() == 8

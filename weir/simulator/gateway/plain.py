@@ -93,7 +93,13 @@ class PlainGateway:
         replica.load += call.isl_tokens
         call.prefill = replica
         call.state = replica
-        request = Request(id=call.id, prompt_tokens=call.isl_tokens, output_tokens=1, hold=True)
+        request = Request(
+            id=call.id,
+            prompt_tokens=call.isl_tokens,
+            output_tokens=1,
+            block_hashes=call.block_hashes(replica.profile.block_tokens),
+            hold=True,
+        )
         if replica.submit(call, request) is not None:
             self._fail(call)
 
@@ -140,7 +146,12 @@ class PlainGateway:
         replica.load += 1.0
         call.prefill = call.decode = replica
         call.state = replica
-        request = Request(id=call.id, prompt_tokens=call.isl_tokens, output_tokens=call.osl_tokens)
+        request = Request(
+            id=call.id,
+            prompt_tokens=call.isl_tokens,
+            output_tokens=call.osl_tokens,
+            block_hashes=call.block_hashes(replica.profile.block_tokens),
+        )
         if replica.submit(call, request) is not None:
             self._fail(call)
 

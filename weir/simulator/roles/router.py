@@ -5,6 +5,7 @@ from math import inf
 from router.core.dispatch import Dispatch, DispatchSettings
 from router.core.flight import Flight
 from router.core.request import Leg, Outcome, RequestProfile, RetryReason, Route, Shed
+from router.core.ties import Ties
 from router.core.waiting import Place
 from weir.domain.errors import RequestError
 from weir.domain.ids import RouterId, WorkerId
@@ -15,6 +16,7 @@ from weir.simulator.process import Process
 from weir.simulator.replica import Phase, Replica
 from weir.simulator.roles.keys import PLAN_KEY, members_key
 from weir.simulator.roles.plane import Plane
+from weir.workload.prefixes import BLOCK_TOKENS
 
 __all__ = ["Journey", "RouterRole"]
 
@@ -23,6 +25,7 @@ _MOST_CONNECTS = 10
 _CONNECT_S = 0.002
 _BYTES_PER_TOKEN = 4
 _NOBODY: frozenset[WorkerId] = frozenset()
+_BLOCK_ENDS = range(BLOCK_TOKENS, 1 << 30, BLOCK_TOKENS)
 
 
 class Journey:
@@ -158,6 +161,8 @@ class RouterRole:
             ttft_s=slo.ttft_s,
             itl_s=slo.itl_s,
         )
+        if call.chain and self.dispatch.reuses(self._model):
+            profile.ties = Ties(call.chain, _BLOCK_ENDS, size=call.isl_tokens)
         try:
             flight = self.dispatch.open(profile, self._clock.now_s())
         except RequestError:
@@ -227,7 +232,13 @@ class RouterRole:
         if replica is None or replica.phase is not Phase.READY:
             self._refused(journey, leg, replica)
             return
-        request = Request(id=call.id, prompt_tokens=call.isl_tokens, output_tokens=1, hold=True)
+        request = Request(
+            id=call.id,
+            prompt_tokens=call.isl_tokens,
+            output_tokens=1,
+            block_hashes=call.block_hashes(replica.profile.block_tokens),
+            hold=True,
+        )
         if replica.submit(call, request) is not None:
             self._end(journey, Outcome.FAILED, End.FAILED)
 
@@ -238,6 +249,8 @@ class RouterRole:
         if route is None or route.prefill is None:
             return
         journey.prefilled = route.prefill
+        if call.chain:
+            journey.flight.reused(call.isl_tokens, call.cached_tokens)
         journey.flight.prefill_done(self._clock.now_s())
         self._fetch(journey, route.decode)
 
@@ -278,7 +291,12 @@ class RouterRole:
         if replica is None or replica.phase is not Phase.READY:
             self._refused(journey, leg, replica)
             return
-        request = Request(id=call.id, prompt_tokens=call.isl_tokens, output_tokens=call.osl_tokens)
+        request = Request(
+            id=call.id,
+            prompt_tokens=call.isl_tokens,
+            output_tokens=call.osl_tokens,
+            block_hashes=call.block_hashes(replica.profile.block_tokens),
+        )
         if replica.submit(call, request) is not None:
             self._end(journey, Outcome.FAILED, End.FAILED)
 
@@ -293,6 +311,8 @@ class RouterRole:
         self._calls.router = self
         del self.journeys[call.id]
         call.state = None
+        if call.chain and journey.prefilled is None:
+            journey.flight.reused(call.isl_tokens, call.cached_tokens)
         journey.flight.finish(
             Outcome.COMPLETED, self._clock.now_s(), call.isl_tokens, call.osl_tokens
         )
