@@ -6,9 +6,10 @@ All stand at once in front of the same dummy engines, on one core; clients and e
 another one. Each load goes through one peer after the other, in turned order every round, so that
 what else the machine does meets all alike. A ratio is taken within a round; printed are the median
 of the rounds, the least and the most. CPU is all that a peer's processes ran, user and kernel.
-`make peers` installs the peers; what is missing has no figures, and is told on stderr. `weir` is
-this tree as it is; `compiled` the same, compiled here as `make wheel` does, which takes a minute or
-two before the first round: it is left out with `--source`, and where there is no compiler.
+The peers are fetched into `.peers` if they are not there, as `make peers` does; what cannot be had
+has no figures, and is told on stderr. `weir` is this tree as it is; `compiled` the same, compiled
+here as `make wheel` does, which takes a minute or two before the first round: it is left out with
+`--source`, and where there is no compiler.
 
 `request`, `request_32k`: whole answers to bodies of 0.8 and 32 KB, to 16 clients that send the
 next request when they have an answer: all that a peer can do. `paced`: `request` at 2,000 a second,
@@ -105,6 +106,7 @@ def _measure(rounds: int, *, compiling: bool) -> tuple[Samples, dict[str, float]
     mine = rest[0] if rest else theirs
     if not rest:
         print("ONE CPU ONLY: peers, clients and engines share it", file=sys.stderr)
+    peers.fetch()
     with ExitStack() as closing:
         folder = Path(closing.enter_context(tempfile.TemporaryDirectory()))
         engines = load.Engines(_ENGINES, mine)
@@ -126,7 +128,7 @@ def _measure(rounds: int, *, compiling: bool) -> tuple[Samples, dict[str, float]
                 found[name] = peer
             else:
                 missing.append(name)
-                print(f"MISSING, NOT MEASURED: {name} (`make peers` installs it)", file=sys.stderr)
+                print(f"MISSING, NOT MEASURED: {name}", file=sys.stderr)
         running = [*two_legs.values(), *found.values()]
         for peer in running:
             closing.callback(peer.close)

@@ -8,17 +8,21 @@ import sys
 import tempfile
 import time
 from collections.abc import Sequence
+from contextlib import suppress
 from pathlib import Path
 
 import psutil
 
 from weir.local.ports import Ports
 
-__all__ = ["Peer", "nginx", "sglang_router", "weir", "weir_two_legs"]
+__all__ = ["Peer", "fetch", "nginx", "sglang_router", "weir", "weir_two_legs"]
 
 _ROOT = Path(__file__).parents[2]
 _PEERS = _ROOT / ".peers"
-"""Where `make peers` puts them."""
+"""Where `tools/peers.sh` puts them."""
+_NGINX_PROGRAM = _PEERS / "nginx/usr/sbin/nginx"
+_SGLANG_PROGRAM = _PEERS / "venv/bin/sglang-router"
+_FETCH_S = 600.0
 _DEADLINE_S = 120.0
 _PORTS = Ports()
 
@@ -147,6 +151,15 @@ class Peer:
             process.kill()
 
 
+def fetch() -> None:
+    """Get the peers that are not here, as `make peers` does; what cannot be had stays away."""
+    if _program(_NGINX_PROGRAM, "nginx") and _program(_SGLANG_PROGRAM, "sglang-router"):
+        return
+    print("getting nginx and sglang_router into .peers", file=sys.stderr)
+    with suppress(subprocess.TimeoutExpired):
+        subprocess.run(["sh", "tools/peers.sh"], cwd=_ROOT, timeout=_FETCH_S, check=False)
+
+
 def weir(engine_ports: Sequence[int], cpu: int, folder: Path, name: str, tree: Path | None) -> Peer:
     """`weir router` as it is without any option, in front of one pool.
 
@@ -173,7 +186,7 @@ def weir_two_legs(
 
 def nginx(engine_ports: Sequence[int], cpu: int, folder: Path) -> Peer | None:
     """A plain reverse proxy that buffers no response and keeps no access log; None without one."""
-    program = _program(_PEERS / "nginx/usr/sbin/nginx", "nginx")
+    program = _program(_NGINX_PROGRAM, "nginx")
     if program is None:
         return None
     port = _PORTS.take()
@@ -186,7 +199,7 @@ def nginx(engine_ports: Sequence[int], cpu: int, folder: Path) -> Peer | None:
 
 def sglang_router(engine_ports: Sequence[int], cpu: int, folder: Path) -> Peer | None:
     """As it is without any option, but for where it listens; None without one."""
-    program = _program(_PEERS / "venv/bin/sglang-router", "sglang-router")
+    program = _program(_SGLANG_PROGRAM, "sglang-router")
     if program is None:
         return None
     port = _PORTS.take()

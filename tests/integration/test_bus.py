@@ -62,6 +62,15 @@ async def test_a_late_write_fits_nothing_in_a_bucket_that_was_lost_since(server:
     await bus.close()
 
 
+async def test_who_makes_a_bucket_at_once_with_others_finds_it_made(server: Server) -> None:
+    buses = [await Bus.connect(server.url, name=f"test-{i}") for i in range(4)]
+    for bucket in "abcdefgh":
+        puts = (bus.kv_put(bucket, f"k{i}", b"1") for i, bus in enumerate(buses))
+        assert len({*await asyncio.gather(*puts)}) == 4
+    for bus in buses:
+        await bus.close()
+
+
 async def test_everything_works_again_after_the_server_was_killed(server: Server) -> None:
     bus = await Bus.connect(server.url, name="test")
     messages: list[bytes] = []

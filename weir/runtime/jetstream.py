@@ -86,11 +86,12 @@ class Storage:
 
     async def last_sequence(self, bucket: str) -> int:
         """Number of the newest change to `bucket`, which is made if it is not there."""
+        stream = _stream_of(bucket)
         try:
-            info = await self._jetstream.stream_info(_stream_of(bucket))
+            info = await self._jetstream.stream_info(stream)
         except NotFoundError:
             await self._make_bucket(bucket)
-            return 0
+            info = await self._jetstream.stream_info(stream)
         return int(info.state.last_seq)
 
     async def append(self, stream: BoundedStream, subject: str, payload: bytes) -> int:
@@ -198,13 +199,15 @@ class Storage:
 
         What is there already stays as it is.
         """
-        try:
-            await make(self._replicas)
-        except APIError as error:
-            if error.err_code == _NOT_CLUSTERED:
-                await make(1)
-            elif error.err_code != _OTHER_CONFIGURATION:
-                raise
+        for replicas in (self._replicas, 1):
+            try:
+                await make(replicas)
+            except APIError as error:
+                if error.err_code == _NOT_CLUSTERED and replicas > 1:
+                    continue
+                if error.err_code != _OTHER_CONFIGURATION:
+                    raise
+            return
 
 
 def _stream_of(bucket: str) -> str:
