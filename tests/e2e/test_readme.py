@@ -7,12 +7,14 @@ import re
 import shlex
 import subprocess
 import sys
+import urllib.request
 from dataclasses import dataclass
 from pathlib import Path
 
 import pytest
 
 from weir.cli import COMMANDS
+from weir.local.ports import Ports
 
 ROOT = Path(__file__).resolve().parents[2]
 README = (ROOT / "README.md").read_text()
@@ -79,12 +81,39 @@ def test_the_port_is_the_one_that_up_serves_on() -> None:
     assert set(re.findall(r"127\.0\.0\.1:\d+", README)) == {PRINTED}
 
 
-@pytest.mark.parametrize("line", [line for line in COMMAND_LINES if line.startswith(".venv")])
+OF_A_FLEET = [line for line in COMMAND_LINES if line.startswith(".venv") and " router " not in line]
+
+
+@pytest.mark.parametrize("line", OF_A_FLEET)
 def test_what_is_asked_of_a_running_fleet_is_answered(line: str, planner: str) -> None:
     command = [sys.executable, "-m", "weir", *shlex.split(line)[1:], "--planner", planner]
     done = subprocess.run(command, capture_output=True, text=True, timeout=60, check=False)
     assert done.returncode == 0, done.stderr
     assert done.stdout.strip()
+
+
+@pytest.mark.parametrize("line", [line for line in COMMAND_LINES if " router " in line])
+def test_a_router_alone_serves_what_its_engines_do(line: str, endpoint: str) -> None:
+    line = line.replace("gpu-1:8000", endpoint)
+    words = shlex.split(line.replace("gpu-2:8000", endpoint.replace("127.0.0.1", "localhost")))
+    words[words.index("my-model")] = "demo"
+    port = Ports().take()
+    command = [sys.executable, "-m", "weir", *words[1:], "--listen", f"127.0.0.1:{port}"]
+    with subprocess.Popen(command, stderr=subprocess.PIPE, text=True) as router:
+        try:
+            assert router.stderr is not None
+            assert any("listening" in each for each in router.stderr)
+            body = {"model": "demo", "messages": [{"role": "user", "content": "Hi"}]}
+            request = urllib.request.Request(
+                f"http://127.0.0.1:{port}/v1/chat/completions",
+                json.dumps(body | {"max_tokens": 3}).encode(),
+                {"content-type": "application/json"},
+            )
+            with urllib.request.urlopen(request, timeout=60) as answer:
+                assert json.load(answer)["usage"]["completion_tokens"] == 3
+        finally:
+            router.terminate()
+    assert router.returncode == 0
 
 
 @pytest.mark.needs("curl")
