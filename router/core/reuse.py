@@ -79,7 +79,7 @@ class Reuse:
         tokens = ties.share(self.index.best_depth(ties.hashes)) * isl_tokens
         stay = self.sessions.find(ties.session, now_s) if ties.session else None
         if stay is not None and stay.tokens > tokens:
-            tokens = stay.tokens
+            tokens = float(stay.tokens)
         return self._believed(tokens, isl_tokens)
 
     def _believed(self, tokens: float, isl_tokens: int) -> int:
