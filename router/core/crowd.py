@@ -52,8 +52,8 @@ class Crowd:
 
     def changed(self, worker: Worker) -> None:
         """It has another rank than before. Nothing to do for one that is not among them."""
-        place = worker.place
-        if not self._has(worker):
+        place, workers = worker.place, self._workers
+        if place >= len(workers) or workers[place] is not worker:
             return
         before = self._entries[place]
         if before is not None:

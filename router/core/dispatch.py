@@ -201,9 +201,8 @@ class Dispatch:
         """Learn from outputs that run: from those that run longest, if there are many."""
         self._look_s = now_s + _LOOK_S
         for flight in islice(self._running, _LOOKED_AT):
-            if flight.decodes_since_s + _LOOK_S > now_s:
-                break
-            flight.look(now_s)
+            if flight.look_at_s <= now_s:
+                flight.look(now_s)
 
     def explain_refusal(self, profile: RequestProfile, now_s: float) -> Refused | None:
         """What a request was taken for that `open` refuses; None if not even its model is known."""

@@ -294,24 +294,32 @@ class Pool(Outlook):
 
         Of many workers one at a time, so that all of them take a second or longer.
         """
-        age_s, self._faded_at_s = now_s - self._faded_at_s, now_s
-        self.fade(0.5 ** (age_s / _POOL_HALF_LIFE_S))
-        roster = self._roster
-        keep = 0.5 ** (age_s / _WORKER_HALF_LIFE_S)
-        self._fading_due_s = now_s + _FADING_STEP_S
-        if len(roster) > _MANY:
+        roster, age_s = self._roster, now_s - self._faded_at_s
+        many = len(roster) > _MANY
+        if age_s >= _FADING_STEP_S or not many:
+            self._faded_at_s = now_s
+            self.fade(0.5 ** (age_s / _POOL_HALF_LIFE_S))
+        if many:
             self._fading_due_s = now_s + _FADING_STEP_S / len(roster)
             self._faded = (self._faded + 1) % len(roster)
-            roster = roster[self._faded : self._faded + 1]
-            since_s = roster[0].faded_at_s
+            worker = roster[self._faded]
+            since_s = worker.faded_at_s
             keep = 0.5 ** ((now_s - since_s) / _WORKER_HALF_LIFE_S) if since_s > -inf else 1.0
+            self._fade_worker(worker, keep, now_s)
+            return
+        self._fading_due_s = now_s + _FADING_STEP_S
+        keep = 0.5 ** (age_s / _WORKER_HALF_LIFE_S)
         for worker in roster:
-            worker.faded_at_s = now_s
-            worker.observed.fade(keep)
-            worker.pace = worker.observed.given(self.pace)
+            self._fade_worker(worker, keep, now_s)
+
+    def _fade_worker(self, worker: Worker, keep: float, now_s: float) -> None:
+        worker.faded_at_s = now_s
+        worker.observed.fade(keep)
+        worker.pace = worker.observed.given(self.pace)
+        if not worker.stale:
             self.reload(worker)
-            if worker.queue:
-                self._eject_stuck(worker, now_s)
+        if worker.queue and outliers.may_be_stuck(worker, now_s):
+            self._eject_stuck(worker, now_s)
 
     def idle_first_s(self, isl_tokens: int) -> float:
         """Seconds to the first token of a prompt that nobody is before."""

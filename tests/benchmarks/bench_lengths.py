@@ -20,7 +20,7 @@ from typing import Any
 
 import numpy as np
 
-from router.core.lifetable import Expected
+from router.core.lifetable import Expected, beyond
 from router.core.outputs import OutputLengths, shape_of
 from router.core.prompts import PromptLengths
 from tests.benchmarks.texts import Counter, Texts, counter
@@ -66,6 +66,7 @@ class Replay:
         self._outputs = OutputLengths(_PRIOR_TOKENS)
         self._ends: list[tuple[float, int]] = []
         self._running: dict[int, int] = {}
+        self._look_at_s: dict[int, float] = {}
         self._look_s = 0.0
         self._held_s = 0.0
         self.expected: list[Expected] = []
@@ -83,6 +84,7 @@ class Replay:
             shape = shape_of(_MODEL, isl, None)
             self.expected.append(self._outputs.expect(shape, tenant, None))
             self._running[number] = 0
+            self._look_at_s[number] = at_s + _LOOK_S
             heappush(self._ends, (at_s + self._rows[number][2] * _ITL_S, number))
             if at_s >= self._held_s:
                 self._held_s = at_s + 5.0
@@ -95,15 +97,17 @@ class Replay:
             _, isl, osl, tenant = self._rows[number]
             shape = shape_of(_MODEL, isl, None)
             self._outputs.ended(shape, tenant, osl, self._running.pop(number))
+            del self._look_at_s[number]
 
     def _look_at_running(self, now_s: float) -> None:
         for number in list(self._running)[:_LOOKED_AT]:
+            if self._look_at_s[number] > now_s:
+                continue
             at_s, isl, _, tenant = self._rows[number]
-            if at_s + _LOOK_S > now_s:
-                break
             self._running[number] = self._outputs.has_passed(
                 shape_of(_MODEL, isl, None), tenant, (now_s - at_s) / _ITL_S, self._running[number]
             )
+            self._look_at_s[number] = at_s + beyond(self._running[number]) * _ITL_S
 
     def _hold(self, now_s: float) -> None:
         numbers = list(self._running)
