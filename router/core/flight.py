@@ -254,12 +254,15 @@ class Flight:
         if self._first_token_s is None or decode is None or not self.profile.streaming:
             return
         so_far, most = decode.put_out_tokens(now_s), self.profile.max_tokens
-        if most is not None and so_far > most:
+        whole = most is not None and so_far >= most
+        if most is not None and whole:
             so_far = float(most)
         self._passed = self._books.admission.outputs.has_passed(
             self.sized.shape, self.profile.tenant, so_far, self._passed
         )
-        if so_far > 0.0 and self._decodes_since_s is not None:
+        if whole:
+            self.look_at_s = inf
+        elif so_far > 0.0 and self._decodes_since_s is not None:
             lasts = beyond(self._passed) / so_far
             self.look_at_s = self._decodes_since_s + lasts * (now_s - self._decodes_since_s)
 

@@ -15,6 +15,7 @@ import random
 import time
 from collections.abc import Iterator, Sequence
 from heapq import heappop, heappush
+from itertools import islice
 from pathlib import Path
 from typing import Any
 
@@ -67,7 +68,8 @@ class Replay:
         self._ends: list[tuple[float, int]] = []
         self._running: dict[int, int] = {}
         self._look_at_s: dict[int, float] = {}
-        self._look_s = 0.0
+        self._look_s = self._looked_s = 0.0
+        self._to_look_at: list[int] = []
         self._held_s = 0.0
         self.expected: list[Expected] = []
         self.held: list[tuple[float, float, float]] = []
@@ -78,8 +80,7 @@ class Replay:
         began = time.process_time()
         for number, (at_s, isl, _, tenant) in enumerate(self._rows):
             self._end_until(at_s)
-            if self._look and at_s >= self._look_s:
-                self._look_s = at_s + _LOOK_S
+            if self._look:
                 self._look_at_running(at_s)
             shape = shape_of(_MODEL, isl, None)
             self.expected.append(self._outputs.expect(shape, tenant, None))
@@ -100,14 +101,25 @@ class Replay:
             del self._look_at_s[number]
 
     def _look_at_running(self, now_s: float) -> None:
-        for number in list(self._running)[:_LOOKED_AT]:
-            if self._look_at_s[number] > now_s:
-                continue
-            at_s, isl, _, tenant = self._rows[number]
-            self._running[number] = self._outputs.has_passed(
-                shape_of(_MODEL, isl, None), tenant, (now_s - at_s) / _ITL_S, self._running[number]
-            )
-            self._look_at_s[number] = at_s + beyond(self._running[number]) * _ITL_S
+        if now_s >= self._look_s:
+            self._look_s = now_s + _LOOK_S
+            oldest = islice(self._running, _LOOKED_AT)
+            self._to_look_at = [n for n in oldest if self._look_at_s[n] <= now_s]
+            self._to_look_at.reverse()
+        part_s = min(_LOOK_S, now_s - self._looked_s)
+        self._looked_s = now_s
+        for _ in range(min(len(self._to_look_at), 1 + int(_LOOKED_AT * part_s / _LOOK_S))):
+            self._look_at_one(self._to_look_at.pop(), now_s)
+
+    def _look_at_one(self, number: int, now_s: float) -> None:
+        passed = self._running.get(number)
+        if passed is None:
+            return
+        at_s, isl, _, tenant = self._rows[number]
+        shape, so_far = shape_of(_MODEL, isl, None), (now_s - at_s) / _ITL_S
+        passed = self._outputs.has_passed(shape, tenant, so_far, passed)
+        self._running[number] = passed
+        self._look_at_s[number] = at_s + beyond(passed) * _ITL_S
 
     def _hold(self, now_s: float) -> None:
         numbers = list(self._running)
