@@ -78,6 +78,9 @@ class Pool(Outlook):
         self._stale: list[Worker] = []
         self._window_s = -inf
         self._touched: list[Worker] = []
+        self._usual_at_s = -inf
+        self._usual_s = 0.0
+        """How long prompts wait at most workers, as of then."""
         self._crowd: Crowd | None = None
         """Of its workers, if they are many."""
         self._roster: list[Worker] = []
@@ -429,7 +432,9 @@ class Pool(Outlook):
 
     def _eject_stuck(self, worker: Worker, now_s: float) -> None:
         roster, queue_s = self._roster, self.prefill_s(worker, 0)
-        if worker.failures or not outliers.is_stuck(worker, roster, queue_s, now_s):
+        if now_s >= self._usual_at_s + _FADING_STEP_S:
+            self._usual_at_s, self._usual_s = now_s, outliers.usual_wait_s(roster, now_s)
+        if worker.failures or not outliers.is_stuck(worker, self._usual_s, queue_s, now_s):
             return
         if outliers.may_leave(worker, roster):
             worker.eject(now_s + outliers.span_s(1))
