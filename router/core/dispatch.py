@@ -117,7 +117,8 @@ class Dispatch:
         self._news = News()
         self._chooser = Chooser(self.pools, cells=grid is not None)
         self._running: dict[Flight, None] = {}
-        self._look_s = -inf
+        self._look_s = self._opened_s = -inf
+        self._to_look_at: list[Flight] = []
         self._books = Books(
             pools=self.pools,
             chooser=self._chooser,
@@ -189,21 +190,27 @@ class Dispatch:
 
     def open(self, profile: RequestProfile, now_s: float) -> Flight:
         """A request has arrived: count it in its class. Raises `RequestError` as `decide`."""
-        if now_s >= self._look_s:
-            self._look(now_s)
+        if self._to_look_at or now_s >= self._look_s:
+            self._look(now_s, min(_LOOK_S, now_s - self._opened_s))
+        self._opened_s = now_s
         return Flight(self._books, profile, self._admission.size(profile), now_s)
 
     def open_explained(self, profile: RequestProfile, now_s: float) -> ExplainedFlight:
         """The same, with a memory of what it was decided on."""
         return ExplainedFlight(self._books, profile, self._admission.size(profile), now_s)
 
-    def _look(self, now_s: float) -> None:
-        """Learn from outputs that run: from those that run longest, if there are many."""
-        self._look_s = now_s + _LOOK_S
-        for flight in islice(self._running, _LOOKED_AT):
-            if flight.decodes_since_s + _LOOK_S > now_s:
-                break
-            flight.look(now_s)
+    def _look(self, now_s: float, since_s: float) -> None:
+        """Learn from outputs that run: from those that run longest, if there are many.
+
+        A part of them with each request, for the time since the last, so that none waits for all.
+        """
+        if now_s >= self._look_s:
+            self._look_s = now_s + _LOOK_S
+            oldest = islice(self._running, _LOOKED_AT)
+            self._to_look_at = [flight for flight in oldest if flight.look_at_s <= now_s]
+            self._to_look_at.reverse()
+        for _ in range(min(len(self._to_look_at), 1 + int(_LOOKED_AT * since_s / _LOOK_S))):
+            self._to_look_at.pop().look(now_s)
 
     def explain_refusal(self, profile: RequestProfile, now_s: float) -> Refused | None:
         """What a request was taken for that `open` refuses; None if not even its model is known."""

@@ -7,6 +7,7 @@ from math import inf
 from router.core.admit import Admission, Sized
 from router.core.charge import Charge
 from router.core.choose import Chooser
+from router.core.lifetable import beyond
 from router.core.pool import Pool
 from router.core.pools import Pools
 from router.core.request import Leg, Outcome, RequestProfile, RetryReason, Route
@@ -20,6 +21,7 @@ __all__ = ["Books", "Flight"]
 _PREDICTED_BY = 0.97
 """Share of the TTFT target: predictions are somewhat too early."""
 
+_LOOK_AFTER_S = 1.0
 _SURE = 1.1
 """Gaps between tokens are known to within so much."""
 
@@ -61,6 +63,7 @@ class Flight:
         "arrived_s",
         "finished",
         "hopeless",
+        "look_at_s",
         "profile",
         "route",
         "sized",
@@ -80,6 +83,8 @@ class Flight:
         self._prefilled: Leg | None = None
         self._first_token_s: float | None = None
         self._passed = 0
+        self.look_at_s = inf
+        """When there will be something to learn of it by `look`."""
         self._log = books.traffic.classes[sized.request_class.name]
         self.hopeless = _hopeless(sized)
         """Whether it would miss a target even if it were alone, as engines were when it came."""
@@ -249,16 +254,17 @@ class Flight:
         if self._first_token_s is None or decode is None or not self.profile.streaming:
             return
         so_far, most = decode.put_out_tokens(now_s), self.profile.max_tokens
-        if most is not None and so_far > most:
+        whole = most is not None and so_far >= most
+        if most is not None and whole:
             so_far = float(most)
         self._passed = self._books.admission.outputs.has_passed(
             self.sized.shape, self.profile.tenant, so_far, self._passed
         )
-
-    @property
-    def decodes_since_s(self) -> float:
-        """When its first token was seen; infinity unless it is putting out more."""
-        return inf if self._decodes_since_s is None else self._decodes_since_s
+        if whole:
+            self.look_at_s = inf
+        elif so_far > 0.0 and self._decodes_since_s is not None:
+            lasts = beyond(self._passed) / so_far
+            self.look_at_s = self._decodes_since_s + lasts * (now_s - self._decodes_since_s)
 
     def reused(self, prompt_tokens: int | None, cached_tokens: int) -> None:
         """The engine that computed the prompt says how much of it was there already.
@@ -307,6 +313,7 @@ class Flight:
     def _decodes(self, now_s: float) -> None:
         """It decodes from its first token on; from when it was sent where none is seen."""
         self._decodes_since_s = now_s
+        self.look_at_s = now_s + _LOOK_AFTER_S
         self._log.decodes(now_s)
 
     def _land(self, now_s: float) -> None:

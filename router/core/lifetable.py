@@ -12,12 +12,12 @@ exposures of a recent period instead of a cohort's.
 
 from bisect import bisect_left
 from dataclasses import dataclass
-from itertools import accumulate, pairwise
+from itertools import accumulate, pairwise, repeat
 from math import ceil, exp, log2
-from operator import add, mul
+from operator import add, mul, sub
 from typing import Final
 
-__all__ = ["RESERVED_QUANTILE", "Expected", "LifeTable", "Prior", "bucket", "middle"]
+__all__ = ["RESERVED_QUANTILE", "Expected", "LifeTable", "Prior", "beyond", "bucket", "middle"]
 
 RESERVED_QUANTILE: Final = 0.9
 """`Expected.most_tokens` is reached by at most one output in ten."""
@@ -25,8 +25,8 @@ RESERVED_QUANTILE: Final = 0.9
 _PER_OCTAVE = 4
 _BUCKETS = 72
 _PRIOR_WEIGHT = 8.0
-_FRESH = 8
-"""Looked at again when so much of it (one in ...) is new."""
+_FRESH = 6
+"""Looked at again when so much of it (one in ...) is new, the wider group's part included."""
 _SETTLED = 64.0
 """With so many observations the wider group hardly counts, whatever has changed there."""
 _MOVED = 0.125
@@ -43,6 +43,7 @@ def _low(index: float) -> float:
     return float(2.0 ** (index / _PER_OCTAVE))
 
 
+_ENDS = [_low(j + 1) for j in range(_BUCKETS)]
 _MIDS = [(_low(j) + _low(j + 1)) / 2.0 for j in range(_BUCKETS)]
 _SQUARES = [middle_tokens**2 for middle_tokens in _MIDS]
 
@@ -50,6 +51,11 @@ _SQUARES = [middle_tokens**2 for middle_tokens in _MIDS]
 def bucket(tokens: float) -> int:
     """Lengths are told apart to within a quarter of an octave."""
     return min(int(_PER_OCTAVE * log2(tokens)), _BUCKETS - 1) if tokens > 1.0 else 0
+
+
+def beyond(index: int) -> float:
+    """The length at which an output leaves a bucket."""
+    return _ENDS[index]
 
 
 def middle(index: int) -> float:
@@ -91,7 +97,7 @@ class Prior:
         self.shares = shares
         self.mean_tokens = mean_tokens
         self.moves = 0
-        self._expected = _expected(shares, mean_tokens)
+        self._expected = _expected(shares, mean_tokens, _times(shares, _MIDS))
 
     @classmethod
     def exponential(cls, mean_tokens: float) -> "Prior":
@@ -123,6 +129,7 @@ class LifeTable:
 
     __slots__ = (
         "_announced",
+        "_asked",
         "_ended",
         "_expected",
         "_growth",
@@ -149,6 +156,7 @@ class LifeTable:
         self._ended = [0.0] * _BUCKETS
         self._passed: list[float] | None = None
         self._news = 0
+        self._asked = False
         self._seen_moves = within.moves
         self._expected = self._announced = within.expect()
         self.shares: Shares = within.shares
@@ -195,31 +203,40 @@ class LifeTable:
         self._tokens *= scale
         self._unit = 1.0
 
-    def expect(self) -> Expected:
-        count = self._total / self._unit
-        if self._news * _FRESH > count:
+    def freshen(self) -> None:
+        """After `ended`: have ready what will be asked for, so that no request waits for it."""
+        if self._asked and self._is_old():
             self._renew()
-        elif count < _SETTLED:
+
+    def expect(self) -> Expected:
+        self._asked = True
+        if self._is_old():
+            self._renew()
+        elif self._total < _SETTLED * self._unit:
             self.within.expect()
             if self.within.moves != self._seen_moves:
                 self._renew()
         return self._expected
 
+    def _is_old(self) -> bool:
+        return self._news * _FRESH >= self._total / self._unit + _PRIOR_WEIGHT
+
     def _renew(self) -> None:
         within = self.within
-        within.expect()
+        if self._total < _SETTLED * self._unit or not within.moves:
+            within.expect()
         weight = _PRIOR_WEIGHT * self._unit
-        ended = [
-            count + weight * share for count, share in zip(self._ended, within.shares, strict=True)
-        ]
+        ended = list(map(add, self._ended, map(mul, repeat(weight), within.shares)))
         total = self._total + weight
         mean = (self._tokens + weight * within.mean_tokens) / total
-        shares = [count / total for count in ended]
-        if self._passed is not None:
-            lived = _lived(ended, self._passed)
-            mean *= _times(lived, _MIDS) / _times(shares, _MIDS)
-            shares = lived
-        expected = _expected(shares, mean)
+        rough = _times(ended, _MIDS) / total
+        if self._passed is None:
+            shares = [count / total for count in ended]
+        else:
+            shares, rough_ended = _lived(ended, self._passed), rough
+            rough = _times(shares, _MIDS)
+            mean *= rough / rough_ended
+        expected = _expected(shares, mean, rough)
         if _differs(expected, self._announced):
             self._announced = expected
             self.moves += 1
@@ -233,22 +250,22 @@ def _lived(ended: Shares, passed: Shares) -> Shares:
     exposed = list(accumulate(map(add, reversed(ended), reversed(passed))))
     exposed.reverse()
     least = _LEAST_EXPOSED * exposed[0]
-    alive, lived = 1.0, []
-    for count, there in zip(ended[:-1], exposed[:-1], strict=True):
-        hazard = min(1.0, count / there) if there > least else 1.0
-        lived.append(alive * hazard)
-        alive *= 1.0 - hazard
-    lived.append(alive)
-    return lived
+    stay = [
+        1.0 - count / there if there > least and there > count else 0.0
+        for count, there in zip(ended, exposed, strict=True)
+    ]
+    stay[-1] = 0.0
+    alive = list(accumulate(stay, mul, initial=1.0))
+    return list(map(sub, alive, alive[1:]))
 
 
 def _times(shares: Shares, lengths: list[float]) -> float:
     return float(sum(map(mul, shares, lengths)))
 
 
-def _expected(shares: Shares, mean: float) -> Expected:
+def _expected(shares: Shares, mean: float, rough: float) -> Expected:
+    """`rough`: the mean where each is in the middle of its bucket."""
     up_to = list(accumulate(shares))
-    rough = _times(shares, _MIDS)
     return Expected(
         max(1, round(mean)),
         round(_quantile(up_to, 0.5)),

@@ -9,7 +9,15 @@ from collections.abc import Sequence
 
 from router.core.workers import Worker
 
-__all__ = ["begin_window", "fails_often", "is_stuck", "may_leave", "span_s"]
+__all__ = [
+    "begin_window",
+    "fails_often",
+    "is_stuck",
+    "may_be_stuck",
+    "may_leave",
+    "span_s",
+    "usual_wait_s",
+]
 
 _ERRORS = 5
 """Fewer may be chance."""
@@ -42,14 +50,22 @@ def fails_often(worker: Worker, workers: Sequence[Worker]) -> bool:
     return worker.errors * max(0, others_served) > _TIMES_OTHERS * others_errors * served
 
 
-def is_stuck(worker: Worker, workers: Sequence[Worker], queue_s: float, now_s: float) -> bool:
+def may_be_stuck(worker: Worker, now_s: float) -> bool:
+    """Whether `is_stuck` is to be asked. No is certain, yes is not."""
+    return worker.waited_s(now_s) > _STUCK_S
+
+
+def is_stuck(worker: Worker, usual_s: float, queue_s: float, now_s: float) -> bool:
     """Its oldest prompt waits much longer than its queue should take, and than at most others."""
     waited_s = worker.waited_s(now_s)
-    if waited_s <= _STUCK_S + _TIMES_QUEUE * queue_s:
-        return False
+    return waited_s > _STUCK_S + _TIMES_QUEUE * queue_s and waited_s > _TIMES_OTHERS * usual_s
+
+
+def usual_wait_s(workers: Sequence[Worker], now_s: float) -> float:
+    """Of the oldest prompt: as long as at half of some others; below 0 if there are none."""
     asked = workers[:: 1 + (len(workers) - 1) // _ASKED]
-    better = sum(_TIMES_OTHERS * w.waited_s(now_s) < waited_s for w in asked)
-    return 2 * better >= len(asked) - 1
+    half = len(asked) // 2
+    return sorted(worker.waited_s(now_s) for worker in asked)[half - 1] if half else -1.0
 
 
 def may_leave(worker: Worker, workers: Sequence[Worker]) -> bool:

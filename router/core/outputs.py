@@ -81,11 +81,13 @@ class OutputLengths:
         """
         if expected is not None:
             self._count(shape[0], osl_tokens, expected)
-        table: LifeTable | Prior = self._table(shape, tenant)
+        narrowest = self._table(shape, tenant)
         index = bucket(osl_tokens)
+        table: LifeTable | Prior = narrowest
         while isinstance(table, LifeTable):
             table.ended(osl_tokens, index, passed)
             table = table.within
+        narrowest.freshen()
 
     def has_passed(self, shape: Shape, tenant: str, so_far_tokens: float, passed: int = 0) -> int:
         """Learn from a request that has put out so much and did not end there.

@@ -78,6 +78,9 @@ class Pool(Outlook):
         self._stale: list[Worker] = []
         self._window_s = -inf
         self._touched: list[Worker] = []
+        self._usual_at_s = -inf
+        self._usual_s = 0.0
+        """How long prompts wait at most workers, as of then."""
         self._crowd: Crowd | None = None
         """Of its workers, if they are many."""
         self._roster: list[Worker] = []
@@ -294,24 +297,32 @@ class Pool(Outlook):
 
         Of many workers one at a time, so that all of them take a second or longer.
         """
-        age_s, self._faded_at_s = now_s - self._faded_at_s, now_s
-        self.fade(0.5 ** (age_s / _POOL_HALF_LIFE_S))
-        roster = self._roster
-        keep = 0.5 ** (age_s / _WORKER_HALF_LIFE_S)
-        self._fading_due_s = now_s + _FADING_STEP_S
-        if len(roster) > _MANY:
+        roster, age_s = self._roster, now_s - self._faded_at_s
+        many = len(roster) > _MANY
+        if age_s >= _FADING_STEP_S or not many:
+            self._faded_at_s = now_s
+            self.fade(0.5 ** (age_s / _POOL_HALF_LIFE_S))
+        if many:
             self._fading_due_s = now_s + _FADING_STEP_S / len(roster)
             self._faded = (self._faded + 1) % len(roster)
-            roster = roster[self._faded : self._faded + 1]
-            since_s = roster[0].faded_at_s
+            worker = roster[self._faded]
+            since_s = worker.faded_at_s
             keep = 0.5 ** ((now_s - since_s) / _WORKER_HALF_LIFE_S) if since_s > -inf else 1.0
+            self._fade_worker(worker, keep, now_s)
+            return
+        self._fading_due_s = now_s + _FADING_STEP_S
+        keep = 0.5 ** (age_s / _WORKER_HALF_LIFE_S)
         for worker in roster:
-            worker.faded_at_s = now_s
-            worker.observed.fade(keep)
-            worker.pace = worker.observed.given(self.pace)
+            self._fade_worker(worker, keep, now_s)
+
+    def _fade_worker(self, worker: Worker, keep: float, now_s: float) -> None:
+        worker.faded_at_s = now_s
+        worker.observed.fade(keep)
+        worker.pace = worker.observed.given(self.pace)
+        if not worker.stale:
             self.reload(worker)
-            if worker.queue:
-                self._eject_stuck(worker, now_s)
+        if worker.queue and outliers.may_be_stuck(worker, now_s):
+            self._eject_stuck(worker, now_s)
 
     def idle_first_s(self, isl_tokens: int) -> float:
         """Seconds to the first token of a prompt that nobody is before."""
@@ -421,7 +432,9 @@ class Pool(Outlook):
 
     def _eject_stuck(self, worker: Worker, now_s: float) -> None:
         roster, queue_s = self._roster, self.prefill_s(worker, 0)
-        if worker.failures or not outliers.is_stuck(worker, roster, queue_s, now_s):
+        if now_s >= self._usual_at_s + _FADING_STEP_S:
+            self._usual_at_s, self._usual_s = now_s, outliers.usual_wait_s(roster, now_s)
+        if worker.failures or not outliers.is_stuck(worker, self._usual_s, queue_s, now_s):
             return
         if outliers.may_leave(worker, roster):
             worker.eject(now_s + outliers.span_s(1))

@@ -4,7 +4,10 @@
 
 One decision is to classify, admit and choose. `4x4` is 4 prefill and 4 decode pools of 4 workers,
 `64x64` 64 and 64 pools of 64 workers, `1x512` one and one of 512; in `failing` one request in a
-hundred fails. `decision_p99_limit_us` is what a decision may take, `kept` whether it does.
+hundred fails. Pools differ in speed, three classes have shares of a plan in all of them, every
+worker is in use, and the collector is set as in a router. Figures are medians of rounds, `least`
+and `most` those of single rounds. `decision_p99_limit_us` is what a decision may take, `kept`
+whether the median does.
 `classes` is that example's fleet with 10 workers in each of its 6 pools: everything that the
 router does for a request from its arrival to its end, `crowded` with requests that wait, `reuse`
 with prompts of 32 KiB of which engines may have computed a part.
@@ -19,6 +22,7 @@ from collections.abc import Callable
 from heapq import heappop, heappush
 from itertools import count
 from pathlib import Path
+from statistics import median
 
 from router.app import settle_memory
 from router.core.dispatch import Dispatch, DispatchSettings
@@ -26,7 +30,7 @@ from router.core.flight import Flight
 from router.core.request import Outcome, RequestProfile, Route
 from router.core.ties import Ties, chain
 from router.core.waiting import Place
-from tests.unit.router.builders import fleet, members, pool, request
+from tests.unit.router.builders import fleet, members, pool, request, request_class
 from weir.domain.fleet import Fleet, Role, Stage
 from weir.domain.ids import ClassName, PoolId, RouterId
 from weir.domain.planning import RoutingPlan
@@ -35,8 +39,11 @@ from weir.fleet import load
 
 __all__ = ["main", "measure", "measure_flights"]
 
-_DECISIONS = 20_000
-_ROUNDS = 10
+_DECISIONS = 22_000
+_ROUNDS = 11
+_SPEEDS = (1.0, 0.8, 1.25, 0.9)
+_SHARES = (3.0, 1.0, 2.0, 1.0, 5.0)
+"""Engine speeds, and weights in the plan, of pools in turn."""
 _PER_WORKER = 4
 _ARRIVALS_RPS = 100.0
 """Slow for so many workers: what is due by time falls to few decisions."""
@@ -65,16 +72,18 @@ def measure(
 ) -> dict[str, float]:
     """Microseconds of CPU: `decide` alone, and a request's own steps: open, place, ... finish.
 
-    Every worker is in use. `failing`: one request in a hundred fails, which opens a breaker.
-    The figures are those of the quietest of some rounds: other programs disturb the caches.
+    `failing`: one request in a hundred fails, which opens a breaker.
     """
     load = _Load(_dispatch(pools, workers), _PER_WORKER * pools * workers, failing=failing)
     rounds = [load.round(decisions // _ROUNDS) for _ in range(_ROUNDS)]
-    return {
-        f"{what}_{name}_us": min(_quantile(measured[what], q) for measured in rounds)
-        for what in ("decision", "request")
-        for name, q in (("p50", 0.50), ("p99", 0.99))
-    }
+    measured = {}
+    for what in ("decision", "request"):
+        for name, q in (("p50", 0.50), ("p99", 0.99)):
+            figures = sorted(_quantile(times[what], q) for times in rounds)
+            measured[f"{what}_{name}_us"] = median(figures)
+            measured[f"{what}_{name}_least_us"] = figures[0]
+            measured[f"{what}_{name}_most_us"] = figures[-1]
+    return measured
 
 
 class _Load:
@@ -123,16 +132,40 @@ class _Load:
 
 
 def _dispatch(pools: int, workers: int) -> Dispatch:
-    profile = EngineProfile()
     specs = [
-        pool(f"{role.value}{i}", role, profile=profile, context_limit_tokens=100_000)
+        pool(
+            f"{role.value}{i}",
+            role,
+            profile=EngineProfile(speed=_SPEEDS[i % len(_SPEEDS)]),
+            context_limit_tokens=100_000,
+        )
         for role in (Role.PREFILL, Role.DECODE)
         for i in range(pools)
     ]
-    made = Dispatch(fleet(specs), RouterId("r"), DispatchSettings(), lambda at_s: None)
+    classes = [
+        request_class("short", isl=(0, 500)),
+        request_class("long", osl=(0, 100)),
+        request_class("rest"),
+    ]
+    of = fleet(specs, classes)
+    made = Dispatch(of, RouterId("r"), DispatchSettings(), lambda at_s: None)
     for spec in specs:
         made.apply_members(members(spec.id, *(f"{spec.id}-w{i}" for i in range(workers))), 0.0)
+    made.apply_plan(_plan_of_all(of), 0.0)
     return made
+
+
+def _plan_of_all(fleet: Fleet) -> RoutingPlan:
+    """Every class has a share in every pool, each class another one."""
+    shares: dict[ClassName, dict[Stage, dict[PoolId, float]]] = {}
+    for first, each in enumerate(fleet.classes):
+        of_class = shares.setdefault(each.name, {})
+        for stage, role in ((Stage.PREFILL, Role.PREFILL), (Stage.DECODE, Role.DECODE)):
+            pools = [spec.id for spec in fleet.pools if spec.role is role]
+            of_class[stage] = {
+                pool_id: _SHARES[(first + i) % len(_SHARES)] for i, pool_id in enumerate(pools)
+            }
+    return RoutingPlan(term=1, version=1, shares=shares, spill={})
 
 
 def measure_flights(flights: int = _FLIGHTS) -> dict[str, float]:

@@ -15,12 +15,13 @@ import random
 import time
 from collections.abc import Iterator, Sequence
 from heapq import heappop, heappush
+from itertools import islice
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
-from router.core.lifetable import Expected
+from router.core.lifetable import Expected, beyond
 from router.core.outputs import OutputLengths, shape_of
 from router.core.prompts import PromptLengths
 from tests.benchmarks.texts import Counter, Texts, counter
@@ -66,7 +67,9 @@ class Replay:
         self._outputs = OutputLengths(_PRIOR_TOKENS)
         self._ends: list[tuple[float, int]] = []
         self._running: dict[int, int] = {}
-        self._look_s = 0.0
+        self._look_at_s: dict[int, float] = {}
+        self._look_s = self._looked_s = 0.0
+        self._to_look_at: list[int] = []
         self._held_s = 0.0
         self.expected: list[Expected] = []
         self.held: list[tuple[float, float, float]] = []
@@ -77,12 +80,12 @@ class Replay:
         began = time.process_time()
         for number, (at_s, isl, _, tenant) in enumerate(self._rows):
             self._end_until(at_s)
-            if self._look and at_s >= self._look_s:
-                self._look_s = at_s + _LOOK_S
+            if self._look:
                 self._look_at_running(at_s)
             shape = shape_of(_MODEL, isl, None)
             self.expected.append(self._outputs.expect(shape, tenant, None))
             self._running[number] = 0
+            self._look_at_s[number] = at_s + _LOOK_S
             heappush(self._ends, (at_s + self._rows[number][2] * _ITL_S, number))
             if at_s >= self._held_s:
                 self._held_s = at_s + 5.0
@@ -95,15 +98,28 @@ class Replay:
             _, isl, osl, tenant = self._rows[number]
             shape = shape_of(_MODEL, isl, None)
             self._outputs.ended(shape, tenant, osl, self._running.pop(number))
+            del self._look_at_s[number]
 
     def _look_at_running(self, now_s: float) -> None:
-        for number in list(self._running)[:_LOOKED_AT]:
-            at_s, isl, _, tenant = self._rows[number]
-            if at_s + _LOOK_S > now_s:
-                break
-            self._running[number] = self._outputs.has_passed(
-                shape_of(_MODEL, isl, None), tenant, (now_s - at_s) / _ITL_S, self._running[number]
-            )
+        if now_s >= self._look_s:
+            self._look_s = now_s + _LOOK_S
+            oldest = islice(self._running, _LOOKED_AT)
+            self._to_look_at = [n for n in oldest if self._look_at_s[n] <= now_s]
+            self._to_look_at.reverse()
+        part_s = min(_LOOK_S, now_s - self._looked_s)
+        self._looked_s = now_s
+        for _ in range(min(len(self._to_look_at), 1 + int(_LOOKED_AT * part_s / _LOOK_S))):
+            self._look_at_one(self._to_look_at.pop(), now_s)
+
+    def _look_at_one(self, number: int, now_s: float) -> None:
+        passed = self._running.get(number)
+        if passed is None:
+            return
+        at_s, isl, _, tenant = self._rows[number]
+        shape, so_far = shape_of(_MODEL, isl, None), (now_s - at_s) / _ITL_S
+        passed = self._outputs.has_passed(shape, tenant, so_far, passed)
+        self._running[number] = passed
+        self._look_at_s[number] = at_s + beyond(passed) * _ITL_S
 
     def _hold(self, now_s: float) -> None:
         numbers = list(self._running)

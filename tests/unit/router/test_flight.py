@@ -1,6 +1,7 @@
 """One request's accounting, and what the planners are told of it."""
 
 from dataclasses import replace
+from math import inf
 
 import pytest
 
@@ -231,3 +232,36 @@ def test_what_is_not_streamed_decodes_from_when_it_was_sent_not_while_it_is_retr
     flight.finish(Outcome.COMPLETED, 5.0, output_tokens=10)
     window = router.sample(6.0, 6.0).classes[0]
     assert (window.decoding_ms, window.completed_decoding_ms) == (1000 + 2000, 2000)
+
+
+def test_a_running_output_is_looked_at_when_it_is_about_to_be_in_the_next_bucket() -> None:
+    router = service(DISAGG, *READY)
+    flight, _ = _fly(router, isl=100, max_tokens=1000)
+    assert flight.look_at_s == inf
+    flight.first_token(0.0)
+    assert flight.look_at_s == 1.0
+    # Of 100 tokens in a second; its bucket ends at 2 ** 6.75 = 107.6.
+    flight.look(1.0)
+    assert flight.look_at_s == pytest.approx(1.076, abs=0.001)
+
+
+def test_an_output_that_is_whole_has_nothing_more_to_tell() -> None:
+    router = service(DISAGG, *READY)
+    flight, _ = _fly(router, isl=100, max_tokens=50)
+    flight.first_token(0.0)
+    flight.look(1.0)
+    assert flight.look_at_s == inf
+
+
+def test_requests_that_come_soon_after_each_other_look_at_a_few_outputs_each() -> None:
+    workers = members("d", *(f"d{i}" for i in range(8)))
+    router = service(DISAGG, READY[0], workers)
+    flights = [_fly(router, isl=10, max_tokens=1000)[0] for _ in range(40)]
+    for flight in flights:
+        flight.first_token(0.0)
+    looked_at = []
+    for now_s in (0.99, 1.01, 1.02, 3.0):
+        router.open(request(), now_s)
+        looked_at.append(sum(flight.look_at_s > 1.0 for flight in flights))
+    # 256 in a second: of 0.02 s 5 and one, of 0.01 s 2 and one, then all that are left.
+    assert looked_at == [0, 6, 9, 40]

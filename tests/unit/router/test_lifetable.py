@@ -40,7 +40,7 @@ def test_the_median_and_the_most_of_what_has_ended_are_told_apart_from_the_mean(
     expected = table.expect()
     assert expected.mean_tokens == pytest.approx(109, rel=0.02)
     assert expected.typical_tokens == pytest.approx(10, abs=2)
-    _end(table, 1000, times=600)
+    _end(table, 1000, times=900)
     assert table.expect().most_tokens == pytest.approx(1000, rel=0.2)
 
 
@@ -124,3 +124,31 @@ def test_buckets_are_a_quarter_of_an_octave() -> None:
     assert [bucket(n) for n in (0, 1, 2, 4, 1024)] == [0, 0, 4, 8, 40]
     assert bucket(10**12) == bucket(10**9)
     assert all(bucket(middle(j)) == j for j in range(72))
+
+
+def test_what_is_asked_for_is_ready_before_it_is_asked_for_again() -> None:
+    table, never_asked = _table(), _table()
+    table.expect()
+    for each in (table, never_asked):
+        _end(each, 40, times=100)
+        each.freshen()
+    shares = table.shares
+    assert table.expect().typical_tokens == pytest.approx(40, abs=5)
+    assert table.shares is shares
+    shares = never_asked.shares
+    assert never_asked.expect().typical_tokens == pytest.approx(40, abs=5)
+    assert never_asked.shares is not shares
+
+
+def test_a_group_that_is_known_well_leaves_the_wider_one_alone() -> None:
+    wider = _table()
+    narrow = LifeTable(wider, 256)
+    for table in (wider, narrow):
+        _end(table, 40, times=100)
+    narrow.expect()
+    shares = wider.shares
+    for table in (wider, narrow):
+        _end(table, 400, times=100)
+    assert narrow.expect().mean_tokens > 200
+    assert wider.shares is shares
+    assert wider.expect().mean_tokens > 200
