@@ -61,6 +61,7 @@ class Flight:
         "arrived_s",
         "finished",
         "hopeless",
+        "kept",
         "profile",
         "route",
         "sized",
@@ -83,6 +84,10 @@ class Flight:
         self._log = books.traffic.classes[sized.request_class.name]
         self.hopeless = _hopeless(sized)
         """Whether it would miss a target even if it were alone, as engines were when it came."""
+        self.kept = sized.ties is not None and sized.model.keeps_most(
+            sized.ties, sized.isl_tokens, now_s
+        )
+        """Whether a decode worker had so much of it that it might do alone, when it came."""
         self._log.arrived(sized.isl_tokens, hopeless=self.hopeless)
         self._log.queued += 1
 
@@ -228,6 +233,9 @@ class Flight:
             ties, route = self.sized.ties, self.route
             if ties is not None and ties.session and route is not None:
                 eased.stays(ties.session, route.decode, self.sized.isl_tokens + osl)
+            if ties is not None and eased.kept is not None and route is not None:
+                self._land(now_s)  # Its KV is kept in what does not run.
+                eased.decoded(route.decode, ties, self.sized.isl_tokens)
         if self.route is not None:
             self._land(now_s)
         self._log.queued -= 1
