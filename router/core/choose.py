@@ -369,7 +369,7 @@ class _Search:
                     if isl_tokens - tokens < below:
                         first_s = keeper.direct_s(worker, isl_tokens - tokens)
                         found.append((first_s, tokens, keeper, worker))
-        if isl_tokens < below and not any(worker is next_one for *_, worker in found):
+        if isl_tokens < below and not any(each[3] is next_one for each in found):
             found.append((at.direct_s(next_one, isl_tokens), 0, at, next_one))
         if len(found) > 1:
             found.sort(key=_by_first)

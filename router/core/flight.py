@@ -61,7 +61,7 @@ class Flight:
         "arrived_s",
         "finished",
         "hopeless",
-        "kept",
+        "new_tokens",
         "profile",
         "route",
         "sized",
@@ -82,18 +82,18 @@ class Flight:
         self._first_token_s: float | None = None
         self._passed = 0
         self._log = books.traffic.classes[sized.request_class.name]
-        self.hopeless = _hopeless(sized)
+        self.new_tokens = sized.isl_tokens
+        """Of its prompt; without what a decode worker had that might do the rest, when it came."""
+        if sized.ties is not None:
+            self.new_tokens = sized.model.new_tokens(sized.ties, sized.isl_tokens, now_s)
+        self.hopeless = _hopeless(sized, self.new_tokens)
         """Whether it would miss a target even if it were alone, as engines were when it came."""
-        self.kept = sized.ties is not None and sized.model.keeps_most(
-            sized.ties, sized.isl_tokens, now_s
-        )
-        """Whether a decode worker had so much of it that it might do alone, when it came."""
         self._log.arrived(sized.isl_tokens, hopeless=self.hopeless)
         self._log.queued += 1
 
     def resize(self, sized: Sized) -> None:
         """What it is to meet has changed while it waits."""
-        self.sized, self.hopeless = sized, _hopeless(sized)
+        self.sized, self.hopeless = sized, _hopeless(sized, self.new_tokens)
 
     @property
     def due_s(self) -> float:
@@ -366,8 +366,8 @@ class Flight:
             admission.outputs.ended(sized.shape, profile.tenant, output, self._passed, sized.output)
 
 
-def _hopeless(sized: Sized) -> bool:
+def _hopeless(sized: Sized, new_tokens: int) -> bool:
     model, ttft_s, itl_s = sized.model, sized.ttft_s, sized.itl_s
-    if ttft_s < inf and not model.first_within(sized.isl_tokens, ttft_s):
+    if ttft_s < inf and not model.first_within(new_tokens, ttft_s):
         return True
     return itl_s < inf and not model.itl_within(sized.kv_tokens, _SURE * itl_s)

@@ -97,12 +97,13 @@ class ModelPools:
         """Seconds of fully used workers of the fastest pools."""
         return self.idle_first_s(isl_tokens) + osl_tokens * self._token_s
 
-    def keeps_most(self, ties: Ties, isl_tokens: int, now_s: float) -> bool:
-        """Whether a decode worker may have so much of a prompt that it could do the rest alone."""
-        most = isl_tokens - self.direct_below_tokens
-        if not self.direct_below_tokens or most < 0:
-            return False
-        return any(p.keeps(ties, isl_tokens, now_s) > most for p in self.decodes)
+    def new_tokens(self, ties: Ties, isl_tokens: int, now_s: float) -> int:
+        """Of a prompt, what a decode worker lacks that may do it alone; all if there is none."""
+        below = self.direct_below_tokens
+        if not below:
+            return isl_tokens
+        kept_tokens = max((p.keeps(ties, isl_tokens, now_s) for p in self.decodes), default=0)
+        return isl_tokens - kept_tokens if isl_tokens - kept_tokens < below else isl_tokens
 
     @property
     def idle(self) -> bool:

@@ -13,7 +13,7 @@ from router.core.explain import ExplainedFlight
 from router.core.flight import Flight
 from router.core.request import Outcome, RetryReason, Route, RouteReason
 from router.core.waiting import Place
-from tests.unit.router.builders import MODEL, PROFILE, members, pool
+from tests.unit.router.builders import MODEL, PROFILE, members, pool, request_class
 from tests.unit.router.test_legs import service
 from tests.unit.router.test_reuse import prompt
 from weir.domain.fleet import Role
@@ -25,6 +25,7 @@ BELOW = 150
 
 
 def pair(below: int = BELOW, decode: tuple[str, ...] = ("d1", "d2"), **changes: Any) -> Dispatch:
+    classes = [request_class(**changes.pop("slo", {}))]
     profile = replace(PROFILE, **changes)
     return service(
         [
@@ -33,6 +34,7 @@ def pair(below: int = BELOW, decode: tuple[str, ...] = ("d1", "d2"), **changes: 
         ],
         members("p", "p1"),
         members("d", *decode),
+        classes=classes,
         legs=LegRules(direct_below_tokens=below),
     )
 
@@ -199,6 +201,21 @@ def test_one_that_waits_goes_straight_when_a_decode_worker_has_room_to_spare() -
     end(decoding[0])
     assert [route.direct for route in gone] == [True]
     assert held.route is gone[0]
+
+
+def test_a_long_prompt_is_not_hopeless_where_little_of_it_is_new() -> None:
+    # 1 ms a token: 1,000 tokens take a second on an idle engine, 100 a tenth of it.
+    router = pair(slo={"ttft_s": 0.5})
+    serve(router, 1, 2, 3)
+    serve(router, 1, 2, 3, 4)
+    blocks = [1, 2, 3, 4]
+    for block in range(5, 11):
+        blocks.append(block)
+        serve(router, *blocks)
+    flight, turn = send(router, *blocks, 11)
+    assert (flight.new_tokens, flight.hopeless, turn.direct) == (100, False, True)
+    flight, turn = send(router, *range(20, 31))
+    assert (flight.new_tokens, flight.hopeless, turn.direct) == (1100, True, False)
 
 
 def test_metrics_and_explanations_tell_what_it_was_expected_to_have() -> None:
