@@ -88,7 +88,9 @@ class Chooser:
         if pool.spec.model != model.name or pool.id in sized.too_short:
             return False
         decodes = role is not Role.PREFILL
-        pairs_only = model.pairs_only and not _may_be_direct(pool, sized, now_s)
+        pairs_only = model.pairs_only
+        if model.direct_below_tokens and pairs_only:
+            pairs_only = not _may_be_direct(pool, sized, now_s)
         # In pairs, what lacks is lacking with whatever pool of the other stage.
         if (prefilled or pairs_only) and decodes is (lacking is _PREFILL):
             return False
@@ -471,8 +473,8 @@ class _CellSearch(_Search):
 def _may_be_direct(pool: Pool, sized: Sized, now_s: float) -> bool:
     """Whether the pool, if it is a decode pool with room, may compute the prompt."""
     below = sized.model.direct_below_tokens
-    if not below or sized.isl_tokens < below:
-        return below > 0
+    if sized.isl_tokens < below:
+        return True
     kept_tokens = pool.keeps(sized.ties, sized.isl_tokens, now_s)
     return sized.isl_tokens - kept_tokens < below
 
