@@ -335,17 +335,24 @@ class _Search:
 
     def _direct_in(self, pool: Pool) -> _Choice | None:
         """Without `pool`, if little is to be computed and a decode worker has room to spare."""
-        decode = self.decode(pool.spec.dialect)
+        choice = self._direct(pool.spec.dialect)
+        if choice is not None:
+            choice.instead_of = pool
+        return choice
+
+    def _direct(self, dialect: str) -> _Choice | None:
+        """A decode worker that has little to compute and room to spare."""
+        decode = self.decode(dialect)
         sized, terms = self._sized, self._terms
         if not (isinstance(decode, _Choice) and decode.kept) or terms.late or terms.hopeless:
             return None
         left_s = sized.ttft_s if terms.due_s == inf else terms.due_s - self._now_s
-        for first_s, cached_tokens, at, worker in self._directs(decode, pool.spec.dialect):
+        for first_s, cached_tokens, at, worker in self._directs(decode, dialect):
             if first_s > left_s:
                 return None
             new_tokens = sized.isl_tokens - cached_tokens
             if at.spares_room(worker, new_tokens, sized.kv_tokens, sized.itl_s):
-                choice = _Choice(at, worker, 2, direct=True, instead_of=pool)
+                choice = _Choice(at, worker, 2, direct=True)
                 choice.cached_tokens = cached_tokens
                 return choice
         return None
@@ -378,11 +385,18 @@ class _Search:
         return found
 
     def _without_prefill(self) -> _Found:
-        """Any decode worker with room, since nobody else can compute the prompt."""
+        """Any decode worker with room, since nobody else can compute the prompt.
+
+        One that has most of it before others.
+        """
         lack: _Found = _NO_DECODE_WORKER
         for dialect in dict.fromkeys(pool.spec.dialect for pool in self._sized.model.decodes):
             found = self.decode(dialect)
             if isinstance(found, _Choice):
+                keeper = self._direct(dialect) if self._sized.model.direct_below_tokens else None
+                if keeper is not None:
+                    keeper.reason = RouteReason.NO_PREFILL
+                    return keeper
                 if found.pool.has_direct_room(found.worker):
                     reason = RouteReason.NO_PREFILL
                     return _Choice(found.pool, found.worker, 0, reason=reason, direct=True)

@@ -18,13 +18,14 @@ from tests.unit.router.test_legs import service
 from tests.unit.router.test_reuse import prompt
 from weir.domain.fleet import Role
 from weir.domain.ids import PoolId, WorkerId
-from weir.domain.legs import LegRules
+from weir.domain.legs import LegRules, WithoutPrefill
 
 P, D = PoolId("p"), PoolId("d")
 BELOW = 150
 
 
 def pair(below: int = BELOW, decode: tuple[str, ...] = ("d1", "d2"), **changes: Any) -> Dispatch:
+    policy = changes.pop("policy", WithoutPrefill.QUEUE)
     classes = [request_class(**changes.pop("slo", {}))]
     profile = replace(PROFILE, **changes)
     return service(
@@ -35,7 +36,7 @@ def pair(below: int = BELOW, decode: tuple[str, ...] = ("d1", "d2"), **changes: 
         members("p", "p1"),
         members("d", *decode),
         classes=classes,
-        legs=LegRules(direct_below_tokens=below),
+        legs=LegRules(direct_below_tokens=below, without_prefill=policy),
     )
 
 
@@ -216,6 +217,17 @@ def test_a_long_prompt_is_not_hopeless_where_little_of_it_is_new() -> None:
     assert (flight.new_tokens, flight.hopeless, turn.direct) == (100, False, True)
     flight, turn = send(router, *range(20, 31))
     assert (flight.new_tokens, flight.hopeless, turn.direct) == (1100, True, False)
+
+
+def test_without_prefill_workers_it_goes_to_the_decode_worker_that_has_most_of_it() -> None:
+    router = pair(policy=WithoutPrefill.RUN_ON_DECODE)
+    first = serve(router, 1, 2, 3)
+    for other in range(2):
+        serve(router, 9 + other, 8, 7)
+    router.apply_members(members("p", version=2), 0.0)
+    turn = serve(router, 1, 2, 3, 4)
+    assert (turn.decode.worker, turn.decode.cached_tokens) == (first.decode.worker, 300)
+    assert (turn.direct, turn.instead_of, turn.reason) == (True, None, RouteReason.NO_PREFILL)
 
 
 def test_metrics_and_explanations_tell_what_it_was_expected_to_have() -> None:
