@@ -5,13 +5,15 @@ has room and is predicted to keep the targets is taken, prefill and decode as a 
 none keeps them, the first with room that breaks the fewest; if none has room, the request
 waits at the router, from where it can still go to a worker that appears later.
 
-A short prompt goes straight to the decode worker of the pair whose turn it is, if that one is
-predicted to keep both targets and has room beyond what others need.
+A prompt of which little is to be computed goes straight to a decode worker, if that one is
+predicted to keep both targets and has room beyond what others need: a short one to that of the
+pair whose turn it is, or to one that has its beginning, a long one to one that has most of it.
 """
 
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, replace
 from math import inf
+from operator import itemgetter
 
 from router.core.admit import Sized
 from router.core.pool import Pool
@@ -31,6 +33,7 @@ _ALL_KEPT = 2
 """A head keeps TTFT, and it or its pair ITL."""
 _MUCH = 4
 """A pool that has one in so many of a prompt's tokens more than another may go before its turn."""
+_by_first = itemgetter(0)
 _SHARE, _SPILL = RouteReason.SHARE, RouteReason.SPILL
 
 
@@ -84,8 +87,10 @@ class Chooser:
         model, role = sized.model, pool.spec.role
         if pool.spec.model != model.name or pool.id in sized.too_short:
             return False
-        pairs_only = model.pairs_only and sized.isl_tokens >= model.direct_below_tokens
         decodes = role is not Role.PREFILL
+        pairs_only = model.pairs_only
+        if model.direct_below_tokens and pairs_only:
+            pairs_only = not _may_be_direct(pool, sized, now_s)
         # In pairs, what lacks is lacking with whatever pool of the other stage.
         if (prefilled or pairs_only) and decodes is (lacking is _PREFILL):
             return False
@@ -330,31 +335,68 @@ class _Search:
 
     def _direct_in(self, pool: Pool) -> _Choice | None:
         """Without `pool`, if little is to be computed and a decode worker has room to spare."""
-        decode = self.decode(pool.spec.dialect)
+        choice = self._direct(pool.spec.dialect)
+        if choice is not None:
+            choice.instead_of = pool
+        return choice
+
+    def _direct(self, dialect: str) -> _Choice | None:
+        """A decode worker that has little to compute and room to spare."""
+        decode = self.decode(dialect)
         sized, terms = self._sized, self._terms
         if not (isinstance(decode, _Choice) and decode.kept) or terms.late or terms.hopeless:
             return None
-        new_tokens = self._new_tokens(decode)
-        if new_tokens >= sized.model.direct_below_tokens:
-            return None
-        at, worker = decode.pool, decode.worker
         left_s = sized.ttft_s if terms.due_s == inf else terms.due_s - self._now_s
-        if at.direct_s(worker, new_tokens) > left_s:
-            return None
-        if not at.spares_room(worker, new_tokens, sized.kv_tokens, sized.itl_s):
-            return None
-        return _Choice(at, worker, 2, direct=True, instead_of=pool)
+        for first_s, cached_tokens, at, worker in self._directs(decode, dialect):
+            if first_s > left_s:
+                return None
+            new_tokens = sized.isl_tokens - cached_tokens
+            if at.spares_room(worker, new_tokens, sized.kv_tokens, sized.itl_s):
+                choice = _Choice(at, worker, 2, direct=True)
+                choice.cached_tokens = cached_tokens
+                return choice
+        return None
 
-    def _new_tokens(self, decode: _Choice) -> int:
-        """Tokens of the prompt that this worker would have to compute."""
-        return self._sized.isl_tokens
+    def _directs(self, decode: _Choice, dialect: str) -> list[tuple[float, int, Pool, Worker]]:
+        """Decode workers that would have little to compute, the soonest done first.
+
+        With the seconds until that is, and how much of the prompt they have: those who have
+        something of it, and who would get it after a prefill leg.
+        """
+        sized, now_s = self._sized, self._now_s
+        isl_tokens, below = sized.isl_tokens, sized.model.direct_below_tokens
+        found: list[tuple[float, int, Pool, Worker]] = []
+        at, next_one, ties = decode.pool, decode.worker, sized.ties
+        if ties is not None:
+            shares = self._pools.shares(sized.request_class.name, sized.model, _DECODE)
+            for keeper in sized.model.decodes:
+                if keeper.spec.dialect != dialect or keeper.id in sized.too_short:
+                    continue
+                if keeper is not at and keeper.id not in shares.weights:
+                    continue
+                for worker, tokens in keeper.keepers(ties, isl_tokens, now_s, self._exclude):
+                    if isl_tokens - tokens < below:
+                        first_s = keeper.direct_s(worker, isl_tokens - tokens)
+                        found.append((first_s, tokens, keeper, worker))
+        if isl_tokens < below and not any(each[3] is next_one for each in found):
+            found.append((at.direct_s(next_one, isl_tokens), 0, at, next_one))
+        if len(found) > 1:
+            found.sort(key=_by_first)
+        return found
 
     def _without_prefill(self) -> _Found:
-        """Any decode worker with room, since nobody else can compute the prompt."""
+        """Any decode worker with room, since nobody else can compute the prompt.
+
+        One that has most of it before others.
+        """
         lack: _Found = _NO_DECODE_WORKER
         for dialect in dict.fromkeys(pool.spec.dialect for pool in self._sized.model.decodes):
             found = self.decode(dialect)
             if isinstance(found, _Choice):
+                keeper = self._direct(dialect) if self._sized.model.direct_below_tokens else None
+                if keeper is not None:
+                    keeper.reason = RouteReason.NO_PREFILL
+                    return keeper
                 if found.pool.has_direct_room(found.worker):
                     reason = RouteReason.NO_PREFILL
                     return _Choice(found.pool, found.worker, 0, reason=reason, direct=True)
@@ -440,6 +482,15 @@ class _CellSearch(_Search):
 
     def _has_failed(self, pool: Pool) -> bool:
         return any(worker_id in pool.workers for worker_id in self._exclude)
+
+
+def _may_be_direct(pool: Pool, sized: Sized, now_s: float) -> bool:
+    """Whether the pool, if it is a decode pool with room, may compute the prompt."""
+    below = sized.model.direct_below_tokens
+    if sized.isl_tokens < below:
+        return True
+    kept_tokens = pool.keeps(sized.ties, sized.isl_tokens, now_s)
+    return sized.isl_tokens - kept_tokens < below
 
 
 def _route(sized: Sized, found: _Choice, prefilled: Leg | None) -> Route:

@@ -9,6 +9,7 @@ from router.core.flight import Books, Flight
 from router.core.pool import Pool
 from router.core.pools import ModelPools, Pools
 from router.core.request import RequestProfile, Route
+from router.core.workers import Worker
 from weir.domain.fleet import Role, Stage
 from weir.domain.ids import PoolId, WorkerId
 
@@ -124,7 +125,9 @@ def _view(pool: Pool, sized: Sized, now_s: float, waited_s: float, share: float)
     worker = pool.least_loaded(now_s, _NOBODY, kv_tokens if role is not Role.PREFILL else 0)
     if worker is None:
         return view(Verdict.NO_WORKER)
-    if sized.ties is not None:
+    if sized.ties is not None and role is Role.DECODE:
+        worker, cached_tokens = _keeper(pool, worker, sized, now_s)
+    elif sized.ties is not None:
         by_reuse = pool.by_reuse(worker, sized.ties, sized.isl_tokens, now_s, _NOBODY)
         _, cached_tokens, worker = by_reuse[0]
     ttft_s = itl_s = None
@@ -133,8 +136,8 @@ def _view(pool: Pool, sized: Sized, now_s: float, waited_s: float, share: float)
         transfer_s = 0.0 if role is Role.AGG else _transfer_s(sized.model, pool, sized.isl_tokens)
         ttft_s = waited_s + pool.prefill_s(worker, sized.isl_tokens - cached_tokens) + transfer_s
         room = pool.has_prefill_room(worker)
-    elif sized.isl_tokens < sized.model.direct_below_tokens:
-        ttft_s = waited_s + pool.direct_s(worker, sized.isl_tokens)
+    elif sized.isl_tokens - cached_tokens < sized.model.direct_below_tokens:
+        ttft_s = waited_s + pool.direct_s(worker, sized.isl_tokens - cached_tokens)
     if role is not Role.PREFILL:
         itl_s = pool.itl_s(worker, kv_tokens)
         room = room and pool.has_decode_room(worker, kv_tokens, sized.itl_s)
@@ -147,6 +150,16 @@ def _view(pool: Pool, sized: Sized, now_s: float, waited_s: float, share: float)
     else:
         verdict = Verdict.FITS
     return view(verdict, ttft_s, itl_s)
+
+
+def _keeper(pool: Pool, worker: Worker, sized: Sized, now_s: float) -> tuple[Worker, int]:
+    """The decode worker that has most of the prompt, else the given one; and how much that is."""
+    ties, found = sized.ties, (worker, 0)
+    if ties is not None:
+        for keeper in pool.keepers(ties, sized.isl_tokens, now_s, _NOBODY):
+            if keeper[1] > found[1]:
+                found = keeper
+    return found
 
 
 def _transfer_s(model: ModelPools, pool: Pool, isl_tokens: int) -> float:

@@ -19,5 +19,10 @@ class FadingQuotient:
         self.amount = self.amount * _KEEP + amount
         self.count = self.count * _KEEP + count
 
+    def fade(self, keep: float) -> None:
+        """Let what was observed so far count only this much (0..1)."""
+        self.amount *= keep
+        self.count *= keep
+
     def mean(self, prior: float, prior_count: float) -> float:
         return (self.amount + prior * prior_count) / (self.count + prior_count)

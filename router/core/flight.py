@@ -64,6 +64,7 @@ class Flight:
         "finished",
         "hopeless",
         "look_at_s",
+        "new_tokens",
         "profile",
         "route",
         "sized",
@@ -86,14 +87,18 @@ class Flight:
         self.look_at_s = inf
         """When there will be something to learn of it by `look`."""
         self._log = books.traffic.classes[sized.request_class.name]
-        self.hopeless = _hopeless(sized)
+        self.new_tokens = sized.isl_tokens
+        """Of its prompt; without what a decode worker had that might do the rest, when it came."""
+        if sized.ties is not None:
+            self.new_tokens = sized.model.new_tokens(sized.ties, sized.isl_tokens, now_s)
+        self.hopeless = _hopeless(sized, self.new_tokens)
         """Whether it would miss a target even if it were alone, as engines were when it came."""
         self._log.arrived(sized.isl_tokens, hopeless=self.hopeless)
         self._log.queued += 1
 
     def resize(self, sized: Sized) -> None:
         """What it is to meet has changed while it waits."""
-        self.sized, self.hopeless = sized, _hopeless(sized)
+        self.sized, self.hopeless = sized, _hopeless(sized, self.new_tokens)
 
     @property
     def due_s(self) -> float:
@@ -233,6 +238,9 @@ class Flight:
             ties, route = self.sized.ties, self.route
             if ties is not None and ties.session and route is not None:
                 eased.stays(ties.session, route.decode, self.sized.isl_tokens + osl)
+            if ties is not None and eased.kept is not None and route is not None:
+                self._land(now_s)  # Its KV is kept in what does not run.
+                eased.decoded(route.decode, ties, self.sized.isl_tokens)
         if self.route is not None:
             self._land(now_s)
         self._log.queued -= 1
@@ -365,8 +373,8 @@ class Flight:
             admission.outputs.ended(sized.shape, profile.tenant, output, self._passed, sized.output)
 
 
-def _hopeless(sized: Sized) -> bool:
+def _hopeless(sized: Sized, new_tokens: int) -> bool:
     model, ttft_s, itl_s = sized.model, sized.ttft_s, sized.itl_s
-    if ttft_s < inf and not model.first_within(sized.isl_tokens, ttft_s):
+    if ttft_s < inf and not model.first_within(new_tokens, ttft_s):
         return True
     return itl_s < inf and not model.itl_within(sized.kv_tokens, _SURE * itl_s)

@@ -4,12 +4,14 @@ A worker that leaves the membership takes its load along; releasing a charge on 
 nobody.
 """
 
+from collections.abc import Iterator
 from math import inf
 from operator import attrgetter, itemgetter
 
 from router.core import outliers
 from router.core.charge import Charge
 from router.core.crowd import Crowd
+from router.core.kept import Kept
 from router.core.outlook import Outlook
 from router.core.pace import Ideal
 from router.core.request import Leg
@@ -50,7 +52,8 @@ _by_end = itemgetter(0)
 class Pool(Outlook):
     """A pool's workers as they come and go, and which of them is next."""
 
-    def __init__(self, spec: PoolSpec, *, slow_start_s: float = 0.0) -> None:
+    def __init__(self, spec: PoolSpec, *, slow_start_s: float = 0.0, direct: bool = False) -> None:
+        """`direct`: prompts may come without a prefill leg, if it is a decode pool."""
         super().__init__(spec)
         self._slow_start_s = slow_start_s
         self._warm_rank = self.rank
@@ -60,9 +63,15 @@ class Pool(Outlook):
         self.version = -1
         self.workers: dict[WorkerId, Worker] = {}
         self.log = PoolLog()
-        caches = spec.profile.prefix_caching and spec.role is not Role.DECODE
-        self.reuse = Reuse(spec.profile.kv_tokens) if caches else None
+        self.reuse: Reuse | None = None
         """None if prompts leave nothing behind here that others could use."""
+        self.kept: Kept | None = None
+        """The same of a decode pool."""
+        if spec.profile.prefix_caching:
+            if spec.role is not Role.DECODE:
+                self.reuse = Reuse(spec.profile.kv_tokens)
+            elif direct:
+                self.reuse = self.kept = Kept(spec.profile.kv_tokens)
         self.others_queued_tokens = 0
         """Prompt tokens without a first token that other processes have sent there."""
         self.others_in_flight = 0
@@ -247,6 +256,25 @@ class Pool(Outlook):
         better.append((last_s, cached, least_loaded))
         return better
 
+    def keepers(
+        self, ties: Ties, isl_tokens: int, now_s: float, exclude: frozenset[WorkerId]
+    ) -> Iterator[tuple[Worker, int]]:
+        """Decode workers that may have something of the prompt, and how much."""
+        if self.kept is None:
+            return
+        for worker, tokens in self.kept.candidates(ties, isl_tokens, now_s).items():
+            worker_id = worker.endpoint.id
+            if worker_id in exclude or self.workers.get(worker_id) is not worker:
+                continue
+            if worker.usable(now_s):
+                yield worker, tokens
+
+    def keeps(self, ties: Ties | None, isl_tokens: int, now_s: float) -> int:
+        """How much of the prompt some decode worker may have."""
+        if self.kept is None or ties is None:
+            return 0
+        return self.kept.most_cached_tokens(ties, isl_tokens, now_s)
+
     def reload(self, worker: Worker) -> None:
         """The worker's load has changed. Nothing to do for one that is `stale` already."""
         if not worker.stale:
@@ -397,6 +425,12 @@ class Pool(Outlook):
         worker = self.workers.get(leg.worker.id)
         if worker is not None and self.reuse is not None:
             self.reuse.sent(worker, ties, isl_tokens, leg.cached_tokens, now_s)
+
+    def decoded(self, leg: Leg, ties: Ties, isl_tokens: int) -> None:
+        """A request has ended well there, and is charged no more."""
+        worker = self.workers.get(leg.worker.id)
+        if worker is not None and self.kept is not None:
+            self.kept.decoded(worker, ties, isl_tokens)
 
     def stays(self, session: str, leg: Leg, tokens: int) -> None:
         """A request of the session has ended well: its KV there is this much now."""

@@ -6,6 +6,7 @@ from math import inf
 
 from router.core.pool import Pool
 from router.core.shares import Turns
+from router.core.ties import Ties
 from weir.domain.errors import RequestError
 from weir.domain.fleet import Model, PoolSpec, Role, Stage
 from weir.domain.ids import ClassName, ModelName, PoolId
@@ -70,7 +71,8 @@ class ModelPools:
         for shares in self.shares.values():
             shares.clear()
         workers = [len(p.workers) for p in self.heads if p.reuse is not None]
-        self.reuses = sum(workers) > 1
+        keeps = any(p.kept is not None and p.workers for p in self.decodes)
+        self.reuses = keeps or sum(workers) > 1
 
     def of(self, stage: Stage) -> tuple[Pool, ...]:
         return self.heads if stage is Stage.PREFILL else self.decodes
@@ -94,6 +96,14 @@ class ModelPools:
     def work_s(self, isl_tokens: int, osl_tokens: int) -> float:
         """Seconds of fully used workers of the fastest pools."""
         return self.idle_first_s(isl_tokens) + osl_tokens * self._token_s
+
+    def new_tokens(self, ties: Ties, isl_tokens: int, now_s: float) -> int:
+        """Of a prompt, what a decode worker lacks that may do it alone; all if there is none."""
+        below = self.direct_below_tokens
+        if not below:
+            return isl_tokens
+        kept_tokens = max((p.keeps(ties, isl_tokens, now_s) for p in self.decodes), default=0)
+        return isl_tokens - kept_tokens if isl_tokens - kept_tokens < below else isl_tokens
 
     @property
     def idle(self) -> bool:
@@ -148,7 +158,10 @@ class Pools:
         *,
         slow_start_s: float = 0.0,
     ) -> None:
-        self._pools = {spec.id: Pool(spec, slow_start_s=slow_start_s) for spec in specs}
+        direct = legs.direct_below_tokens > 0
+        self._pools = {
+            spec.id: Pool(spec, slow_start_s=slow_start_s, direct=direct) for spec in specs
+        }
         self._names = {n: model.name for model in models for n in (model.name, *model.aliases)}
         self._models: dict[ModelName, ModelPools] = {}
         for model in models:

@@ -59,11 +59,19 @@ class PrefixIndex(Generic[H]):
             self.blocks += 1
             others = holders.get(block)
             holders[block] = (holder,) if others is None else (*others, holder)
-        while held.size > most and blocks:
-            self._forget_oldest(holder, held)
+        self.trim(holder, most)
         while self.blocks > self._most_blocks:
             oldest = next(iter(self._held))
             self._forget_oldest(oldest, self._held[oldest])
+
+    def trim(self, holder: H, most: float) -> bool:
+        """The holder forgets what is more than `most` in all; whether that was anything."""
+        held = self._held.get(holder)
+        if held is None or held.size <= most:
+            return False
+        while held.size > most and held.blocks:
+            self._forget_oldest(holder, held)
+        return True
 
     def forget(self, holder: H) -> None:
         """It has gone, or has lost all it had."""

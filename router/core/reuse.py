@@ -84,8 +84,12 @@ class Reuse:
 
     def _believed(self, tokens: float, isl_tokens: int) -> int:
         """An engine computes at least one token of every prompt."""
-        believed = int(tokens * self._truth.mean(1.0, _PRIOR_TOKENS))
+        believed = int(tokens * self._trust())
         return believed if believed < isl_tokens else isl_tokens - 1
+
+    def _trust(self) -> float:
+        """How much of what was sent there is expected to be there."""
+        return self._truth.mean(1.0, _PRIOR_TOKENS)
 
     # --- then -------------------------------------------------------------------------------
 
@@ -112,7 +116,7 @@ class Reuse:
         self.asked_tokens += isl_tokens
         self.told_tokens += cached_tokens
         if expected_tokens:
-            inserted_tokens = expected_tokens / self._truth.mean(1.0, _PRIOR_TOKENS)
+            inserted_tokens = expected_tokens / self._trust()
             self._truth.add(min(cached_tokens, inserted_tokens), inserted_tokens)
         return True
 

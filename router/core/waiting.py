@@ -31,8 +31,9 @@ from weir.domain.ids import ClassName, ModelName, PoolId, WorkerId
 
 __all__ = ["Place", "Waiting", "is_late"]
 
-_Key = tuple[ModelName, ClassName, frozenset[PoolId], bool]
-"""Model, class, the pools whose context is too short, and whether a decode pool may do alone."""
+_Key = tuple[ModelName, ClassName, frozenset[PoolId], bool, bool]
+"""Model, class, the pools whose context is too short, and whether a decode pool may do alone:
+because the prompt is short, or because it has the beginning, which it may lose meanwhile."""
 
 
 _NOTHING = Bound()
@@ -315,7 +316,8 @@ def _key(flight: Flight) -> _Key:
     sized = flight.sized
     model = sized.model
     direct = sized.isl_tokens < model.direct_below_tokens
-    return model.name, sized.request_class.name, sized.too_short, direct
+    kept = flight.new_tokens < sized.isl_tokens
+    return model.name, sized.request_class.name, sized.too_short, direct, kept
 
 
 def _order(flight: Flight, arrivals: int) -> Order:
@@ -329,4 +331,4 @@ def _latest_s(flight: Flight) -> float:
     sized = flight.sized
     if flight.hopeless:
         return -inf
-    return flight.arrived_s + sized.ttft_s - sized.model.idle_first_s(sized.isl_tokens)
+    return flight.arrived_s + sized.ttft_s - sized.model.idle_first_s(flight.new_tokens)

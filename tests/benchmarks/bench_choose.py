@@ -10,7 +10,8 @@ and `most` those of single rounds. `decision_p99_limit_us` is what a decision ma
 whether the median does.
 `classes` is that example's fleet with 10 workers in each of its 6 pools: everything that the
 router does for a request from its arrival to its end, `crowded` with requests that wait, `reuse`
-with prompts of 32 KiB of which engines may have computed a part.
+with prompts of 32 KiB of which engines may have computed a part, `kept` if decode workers may
+keep it, too, and prompts of which fewer than 256 tokens are new go straight there.
 """
 
 import argparse
@@ -33,6 +34,7 @@ from router.core.waiting import Place
 from tests.unit.router.builders import fleet, members, pool, request, request_class
 from weir.domain.fleet import Fleet, Role, Stage
 from weir.domain.ids import ClassName, PoolId, RouterId
+from weir.domain.legs import LegRules
 from weir.domain.planning import RoutingPlan
 from weir.domain.profile import EngineProfile
 from weir.fleet import load
@@ -174,6 +176,7 @@ def measure_flights(flights: int = _FLIGHTS) -> dict[str, float]:
         "flight_us": _Traffic(waiting=None).per_flight_us(flights),
         "crowded_flight_us": _Traffic(waiting=300).per_flight_us(flights),
         "reuse_flight_us": _Traffic(waiting=None, reuse=True).per_flight_us(flights),
+        "kept_flight_us": _Traffic(waiting=None, reuse=True, below=256).per_flight_us(flights),
     }
 
 
@@ -181,12 +184,14 @@ class _Traffic:
     """Requests take as long as on idle engines; they come at a rate, or as others end.
 
     `waiting`: so many wait for room at all times; None: they come at a rate that leaves room.
-    `reuse`: prompts are turns of conversations, of 32 KiB each.
+    `reuse`: prompts are turns of conversations, of 32 KiB each. `below` this they go straight to
+    decode workers.
     """
 
-    def __init__(self, waiting: int | None, *, reuse: bool = False) -> None:
+    def __init__(self, waiting: int | None, *, reuse: bool = False, below: int = 0) -> None:
         fleet = load(_CLASSES).fleet
-        self.dispatch = Dispatch(fleet, RouterId("r"), DispatchSettings(), lambda at_s: None)
+        settings = DispatchSettings(legs=LegRules(direct_below_tokens=below))
+        self.dispatch = Dispatch(fleet, RouterId("r"), settings, lambda at_s: None)
         for spec in fleet.pools:
             names = [f"{spec.id}-{n}" for n in range(10)]
             self.dispatch.apply_members(members(spec.id, *names), 0.0)

@@ -69,18 +69,23 @@ class Figures:
     shed: int
 
 
-def scenario(load: float, seed: int, *, end_s: float = _END_S) -> Scenario:
-    """With engines as fast as makes them this busy in the mean if nothing is reused."""
+def scenario(
+    load: float, seed: int, *, end_s: float = _END_S, sets: Sequence[str] = ()
+) -> Scenario:
+    """With engines as fast as makes them this busy in the mean if nothing is reused.
+
+    `sets` change the fleet's document besides.
+    """
     speed = 1.0
     for _ in range(2):  # The need at speed 1 tells what speed is right.
-        made = _inputs(speed, end_s).scenario(seed)
+        made = _inputs(speed, end_s, sets).scenario(seed)
         need = float(made.oracle.need[_PREFILL].mean())
         speed *= need / (_REPLICAS["prefill"] * load)
-    return _inputs(speed, end_s).scenario(seed)
+    return _inputs(speed, end_s, sets).scenario(seed)
 
 
-def _inputs(speed: float, end_s: float) -> Inputs:
-    sets = [f"profiles.prefill.speed={speed:.6f}", "simulation.speed_bias=0"]
+def _inputs(speed: float, end_s: float, more: Sequence[str]) -> Inputs:
+    sets = [f"profiles.prefill.speed={speed:.6f}", "simulation.speed_bias=0", *more]
     for pool, count in _REPLICAS.items():
         sets += [f"pools.{pool}.min_replicas={count}", f"pools.{pool}.max_replicas={count}"]
     warmup_s = min(_WARMUP_S, end_s / 4.0)

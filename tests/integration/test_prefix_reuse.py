@@ -6,9 +6,11 @@ from typing import Any
 
 from router.adapters.static import static_fleet, static_members
 from tests.integration.mocker_process import MockerProcess, mocker
-from tests.integration.router_world import RouterWorld, router
+from tests.integration.router_world import FLEETS, RouterWorld, router
+from weir.fleet import load
 
 SPEED = ("--speed", "50")
+PREFILL_LEGS, DECODE_LEGS = (f"weir_mocker_{leg}_legs_total" for leg in ("prefill", "decode"))
 PROMPTS = "vllm:prompt_tokens_total"
 
 
@@ -70,3 +72,46 @@ def _workers(*engines: MockerProcess) -> dict[str, Any]:
     """A router's settings: these, and no Fleet document."""
     fleet = static_fleet(["m"])
     return {"fleet": fleet, "workers": static_members([e.url for e in engines], None)}
+
+
+async def test_the_next_turn_goes_straight_to_the_decode_engine_of_the_last_one() -> None:
+    rules = ["spec.router.disaggregation.direct_below_tokens=600", "spec.models.0.name=m"]
+    rules += [f"spec.pools.{n}.model=m" for n in (0, 1)]
+    loaded = load(FLEETS / "disagg.yaml", [*rules, "spec.classes.0.itl_ms=1000"])
+    decode = (*SPEED, "--role", "decode")
+    with (
+        mocker(*SPEED, "--role", "prefill") as head,
+        mocker(*decode) as one,
+        mocker(*decode) as two,
+    ):
+        urls = [f"prefill={head.url}", f"decode={one.url}", f"decode={two.url}"]
+        workers = static_members(urls, loaded.fleet)
+        async with router(fleet=loaded.fleet, settings=loaded.router, workers=workers) as weir:
+            await weir.ready()
+            for n in range(4):
+                await _ask(weir, _chat(n, 1))
+            assert head.metric(PREFILL_LEGS) == 4.0
+            fetched = one.metric(DECODE_LEGS), two.metric(DECODE_LEGS)
+            assert min(fetched) > 0.0
+            assert sum(fetched) == 4.0
+            for turns in (2, 3):
+                for n in range(4):
+                    prompt, cached = await _ask(weir, _chat(n, turns))
+                    assert prompt - cached < 300
+            assert head.metric(PREFILL_LEGS) == 4.0
+            assert (one.metric(DECODE_LEGS), two.metric(DECODE_LEGS)) == fetched
+            text = (await weir.get("/metrics")).body.decode()
+    expected = _metric(text, 'weir_router_cached_tokens_total{kind="expected",pool="decode"}')
+    actual = _metric(text, 'weir_router_cached_tokens_total{kind="actual",pool="decode"}')
+    assert 0.8 < expected / actual <= 1.0
+    assert _metric(text, 'weir_router_routes_total{reason="direct"}') == 8.0
+
+
+def _chat(conversation: int, turns: int) -> dict[str, Any]:
+    """Long instructions, then short questions and answers."""
+    instructions = f"You are number {conversation}. " * 800
+    messages = [{"role": "system", "content": instructions}]
+    for turn in range(turns):
+        messages.append({"role": "user", "content": f"Question {turn} of {conversation}. " * 10})
+        messages.append({"role": "assistant", "content": f"Answer {turn}. " * 10})
+    return {"model": "m", "messages": messages[:-1], "max_tokens": 4}

@@ -18,6 +18,7 @@ STEPS = st.lists(
     st.one_of(
         st.tuples(st.just("insert"), st.integers(0, 3), PATHS, st.integers(0, 30)),
         st.tuples(st.just("forget"), st.integers(0, 3), st.just(()), st.just(0)),
+        st.tuples(st.just("trim"), st.integers(0, 3), st.just(()), st.integers(0, 30)),
     ),
     max_size=40,
 )
@@ -36,11 +37,17 @@ class Naive:
             if path[:end] in paths:
                 paths.remove(path[:end])
             paths.append(path[:end])
-        while sum(SIZES[len(each) - 1] for each in paths) > most:
-            paths.pop(0)
+        self.trim(holder, most)
         while sum(map(len, self.held.values())) > MOST_BLOCKS:
             next(each for each in self.held.values() if each).pop(0)
         self.held = {each: paths for each, paths in self.held.items() if paths}
+
+    def trim(self, holder: int, most: int) -> bool:
+        paths = self.held.get(holder, [])
+        before = len(paths)
+        while sum(SIZES[len(each) - 1] for each in paths) > most:
+            paths.pop(0)
+        return len(paths) < before
 
     def depth(self, holder: int, path: Path) -> int:
         paths = self.held.get(holder, [])
@@ -64,6 +71,8 @@ def test_the_index_knows_what_a_search_through_everything_finds(
         if what == "insert":
             index.insert(holder, chain(path), ENDS, most)
             naive.insert(holder, path, most)
+        elif what == "trim":
+            assert index.trim(holder, most) is naive.trim(holder, most)
         else:
             index.forget(holder)
             naive.held.pop(holder, None)

@@ -13,10 +13,12 @@ from router.core.dispatch import Dispatch, DispatchSettings
 from router.core.flight import Flight
 from router.core.line import by_order, by_turn
 from router.core.request import Leg, Outcome, RetryReason, Route, Shed
+from router.core.ties import Ties
 from router.core.waiting import Place
 from tests.unit.router.builders import fleet, members, pool, request, request_class
 from weir.domain.fleet import PoolSpec, Role, Stage
 from weir.domain.ids import ClassName, PoolId, RouterId, WorkerId
+from weir.domain.legs import LegRules
 from weir.domain.planning import RoutingPlan
 
 _FLEETS: dict[str, list[PoolSpec]] = {
@@ -47,14 +49,17 @@ _MOST_OF = {c.name: c.queue_requests or _MOST // 2 for c in _CLASSES}
 class Queue(RuleBasedStateMachine):
     """A driver that does what it should: it sends, resumes, ends, and wakes in time."""
 
-    @initialize(kind=st.sampled_from([*_FLEETS]))
-    def start(self, kind: str) -> None:
+    @initialize(kind=st.sampled_from([*_FLEETS]), below=st.sampled_from([0, 150, 600]))
+    def start(self, kind: str, below: int) -> None:
         self.specs = _FLEETS[kind]
         self.dispatch = Dispatch(
             fleet(self.specs, _CLASSES),
             RouterId("r"),
             DispatchSettings(
-                queue_requests=_MOST, queue_timeout_s=20.0, no_endpoints_timeout_s=50.0
+                queue_requests=_MOST,
+                queue_timeout_s=20.0,
+                no_endpoints_timeout_s=50.0,
+                legs=LegRules(direct_below_tokens=below),
             ),
             self.wake,
         )
@@ -106,8 +111,13 @@ class Queue(RuleBasedStateMachine):
         self.ended.add(flight)
         flight.finish(outcome, self.now_s)
 
-    def open(self, isl: int, **changes: object) -> Flight:
-        flight = self.dispatch.open(request(isl, **changes), self.now_s)
+    def open(self, isl: int, shares: int = 0, **changes: object) -> Flight:
+        profile = request(isl, **changes)
+        if shares:  # All begin alike for so many blocks of 100 tokens, and differ then.
+            own = range(len(self.opened) * 100 + 100, len(self.opened) * 100 + 100 + isl // 100)
+            hashes = (*range(1, shares + 1), *own)[: isl // 100]
+            profile.ties = Ties(hashes, range(100, 10_000, 100), size=isl)
+        flight = self.dispatch.open(profile, self.now_s)
         self.opened.add(flight)
         return flight
 
@@ -115,10 +125,10 @@ class Queue(RuleBasedStateMachine):
     def arrive(self, isl: int, limit: int, streaming: bool) -> None:
         self.place(self.open(isl, max_tokens=limit, streaming=streaming))
 
-    @rule(isl=st.integers(100, 2000), times=st.integers(2, 12))
-    def burst(self, isl: int, times: int) -> None:
+    @rule(isl=st.integers(100, 2000), times=st.integers(2, 12), shares=st.integers(0, 20))
+    def burst(self, isl: int, times: int, shares: int) -> None:
         for _ in range(times):
-            self.place(self.open(isl))
+            self.place(self.open(isl, shares))
 
     @rule(choice=st.integers(0, 3), workers=st.integers(0, 3))
     def news(self, choice: int, workers: int) -> None:

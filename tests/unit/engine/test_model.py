@@ -146,6 +146,15 @@ def test_the_preempted_goes_before_those_that_wait() -> None:
     assert [sequence.id for sequence in step(model)[0].joining] == ["b", "c"]
 
 
+def test_a_prompt_that_has_come_from_another_engine_is_kept_as_well() -> None:
+    model = engine()
+    model.submit(request("a", 64, 3, block_hashes=(1, 2, 3, 4), prefilled=True), 0.0)
+    run(model)
+    model.submit(request("b", 90, 1, block_hashes=(1, 2, 3, 4, 5)), 0.0)
+    assert step(model)[0].prefill_tokens == 90 - 64
+    assert (model.prefix_queried_tokens, model.prefix_hit_tokens) == (90, 64)
+
+
 def test_a_shared_prefix_is_computed_once_but_for_its_last_block() -> None:
     model = engine()
     prefix = (1, 2, 3, 4)

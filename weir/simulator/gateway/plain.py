@@ -134,6 +134,7 @@ class PlainGateway:
             id=call.id,
             prompt_tokens=call.isl_tokens,
             output_tokens=call.osl_tokens,
+            block_hashes=call.block_hashes(replica.profile.block_tokens),
             prefilled=True,
         )
         if not replica.alive:

@@ -279,6 +279,7 @@ class RouterRole:
             id=call.id,
             prompt_tokens=call.isl_tokens,
             output_tokens=call.osl_tokens,
+            block_hashes=call.block_hashes(replica.profile.block_tokens),
             prefilled=True,
         )
         if replica.submit(call, request) is not None:
