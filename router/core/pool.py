@@ -61,7 +61,8 @@ class Pool(Outlook):
         self.workers: dict[WorkerId, Worker] = {}
         self.log = PoolLog()
         caches = spec.profile.prefix_caching and spec.role is not Role.DECODE
-        self.reuse = Reuse(spec.profile.kv_tokens) if caches else None
+        tells = spec.kv_events is not None
+        self.reuse = Reuse(spec.profile.kv_tokens, tells=tells) if caches else None
         """None if prompts leave nothing behind here that others could use."""
         self.others_queued_tokens = 0
         """Prompt tokens without a first token that other processes have sent there."""
