@@ -31,6 +31,8 @@ _MOST_WAITING = 10_000
 _BLOCKS_PER_TURN = 512
 """About a millisecond; then others have their turn."""
 _RECONNECT_MS, _LONGEST_RECONNECT_MS = 200, 5_000
+_MOST_SOCKETS = 65_535
+"""Three for each worker."""
 _END = b"\xff" * 8
 
 
@@ -45,6 +47,7 @@ class KvEventReader:
                 "kv_events need pyzmq: install weir[kv-events], or leave them out of the pools"
             ) from None
         self._context = zmq.asyncio.Context()
+        self._context.set(zmq.MAX_SOCKETS, _MOST_SOCKETS)
         self._pools = [pool for pool in pools if pool.reuse and pool.reuse.holdings]
         self._readers: dict[Worker, asyncio.Task[None]] = {}
 
@@ -97,11 +100,14 @@ class _Reader:
 
     async def run(self) -> None:
         """For ever. Whatever fails is tried again, with nothing believed."""
+        failed = False
         while True:
             try:
                 await self._listen()
             except Exception:
-                _log.exception("reading KV events failed address=%s", self._address)
+                if not failed:
+                    _log.exception("reading KV events failed address=%s", self._address)
+                failed = True
                 self._lose()
                 await asyncio.sleep(_LONGEST_RECONNECT_MS / 1e3)
 

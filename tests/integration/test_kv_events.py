@@ -24,7 +24,7 @@ from weir.domain.fleet import KvEvents
 from weir.fleet import RouterSettings
 from weir.local.ports import can_listen
 
-zmq = pytest.importorskip("zmq")
+zmq = pytest.importorskip("zmq.asyncio") and pytest.importorskip("zmq")
 
 TOKENS, BLOCK = 1024, 16
 EVENTS, REPLAY = 1, 2
@@ -160,11 +160,43 @@ async def test_an_engine_that_ends_is_forgotten_and_known_anew_when_it_is_back()
                 await _until(weir, BLOCKS, _at(512 // BLOCK))
 
 
-async def test_gaps_and_what_nobody_understands_cost_what_was_known() -> None:
-    context = zmq.Context()
-    socket = context.socket(zmq.PUB)
-    port = socket.bind_to_random_port("tcp://127.0.0.1")
-    pool = Pool(replace(static_fleet(["m"]).pools[0], kv_events=KvEvents(port=port)))
+class _Publisher:
+    """An engine that says what a test wants, and keeps it to be asked for again."""
+
+    def __init__(self) -> None:
+        self.context = zmq.asyncio.Context()
+        self.events = self.context.socket(zmq.PUB)
+        self.replays = self.context.socket(zmq.ROUTER)
+        self.port = self.events.bind_to_random_port("tcp://127.0.0.1")
+        self.replay_port = self.replays.bind_to_random_port("tcp://127.0.0.1")
+        self.number = 0
+        self.kept: list[tuple[bytes, bytes]] = []
+        self.answering = asyncio.create_task(self._answer())
+
+    async def say(self, payload: bytes, *, heard: bool = True) -> None:
+        number = self.number.to_bytes(8, "big")
+        self.number += 1
+        self.kept.append((number, payload))
+        if heard:
+            await self.events.send_multipart((b"any topic", number, payload))
+
+    async def _answer(self) -> None:
+        while True:
+            client, _, first = await self.replays.recv_multipart()
+            for number, payload in self.kept:
+                if number >= first:
+                    await self.replays.send_multipart((client, b"", number, payload))
+            await self.replays.send_multipart((client, b"", b"\xff" * 8, b""))
+
+
+@asynccontextmanager
+async def _heard(
+    *, replays: bool
+) -> AsyncIterator[tuple[_Publisher, Holdings[Worker], Worker, Callable[[], int]]]:
+    """An engine whose events are heard: its cache is clear. And how much of zeros it holds."""
+    engine = _Publisher()
+    told = KvEvents(port=engine.port, replay_port=engine.replay_port if replays else None)
+    pool = Pool(replace(static_fleet(["m"]).pools[0], kv_events=told))
     pool.apply(static_members(["http://127.0.0.1:9"], None)[0])
     (worker,) = pool.workers.values()
     assert pool.reuse is not None and pool.reuse.holdings is not None
@@ -172,28 +204,64 @@ async def test_gaps_and_what_nobody_understands_cost_what_was_known() -> None:
     chain = TokenChain(bytes(4 * 3 * BLOCK))
     running = asyncio.create_task(KvEventReader([pool]).run())
     try:
-        await _hears(socket, holdings, worker)
-
-        def say(number: int, payload: bytes) -> None:
-            socket.send_multipart((b"topic", number.to_bytes(8, "big"), payload))
-
-        number = 1_000
-        for payload in (_batch([_stored(1)]), b"\xc1", _batch([["Unheard"]]), b"\x90"):
-            say(number + 1, _batch([["AllBlocksCleared"]]))
-            say(number + 2, _batch([_stored(1)]))
-            await _becomes(
-                lambda: holdings.complete(worker) and holdings.tokens(worker, chain) == BLOCK
-            )
-            number += 3 if payload != _batch([_stored(1)]) else 4  # leaves one out, or says it
-            say(number, payload)
-            await _becomes(lambda: not holdings.complete(worker))
-        assert holdings.malformed == 3 and holdings.gaps["forgotten"] >= 1
-        socket.send_multipart((b"alone",))
-        await _becomes(lambda: holdings.malformed == 4)
+        async with asyncio.timeout(_DEADLINE_S):
+            while not holdings.complete(worker):
+                await engine.say(CLEARED)
+                await asyncio.sleep(0.05)
+        await asyncio.sleep(0.1)
+        yield engine, holdings, worker, lambda: holdings.tokens(worker, chain)
     finally:
-        running.cancel()
-        await asyncio.gather(running, return_exceptions=True)
-        context.destroy(linger=0)
+        for task in (running, engine.answering):
+            task.cancel()
+        await asyncio.gather(running, engine.answering, return_exceptions=True)
+        engine.context.destroy(linger=0)
+
+
+async def test_what_is_missing_and_not_told_again_costs_what_was_known() -> None:
+    async with _heard(replays=False) as (engine, holdings, worker, held):
+        await engine.say(_batch([_stored(1)]))
+        await _becomes(lambda: held() == BLOCK)
+        before = holdings.gaps["forgotten"]
+        await engine.say(_batch([["BlockRemoved", [1]]]), heard=False)
+        await engine.say(_batch([]))
+        await _becomes(lambda: not held())
+        assert not holdings.complete(worker) and holdings.gaps["forgotten"] == before + 1
+
+
+async def test_what_is_missing_is_asked_for_and_taken_in_order() -> None:
+    async with _heard(replays=True) as (engine, holdings, worker, held):
+        await engine.say(_batch([_stored(1)]), heard=False)
+        await engine.say(_batch([_stored(2, 1)]), heard=False)
+        await engine.say(_batch([_stored(3, 2), ["BlockRemoved", [3]]]))
+        await _becomes(lambda: held() == 2 * BLOCK)
+        assert holdings.complete(worker)
+        assert holdings.gaps["replayed"] == 1 and not holdings.gaps["forgotten"]
+        await engine.say(_batch([["BlockRemoved", [2]]]))
+        await _becomes(lambda: held() == BLOCK)
+
+
+@pytest.mark.parametrize("replays", [False, True])
+async def test_what_nobody_understands_costs_what_was_known(replays: bool) -> None:
+    async with _heard(replays=replays) as (engine, holdings, worker, held):
+        for count, payload in enumerate((b"\xc1", _batch([["Unheard"]]), b"\x90"), 1):
+            await engine.say(CLEARED)
+            await engine.say(_batch([_stored(1)]))
+            await _becomes(lambda: held() == BLOCK and holdings.complete(worker))
+            await engine.say(payload)
+            await _becomes(lambda count=count: holdings.malformed == count)  # type: ignore[misc]
+            assert not held() and not holdings.complete(worker)
+        await engine.events.send_multipart((b"alone",))
+        await _becomes(lambda: holdings.malformed == 4)
+
+
+async def test_an_engine_whose_numbers_begin_anew_is_forgotten() -> None:
+    async with _heard(replays=False) as (engine, holdings, worker, held):
+        await engine.say(_batch([_stored(1)]))
+        await _becomes(lambda: held() == BLOCK)
+        engine.number, restarts = 0, holdings.restarts
+        await engine.say(_batch([_stored(7, 6)]))
+        await _becomes(lambda: not held())
+        assert holdings.complete(worker) and holdings.restarts == restarts + 1
 
 
 def _batch(events: list[Any]) -> bytes:
@@ -201,20 +269,12 @@ def _batch(events: list[Any]) -> bytes:
     return packed
 
 
-def _stored(block: int) -> list[Any]:
+CLEARED = _batch([["AllBlocksCleared"]])
+
+
+def _stored(block: int, parent: int | None = None) -> list[Any]:
     """As versions say it that do not name fields."""
-    return ["BlockStored", [block], None, [0] * BLOCK, BLOCK, None]
-
-
-async def _hears(socket: Any, holdings: Holdings[Worker], worker: Worker) -> None:
-    """Until it does, nothing that is said here is heard."""
-    async with asyncio.timeout(_DEADLINE_S):
-        for number in range(1000):
-            message = (b"", number.to_bytes(8, "big"), _batch([["AllBlocksCleared"]]))
-            socket.send_multipart(message)
-            await asyncio.sleep(0.02)
-            if holdings.complete(worker):
-                return
+    return ["BlockStored", [block], parent, [0] * BLOCK, BLOCK, None]
 
 
 async def _becomes(true: Callable[[], bool]) -> None:
