@@ -7,10 +7,11 @@ Engines name blocks by hashes of their own. Here they are named anew, by what th
 over tokens, so that a prompt whose tokens are known can be looked up.
 """
 
-from collections.abc import Hashable, Iterable, Iterator, Sequence
+from collections.abc import Hashable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from enum import Enum, auto
-from typing import Generic, TypeVar
+from itertools import count
+from typing import Any, Generic, TypeVar
 
 __all__ = [
     "Cleared",
@@ -28,6 +29,9 @@ H = TypeVar("H", bound=Hashable)
 
 _TOKEN_BYTES = 4
 _MOST_BLOCKS = 1_048_576
+_NOBODY: frozenset[Any] = frozenset()
+_changes = count(1)
+"""Of all that is told to anybody, so that a number stands for one pool at one moment."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -66,11 +70,13 @@ def link(before: int, tokens: bytes) -> int:
 class TokenChain:
     """A prompt's blocks by name, for blocks of any size, each named when it is first asked for."""
 
-    __slots__ = ("_data", "_named")
+    __slots__ = ("_data", "_named", "found_at")
 
     def __init__(self, data: bytes) -> None:
         """`data`: four bytes for each token."""
         self._data = data
+        self.found_at: tuple[int, Mapping[Any, int]] | None = None
+        """Who had it when it was looked for last, by the number of what had been told then."""
         self._named: dict[int, list[int]] = {}
 
     def names(self, block_tokens: int) -> Iterator[int]:
@@ -105,6 +111,7 @@ class Holdings(Generic[H]):
         self._most_blocks = most_blocks
         self._held: dict[H, _Held] = {}
         self._holders: dict[int, frozenset[H]] = {}
+        self._changed = next(_changes)
         self.blocks = 0
         """Known, of all holders together."""
         self.events = dict.fromkeys(("stored", "removed", "cleared"), 0)
@@ -125,6 +132,7 @@ class Holdings(Generic[H]):
         held.complete = True
 
     def take(self, holder: H, event: Event) -> None:
+        self._changed = next(_changes)
         held = self._held.get(holder)
         if isinstance(event, Stored):
             self.events["stored"] += 1
@@ -141,6 +149,7 @@ class Holdings(Generic[H]):
 
     def forget(self, holder: H) -> None:
         """It has gone, or has told something that was not heard."""
+        self._changed = next(_changes)
         held = self._held.pop(holder, None)
         if held is not None:
             self.blocks -= len(held.names)
@@ -217,27 +226,26 @@ class Holdings(Generic[H]):
 
     def tokens(self, holder: H, prompt: TokenChain) -> int:
         """How much of the prompt's beginning it holds."""
-        held = self._held.get(holder)
-        if held is None or not held.block_tokens:
-            return 0
-        blocks = 0
-        for name in prompt.names(held.block_tokens):
-            if name not in held.times:
-                break
-            blocks += 1
-        return blocks * held.block_tokens
+        return self.holders(prompt).get(holder, 0)
 
-    def holders(self, prompt: TokenChain) -> dict[H, int]:
+    def holders(self, prompt: TokenChain) -> Mapping[H, int]:
         """Who holds anything of the prompt's beginning, and how much."""
+        found_at = prompt.found_at
+        if found_at is None or found_at[0] != self._changed:
+            prompt.found_at = found_at = (self._changed, self._find(prompt))
+        return found_at[1]
+
+    def _find(self, prompt: TokenChain) -> dict[H, int]:
         found: dict[H, int] = {}
         for block_tokens in {held.block_tokens for held in self._held.values()} - {0}:
             blocks = 0
-            left: frozenset[H] = frozenset()
+            left: frozenset[H] = _NOBODY
             for name in prompt.names(block_tokens):
-                holders = self._holders.get(name, frozenset())
+                holders = self._holders.get(name, _NOBODY)
                 stay = holders if not blocks else left & holders
-                for gone in left - stay:
-                    found[gone] = blocks * block_tokens
+                if len(stay) < len(left):
+                    for gone in left - stay:
+                        found[gone] = blocks * block_tokens
                 left = stay
                 if not left:
                     break
