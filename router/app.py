@@ -184,7 +184,7 @@ class Wiring:
         return context.ssl
 
     def read_kv_events(self) -> None:
-        """Hear what engines hold, where pools say that they tell. Raises `UsageError`."""
+        """Hear what engines hold, where pools say that they tell."""
         if self.service.reads_kv_events:
             self.background.spawn(KvEventReader(self.service.pools).run())
 

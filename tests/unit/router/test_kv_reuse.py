@@ -5,6 +5,10 @@ Engines as in `builders`. Prompts of token ids here have blocks of 100 tokens.
 
 from array import array
 
+import pytest
+
+from router.adapters import kv_events
+from router.config import UsageError
 from router.core.holdings import Cleared, Removed, Stored, TokenChain
 from router.core.request import RequestProfile, Route
 from router.core.reuse import Reuse
@@ -167,3 +171,12 @@ def test_tokens_are_known_of_one_prompt_of_token_ids_and_of_no_other() -> None:
         assert ties is not None and ties.tokens is None
     ties = _ties(b'{"model":"m","prompt":' + ids + b"}", exact=False)
     assert ties is not None and ties.tokens is None  # nobody reads events
+
+
+def test_without_the_extra_only_a_router_that_reads_events_does_not_start(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr(kv_events, "find_spec", lambda _: None)
+    kv_events.require([pool("p", Role.AGG)])
+    with pytest.raises(UsageError, match=r"weir\[kv-events\]"):
+        kv_events.require([pool("p", Role.AGG, kv_events=TELLS)])
