@@ -13,7 +13,6 @@ from typing import TYPE_CHECKING
 from prometheus_client import CollectorRegistry
 
 from router.adapters.answer import Answer, decider
-from router.adapters.kv_events import KvEventReader
 from router.adapters.load import SharedLoad
 from router.adapters.nats import NatsTraffic, bus_class, watch_members, watch_plan
 from router.adapters.recent import RecentTraffic
@@ -186,6 +185,8 @@ class Wiring:
     def read_kv_events(self) -> None:
         """Hear what engines hold, where pools say that they tell."""
         if self.service.reads_kv_events:
+            from router.adapters.kv_events import KvEventReader  # an extra
+
             self.background.spawn(KvEventReader(self.service.pools).run())
 
     def follow_grid(self) -> None:

@@ -8,21 +8,19 @@ the end: what cannot be understood is a gap like any other.
 import asyncio
 import logging
 from collections.abc import Iterable
-from importlib.util import find_spec
 from typing import TYPE_CHECKING
 
 from router.adapters.kv_messages import MalformedError, events_of, number_of
-from router.config import UsageError
 from router.core.holdings import Holdings, Order, Step, Stored
 from router.core.pool import Pool
 from router.core.reuse import Reuse
 from router.core.workers import Worker
-from weir.domain.fleet import KvEvents, PoolSpec
+from weir.domain.fleet import KvEvents
 
 if TYPE_CHECKING:  # an extra
     import zmq.asyncio
 
-__all__ = ["KvEventReader", "require"]
+__all__ = ["KvEventReader"]
 
 _log = logging.getLogger("weir.router.kv_events")
 _LOOK_S = 0.5
@@ -37,16 +35,8 @@ _MOST_SOCKETS = 65_535
 _END = b"\xff" * 8
 
 
-def require(pools: Iterable[PoolSpec]) -> None:
-    """Raises `UsageError` if KV events of these are to be read and cannot be."""
-    if any(pool.kv_events for pool in pools) and find_spec("zmq") is None:
-        raise UsageError(
-            "kv_events need pyzmq: install weir[kv-events], or leave them out of the pools"
-        )
-
-
 class KvEventReader:
-    """Follows the workers of these pools as they come and go. Needs what `require` looks for."""
+    """Follows the workers of these pools as they come and go. Needs pyzmq."""
 
     def __init__(self, pools: Iterable[Pool]) -> None:
         import zmq.asyncio

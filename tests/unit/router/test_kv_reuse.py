@@ -4,11 +4,12 @@ Engines as in `builders`. Prompts of token ids here have blocks of 100 tokens.
 """
 
 from array import array
+from dataclasses import replace
 
 import pytest
 
-from router.adapters import kv_events
-from router.config import UsageError
+from router import config
+from router.adapters.static import static_fleet
 from router.core.holdings import Cleared, Removed, Stored, TokenChain
 from router.core.request import RequestProfile, Route
 from router.core.reuse import Reuse
@@ -176,7 +177,9 @@ def test_tokens_are_known_of_one_prompt_of_token_ids_and_of_no_other() -> None:
 def test_without_the_extra_only_a_router_that_reads_events_does_not_start(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    monkeypatch.setattr(kv_events, "find_spec", lambda _: None)
-    kv_events.require([pool("p", Role.AGG)])
-    with pytest.raises(UsageError, match=r"weir\[kv-events\]"):
-        kv_events.require([pool("p", Role.AGG, kv_events=TELLS)])
+    monkeypatch.setattr(config, "find_spec", lambda _: None)
+    fleet = static_fleet(["m"])
+    config.require_extras(fleet)
+    told = replace(fleet, pools=(replace(fleet.pools[0], kv_events=TELLS),))
+    with pytest.raises(config.UsageError, match=r"weir\[kv-events\]"):
+        config.require_extras(told)
