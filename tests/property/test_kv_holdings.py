@@ -1,6 +1,7 @@
 """What is known of an engine's cache by its events, against the cache itself."""
 
 from array import array
+from itertools import product
 
 from hypothesis import given
 from hypothesis import strategies as st
@@ -17,15 +18,24 @@ from router.core.holdings import (
 )
 
 BLOCK = 2
-PROMPTS = st.lists(st.integers(0, 1), min_size=1, max_size=11)
+DEEPEST = 3
+PROMPTS = st.lists(st.integers(0, 1), min_size=1, max_size=DEEPEST).map(
+    lambda blocks: [token for token in blocks for _ in range(BLOCK)]
+)
+ASKED = [
+    [*(token for token in blocks for _ in range(BLOCK)), 0]
+    for blocks in product((0, 1), repeat=DEEPEST)
+]
+"""All that any engine may hold, and a token more each."""
 STEPS = st.lists(
     st.tuples(
         st.sampled_from("ab"),
-        st.sampled_from(("store", "store", "store", "remove", "clear", "restart", "join")),
+        st.sampled_from(("store", "store", "remove", "remove", "clear", "restart", "join")),
         PROMPTS,
         st.integers(0, 99),
         st.sampled_from((False, False, False, True)),
     ),
+    min_size=12,
     max_size=40,
 )
 
@@ -113,9 +123,12 @@ class World:
             engine.held.clear()
             event = Cleared()
         elif what == "restart":
-            self.engine = Engine()
-            self.listener.disconnect()
+            self.engine = engine = Engine()
             self.lost, self.whole = False, True
+            if which % 2:
+                self.listener.disconnect()
+            else:  # so fast that nobody notices but by the numbers
+                event, lost = engine.store(prompt), False
         else:
             self.listener.disconnect()
             self.lost, self.whole = False, not engine.number
@@ -128,15 +141,15 @@ class World:
         self.lost = lost
 
 
-@given(STEPS, st.lists(PROMPTS, min_size=1, max_size=3))
+@given(STEPS)
 def test_nothing_is_known_that_the_engine_does_not_hold(
-    steps: list[tuple[str, str, list[int], int, bool]], asked: list[list[int]]
+    steps: list[tuple[str, str, list[int], int, bool]],
 ) -> None:
     holdings: Holdings[str] = Holdings()
     worlds = {name: World(holdings, name) for name in "ab"}
     for name, what, prompt, which, lost in steps:
         worlds[name].step(what, prompt, which, lost)
-        for each in asked:
+        for each in ASKED:
             chain = TokenChain(array("I", each).tobytes())
             found = holdings.holders(chain)
             for holder, world in worlds.items():
