@@ -96,6 +96,7 @@ class Wiring:
         grpc_port = await self._serve_grpc(recent)
         tls = self.tls()
         self.follow_grid()
+        self.read_kv_events()
         port = await frontend.start(config.listen.host, config.listen.port, tls=tls)
         _log.info(
             "listening host=%s port=%d control_port=%d grpc_port=%s router_id=%s",
@@ -180,6 +181,13 @@ class Wiring:
         context = self._config.tls.context()
         self.background.spawn(context.watch())
         return context.ssl
+
+    def read_kv_events(self) -> None:
+        """Hear what engines hold, where pools say that they tell."""
+        if self.service.reads_kv_events:
+            from router.adapters.kv_events import KvEventReader  # an extra
+
+            self.background.spawn(KvEventReader(self.service.pools).run())
 
     def follow_grid(self) -> None:
         """Go by what the grid's file holds, from within a second after it has changed."""

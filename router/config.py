@@ -1,6 +1,7 @@
 """What one router process is told: flags, and the Fleet document they name."""
 
 import re
+from importlib.util import find_spec
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -24,6 +25,7 @@ __all__ = [
     "RouterSettings",
     "UsageError",
     "parse_address",
+    "require_extras",
     "router_config",
     "router_id",
     "tokenizer_sources",
@@ -106,6 +108,14 @@ def tokenizer_sources(config: RouterConfig) -> dict[ModelName, str]:
         ModelName(name): source if source.startswith("tiktoken:") else str(config.folder / source)
         for name, source in config.settings.tokenizers.items()
     }
+
+
+def require_extras(fleet: Fleet) -> None:
+    """Raises `UsageError` if the fleet has KV events to be read, and what reads them lacks."""
+    if any(pool.kv_events for pool in fleet.pools) and find_spec("zmq") is None:
+        raise UsageError(
+            "kv_events need pyzmq: install weir[kv-events], or leave them out of the pools"
+        )
 
 
 def parse_address(flag: str, text: str) -> Address:

@@ -259,6 +259,56 @@ class RouterCollector(Collector):
             sessions.add_metric((pool.id, "left"), reuse.sessions.left)
             blocks.add_metric((pool.id,), reuse.index.blocks)
         yield from (prompts, cached, told, sessions, blocks)
+        yield from self._kv_events()
+
+    def _kv_events(self) -> Iterator[Metric]:
+        told = [
+            (pool.id, pool.reuse.holdings)
+            for pool in self._service.pools
+            if pool.reuse is not None and pool.reuse.holdings is not None
+        ]
+        if not told:
+            return
+        events = CounterMetricFamily(
+            f"{_PREFIX}_kv_events",
+            "Events of engines' prefix caches, by kind.",
+            labels=("pool", "kind"),
+        )
+        gaps = CounterMetricFamily(
+            f"{_PREFIX}_kv_event_gaps",
+            "Times that events were missed: they were replayed, or all of the worker forgotten.",
+            labels=("pool", "outcome"),
+        )
+        restarts = CounterMetricFamily(
+            f"{_PREFIX}_kv_event_restarts",
+            "Times that a worker was forgotten since its events ended or began anew.",
+            labels=("pool",),
+        )
+        malformed = CounterMetricFamily(
+            f"{_PREFIX}_kv_event_malformed",
+            "Messages that could not be understood, which count as missed.",
+            labels=("pool",),
+        )
+        blocks = GaugeMetricFamily(
+            f"{_PREFIX}_kv_blocks",
+            "KV blocks that workers hold by their events.",
+            labels=("pool",),
+        )
+        workers = GaugeMetricFamily(
+            f"{_PREFIX}_kv_known_workers",
+            "Workers of which all that they hold is known.",
+            labels=("pool",),
+        )
+        for name, holdings in told:
+            for kind, count in holdings.events.items():
+                events.add_metric((name, kind), count)
+            for outcome, count in holdings.gaps.items():
+                gaps.add_metric((name, outcome), count)
+            restarts.add_metric((name,), holdings.restarts)
+            malformed.add_metric((name,), holdings.malformed)
+            blocks.add_metric((name,), holdings.blocks)
+            workers.add_metric((name,), holdings.known)
+        yield from (events, gaps, restarts, malformed, blocks, workers)
 
     def _workers(self) -> Metric:
         workers = GaugeMetricFamily(

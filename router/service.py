@@ -102,6 +102,10 @@ class RouterService:
     def reuses(self, model: str) -> bool:
         return self._dispatch.reuses(model)
 
+    @property
+    def reads_kv_events(self) -> bool:
+        return self.pools.read_kv_events
+
     def decide(
         self,
         profile: RequestProfile,

@@ -54,6 +54,9 @@ class PoolView:
     cached_tokens: int = 0
     """Of the prompt, on that worker."""
 
+    cached_exact: bool = False
+    """Its engine has told so; else it is believed."""
+
 
 class ExplainedFlight(Flight):
     """A flight that remembers what it was decided on. `pools` and `sent_on` are the last ones."""
@@ -107,7 +110,7 @@ def _views(pools: Pools, sized: Sized, now_s: float, waited_s: float) -> tuple[P
 
 
 def _view(pool: Pool, sized: Sized, now_s: float, waited_s: float, share: float) -> PoolView:
-    cached_tokens = 0
+    cached_tokens, cached_exact = 0, False
 
     def view(verdict: Verdict, ttft_s: float | None = None, itl_s: float | None = None) -> PoolView:
         return PoolView(
@@ -117,6 +120,7 @@ def _view(pool: Pool, sized: Sized, now_s: float, waited_s: float, share: float)
             ttft_s=ttft_s,
             itl_s=itl_s,
             cached_tokens=cached_tokens,
+            cached_exact=cached_exact,
         )
 
     if pool.id in sized.too_short:
@@ -130,6 +134,7 @@ def _view(pool: Pool, sized: Sized, now_s: float, waited_s: float, share: float)
     elif sized.ties is not None:
         by_reuse = pool.by_reuse(worker, sized.ties, sized.isl_tokens, now_s, _NOBODY)
         _, cached_tokens, worker = by_reuse[0]
+        cached_exact = pool.reuse is not None and pool.reuse.is_exact(worker, sized.ties)
     ttft_s = itl_s = None
     room = True
     if role is not Role.DECODE:

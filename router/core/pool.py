@@ -69,7 +69,8 @@ class Pool(Outlook):
         """The same of a decode pool."""
         if spec.profile.prefix_caching:
             if spec.role is not Role.DECODE:
-                self.reuse = Reuse(spec.profile.kv_tokens)
+                tells = spec.kv_events is not None
+                self.reuse = Reuse(spec.profile.kv_tokens, tells=tells)
             elif direct:
                 self.reuse = self.kept = Kept(spec.profile.kv_tokens)
         self.others_queued_tokens = 0

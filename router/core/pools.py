@@ -211,6 +211,11 @@ class Pools:
         pools = self._by_name.get(name)
         return pools is not None and pools.reuses
 
+    @property
+    def read_kv_events(self) -> bool:
+        """Whether any pool's engines tell what they hold."""
+        return any(pool.reuse is not None and pool.reuse.holdings is not None for pool in self)
+
     def ready(self, name: str, now_s: float) -> bool:
         """Whether a request for the model of this name or alias could be served end to end."""
         pools = self._by_name.get(name)

@@ -81,6 +81,12 @@ class PrefixIndex(Generic[H]):
             for block in held.blocks:
                 self._leave(block, holder)
 
+    def bound(self, holder: H, most: float) -> None:
+        """It has no more than `most` of what it was inserted for."""
+        held = self._held.get(holder)
+        while held is not None and held.size > most and held.blocks:
+            self._forget_oldest(holder, held)
+
     def held(self) -> dict[H, int]:
         """Of each holder, the size of what it has."""
         return {holder: held.size for holder, held in self._held.items()}

@@ -58,6 +58,12 @@ class Sessions:
         if now_s - stays[oldest].at_s > self._ttl_s:
             del stays[oldest]
 
+    def forget(self, worker: Worker) -> None:
+        """It has nothing of any session now. Looks at all of them, which is rare."""
+        for stay in self._stays.values():
+            if stay.worker is worker:
+                stay.tokens = 0
+
     def grown(self, session: str, worker: Worker, tokens: int) -> None:
         """Its KV there is this much now, if it is still the last one."""
         stay = self._stays.get(session)

@@ -9,6 +9,8 @@ from bisect import bisect_right
 from collections.abc import Sequence
 from itertools import accumulate, repeat
 
+from router.core.holdings import TokenChain
+
 __all__ = ["LEAST_SIZE", "Ties", "chain"]
 
 LEAST_SIZE = 1024
@@ -33,10 +35,11 @@ class Ties:
     """`hashes[i]` covers the prompt up to `ends[i]` of its `size` (bytes or tokens, all alike).
 
     `before` is of that size, too: what comes ahead of the first block in every hash. `session` is
-    the client's name for the conversation, empty without.
+    the client's name for the conversation, empty without. `tokens`: None unless all of the prompt
+    is known as the engine will have it.
     """
 
-    __slots__ = ("before", "ends", "hashes", "session", "size")
+    __slots__ = ("before", "ends", "hashes", "session", "size", "tokens")
 
     def __init__(
         self,
@@ -45,12 +48,14 @@ class Ties:
         size: int = 1,
         session: str = "",
         before: int = 0,
+        tokens: TokenChain | None = None,
     ) -> None:
         self.hashes = hashes
         self.ends = ends
         self.size = size
         self.session = session
         self.before = before
+        self.tokens = tokens
 
     def share(self, blocks: int) -> float:
         """Of the whole prompt, what its first so many blocks are."""

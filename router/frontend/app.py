@@ -16,6 +16,7 @@ import orjson
 
 from router.core.flight import Flight
 from router.core.request import RequestProfile
+from router.core.ties import Ties
 from router.frontend.bodies import onward_body
 from router.frontend.counting import Counting
 from router.frontend.delivery import Delivery, Lines
@@ -83,6 +84,7 @@ class Frontend:
         )
         self._ids = RequestIds()
         self._canaries = service.canaries
+        self._reads_kv_events = service.reads_kv_events
         self._rendering: asyncio.Task[None] | None = None
         self._scrapers: list[Responder] = []
         self._draining = False
@@ -236,8 +238,13 @@ class Frontend:
             osl_hint_tokens=hints.osl_hint_tokens,
             asked_class=hints.asked_class,
             tier=hints.tier,
-            ties=ties_of(envelope, hints.session) if self._service.reuses(model) else None,
+            ties=self._ties(envelope, hints, model),
         )
+
+    def _ties(self, envelope: Envelope, hints: Hints, model: str) -> Ties | None:
+        if not self._service.reuses(model):
+            return None
+        return ties_of(envelope, hints.session, exact=self._reads_kv_events)
 
     def _start(
         self,

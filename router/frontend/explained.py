@@ -97,6 +97,7 @@ def _pool(view: PoolView) -> dict[str, Any]:
         "ttft_ms": _ms(view.ttft_s),
         "itl_ms": _ms(view.itl_s),
         "cached": view.cached_tokens or None,
+        "cached_by": "engine" if view.cached_exact else None,
     }
     return {key: value for key, value in shown.items() if value is not None}
 

@@ -5,6 +5,7 @@ from typing import Any
 
 import orjson
 
+from router.core.holdings import TokenChain
 from router.core.ties import LEAST_SIZE, Ties, chain
 from router.frontend.envelope import Endpoint, Envelope
 
@@ -14,18 +15,21 @@ _TOKEN_BYTES = 4
 _NO_SEED = 0
 
 
-def ties_of(envelope: Envelope, session: str) -> Ties | None:
+def ties_of(envelope: Envelope, session: str, *, exact: bool = False) -> Ties | None:
     """None if the prompt is too short to matter and belongs to no session.
 
     Messages are hashed as they are written here, not as the client has: a conversation's next turn
     begins with the same bytes, however it is formatted. Tools come first, as in the prompts that
     engines make. Engines share nothing between prompts of different `cache_salt`.
+    `exact`: token ids are of use, too, as engines will have them.
     """
     tokens = envelope.prompt_tokens or 0
     if envelope.prompt_bytes < LEAST_SIZE > tokens * _TOKEN_BYTES:
         return Ties(session=session) if session else None
     data = envelope.data
     tools = b""
+    chained: TokenChain | None = None
+    salt = data.get("cache_salt")
     if envelope.endpoint is Endpoint.CHAT:
         material = orjson.dumps(data["messages"])
         if data.get("tools"):
@@ -34,9 +38,11 @@ def ties_of(envelope: Envelope, session: str) -> Ties | None:
         material = data["prompt"].encode()
     else:
         material = _batch(data["prompt"])
-    salt = data.get("cache_salt")
+        if exact and material and not salt and isinstance(data["prompt"][0], int):
+            chained = TokenChain(material)
     seed = hash((tools, salt)) if tools or isinstance(salt, str) else _NO_SEED
-    return Ties(chain(material, seed), size=len(material), session=session, before=len(tools))
+    hashes = chain(material, seed)
+    return Ties(hashes, size=len(material), session=session, before=len(tools), tokens=chained)
 
 
 def _batch(prompt: list[Any]) -> bytes:

@@ -110,6 +110,7 @@ class _Child:
         exchange = Exchange(table, assignment.slot, service.load, service.told, service.admit)
         wiring.background.spawn(exchange.run())
         wiring.follow_grid()
+        wiring.read_kv_events()
         await self._link.ask("up", timeout_s=START_S)
         app.settle_memory()
         await self._stop.wait()

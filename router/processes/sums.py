@@ -23,6 +23,8 @@ _MIN, _MAX = min, max
 _OF_ALL: Mapping[str, Callable[[Iterable[float]], float]] = {
     "weir_router_pool_pace": fmean,
     "weir_router_pool_workers": fmean,
+    "weir_router_kv_blocks": fmean,
+    "weir_router_kv_known_workers": fmean,
     "weir_router_plan_term": _MAX,
     "weir_router_plan_version": _MAX,
     "weir_router_nats_connected": _MIN,

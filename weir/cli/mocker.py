@@ -91,6 +91,18 @@ def _fleet_options(group: argparse._ArgumentGroup) -> None:
         metavar="HOST",
         help="where other engines reach this one to fetch KV (default: the host of --listen)",
     )
+    group.add_argument(
+        "--kv-events-port",
+        metavar="PORT",
+        type=_port,
+        help="publish what the prefix cache holds, over ZMQ in vLLM's format (default: do not)",
+    )
+    group.add_argument(
+        "--kv-replay-port",
+        metavar="PORT",
+        type=_port,
+        help="where missed KV events can be asked for (default: nowhere)",
+    )
     options.add_nats_option(
         group, required=False, use=" for forward-pass metrics, one message a second"
     )
@@ -138,6 +150,8 @@ def _settings(args: argparse.Namespace) -> MockerSettings:
         if args.fleet_name is None:
             raise SettingsError("--nats needs --fleet-name, which names the subjects")
         nats = NatsSettings(url=args.nats, fleet=args.fleet_name)
+    if args.kv_replay_port is not None and args.kv_events_port is None:
+        raise SettingsError("--kv-replay-port needs --kv-events-port")
     return MockerSettings(
         models=tuple(args.model),
         host=host,
@@ -154,6 +168,8 @@ def _settings(args: argparse.Namespace) -> MockerSettings:
         drain_timeout_wall_s=args.drain_timeout_s,
         max_body_bytes=args.max_body_bytes,
         nats=nats,
+        kv_events_port=args.kv_events_port,
+        kv_replay_port=args.kv_replay_port,
     )
 
 
@@ -174,6 +190,13 @@ def _address(text: str) -> HostPort:
         return split_address(text)
     except ValueError as error:
         raise SettingsError(f"--listen {error}") from None
+
+
+def _port(text: str) -> int:
+    value = int(text)
+    if not 0 <= value <= 65_535:
+        raise argparse.ArgumentTypeError(f"must be from 0 to 65535, not {text}")
+    return value
 
 
 def _positive_int(text: str) -> int:

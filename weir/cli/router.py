@@ -190,6 +190,8 @@ def _config(
     listen = config.parse_address("--listen", args.listen)
     _check_processes(args, listen.port)
     named = loaded.fleet if loaded is not None else grid.fleet if grid is not None else None
+    if named is not None:
+        config.require_extras(named)
     return config.router_config(
         router_id=config.router_id(args.id or f"{socket.gethostname()}-{listen.port}"),
         fleet=static.static_fleet(args.model) if named is None else named,

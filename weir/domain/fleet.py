@@ -15,6 +15,7 @@ from weir.domain.targets import Target, Thresholds
 __all__ = [
     "Budget",
     "Fleet",
+    "KvEvents",
     "Model",
     "NodeGroup",
     "PoolSpec",
@@ -229,6 +230,25 @@ class Budget:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class KvEvents:
+    """Where a pool's engines publish what their prefix caches hold, on each worker's host.
+
+    `per_worker`: the ports are added to the worker's own. `replay_port`: where missed events can
+    be asked for.
+    """
+
+    port: int
+    replay_port: int | None = None
+    per_worker: bool = False
+
+    def ports(self, worker_port: int) -> tuple[int, int | None]:
+        """Of the events and of the replay, for a worker that listens on `worker_port`."""
+        base = worker_port if self.per_worker else 0
+        replay = self.replay_port
+        return base + self.port, None if replay is None else base + replay
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class PoolSpec:
     """Replicas of one model, configuration and role.
 
@@ -245,6 +265,7 @@ class PoolSpec:
     said.
 
     `thresholds`: what its own planner sizes it by; None: the GlobalPlanner does, by SLOs.
+    `kv_events`: None: its engines publish none, or routers do not read them.
     """
 
     id: PoolId
@@ -269,6 +290,7 @@ class PoolSpec:
     power_w_per_gpu: int | None = None
     scale_to_zero_after_s: float = 300.0
     thresholds: Thresholds | None = None
+    kv_events: KvEvents | None = None
 
     @property
     def target(self) -> Target:

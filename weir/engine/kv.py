@@ -12,19 +12,26 @@ predecessors are resident, and looking a prompt up can stop at its first miss.
 from collections import OrderedDict
 from collections.abc import Sequence
 
-__all__ = ["KvCache"]
+__all__ = ["CLEARED", "KvCache", "KvChange"]
+
+KvChange = tuple[int | None, int | None, bool]
+"""A hash, of what was resident before it (None: it is the first), and whether it is now."""
+
+CLEARED: KvChange = (None, None, False)
 
 
 class KvCache:
     """Counts blocks; only those with a hash have an identity."""
 
-    __slots__ = ("_idle", "_references", "total_blocks", "used_blocks")
+    __slots__ = ("_idle", "_references", "changes", "total_blocks", "used_blocks")
 
     def __init__(self, total_blocks: int) -> None:
         self.total_blocks = total_blocks
         self.used_blocks = 0
         self._references: dict[int, int] = {}
         self._idle: OrderedDict[int, None] = OrderedDict()
+        self.changes: list[KvChange] | None = None
+        """Of which hashes are resident, in order, if somebody wants to know; they take them."""
 
     @property
     def free_blocks(self) -> int:
@@ -74,6 +81,9 @@ class KvCache:
         references.update(dict.fromkeys(hashes[hits:] if hits else hashes, 1))
         self.used_blocks += taken
         self._evict()
+        if self.changes is not None:
+            for index in range(hits, len(hashes)):
+                self.changes.append((hashes[index], hashes[index - 1] if index else None, True))
         return hits
 
     def release(self, hashes: Sequence[int], blocks: int, computed_blocks: int) -> None:
@@ -92,7 +102,19 @@ class KvCache:
                 idle[block] = None
             else:
                 del references[block]
+                if self.changes is not None:
+                    self.changes.append((block, None, False))
         self.used_blocks -= unused
+
+    def clear(self) -> bool:
+        """Forget all hashes; False (and nothing changed) if sequences refer to some."""
+        if len(self._idle) < len(self._references):
+            return False
+        self._idle.clear()
+        self._references.clear()
+        if self.changes is not None:
+            self.changes.append(CLEARED)
+        return True
 
     def _evict(self) -> None:
         """Forget idle blocks whose space is in use."""
@@ -101,3 +123,5 @@ class KvCache:
             block, _ = self._idle.popitem(last=False)
             del self._references[block]
             excess -= 1
+            if self.changes is not None:
+                self.changes.append((block, None, False))

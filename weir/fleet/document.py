@@ -34,6 +34,7 @@ __all__ = [
     "DynamoDeploymentSpec",
     "DynamoSpec",
     "FleetSpec",
+    "KvEventsSpec",
     "LocalScaling",
     "MillisecondsSpec",
     "ModelSpec",
@@ -359,6 +360,17 @@ class DynamoSpec(StrictModel):
     """Wall seconds after which a scale request that was not renewed asks for nothing more."""
 
 
+class KvEventsSpec(StrictModel):
+    port: Annotated[int, Field(strict=True, ge=1, le=65_535)]
+    """Where each worker's host publishes its engine's KV events, over ZMQ in vLLM's format."""
+
+    replay_port: Annotated[int, Field(strict=True, ge=1, le=65_535)] | None = None
+    """Where missed events can be asked for; without it a gap costs all that was known."""
+
+    per_worker: bool = False
+    """The ports are added to each worker's own port: for several workers on a host."""
+
+
 class PoolDocument(StrictModel):
     name: DnsName
     """Name of the pool."""
@@ -425,6 +437,9 @@ class PoolDocument(StrictModel):
 
     dynamo: DynamoDeploymentSpec | None = None
     """Of a pool that a Dynamo planner sizes by scale requests: which deployment it belongs to."""
+
+    kv_events: KvEventsSpec | None = None
+    """Where routers read what its engines' prefix caches hold; by default they do not."""
 
 
 class FleetSpec(StrictModel):

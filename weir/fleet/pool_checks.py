@@ -30,6 +30,9 @@ def pool_findings(fleet: Fleet, tree: Tree) -> Iterator[Finding]:
             message = f"is ignored: scaling none keeps the pool at {pool.max_replicas}"
             yield at(tree, (*path, "max_replicas"), message, level=Level.WARNING)
         yield from _engine_limits(pool, path, tree)
+        if pool.kv_events and (pool.role is Role.DECODE or not pool.profile.prefix_caching):
+            message = "are not read: prompts leave nothing there that others could use"
+            yield at(tree, (*path, "kv_events"), message, level=Level.WARNING)
     yield from _profiles(fleet, tree)
     yield from _unused(fleet, tree)
 

@@ -9,6 +9,7 @@ from weir.domain.dynamo import DynamoDeployment, DynamoRules
 from weir.domain.fleet import (
     Budget,
     Fleet,
+    KvEvents,
     Model,
     NodeGroup,
     PoolSpec,
@@ -26,6 +27,7 @@ from weir.fleet.document import (
     Document,
     DynamoDeploymentSpec,
     FleetSpec,
+    KvEventsSpec,
     MillisecondsSpec,
     NoScaling,
     OnlySpec,
@@ -200,7 +202,12 @@ def _pool(
         thresholds=thresholds_of(spec, pool, context_limit_tokens),
         power_w_per_gpu=pool.power_w_per_gpu,
         scale_to_zero_after_s=pool.scale_to_zero_after_s,
+        kv_events=_kv_events(pool.kv_events) if pool.kv_events else None,
     )
+
+
+def _kv_events(item: KvEventsSpec) -> KvEvents:
+    return KvEvents(port=item.port, replay_port=item.replay_port, per_worker=item.per_worker)
 
 
 def _deployment(item: DynamoDeploymentSpec, fleet_namespace: str) -> DynamoDeployment:

@@ -94,6 +94,7 @@ class Commands:
             *("--nats", self.addresses.nats_url),
             *("--start-up-s", repr(pool.start_up_s)),
             *("--drain-timeout-s", repr(_NO_LIMIT_S)),
+            *_kv_events(replica),
             *self._time(),
         ]
 
@@ -112,6 +113,16 @@ class Commands:
 
     def _time(self) -> list[str]:
         return ["--speed", repr(self.clock.speed), "--clock-origin-s", repr(self.clock.origin_s)]
+
+
+def _kv_events(replica: Replica) -> list[str]:
+    """Ports that all share cannot be had by several engines on this machine."""
+    kv_events = replica.pool.kv_events
+    if kv_events is None or not kv_events.per_worker:
+        return []
+    port, replay_port = kv_events.ports(replica.port)
+    replay = [] if replay_port is None else ["--kv-replay-port", str(replay_port)]
+    return ["--kv-events-port", str(port), *replay]
 
 
 def write_profiles(pools: Sequence[PoolSpec], folder: Path) -> None:

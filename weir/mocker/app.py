@@ -11,6 +11,7 @@ from weir.engine.model import EngineModel
 from weir.http1.server import Limits, Server, serve
 from weir.mocker.endpoints import Endpoints, Phase
 from weir.mocker.generation import Model
+from weir.mocker.kv_events import KvPublisher
 from weir.mocker.service import EngineService
 from weir.mocker.settings import MockerSettings, SettingsError
 from weir.mocker.telemetry import ForwardPassMeter, publish
@@ -40,19 +41,24 @@ def context_limit(settings: MockerSettings) -> int:
 async def run(settings: MockerSettings, stop: Stop) -> None:
     """Serve until `stop`, then drain. Raises `OSError` if the address cannot be had."""
     engine = EngineModel(settings.profile)
-    service = EngineService(settings, engine, engine_id=f"{settings.worker}-{secrets.token_hex(4)}")
+    engine_id = f"{settings.worker}-{secrets.token_hex(4)}"
+    publisher = KvPublisher(settings, engine) if settings.kv_events_port is not None else None
+    service = EngineService(settings, engine, engine_id=engine_id, publisher=publisher)
     model = Model(
         names=settings.models,
         context_limit_tokens=context_limit(settings),
         block_tokens=settings.profile.block_tokens,
+        publishes=publisher is not None,
     )
     endpoints = Endpoints(service, model)
     limits = Limits(max_body_bytes=settings.max_body_bytes)
     server = await serve(endpoints.handle, settings.host, settings.port, limits=limits)
     service.address = (_kv_host(settings), server.port)
     _log.info("listening host=%s port=%d role=%s", settings.host, server.port, settings.role)
-    telemetry = None
+    telemetry = replay = None
     try:
+        if publisher is not None:
+            replay = asyncio.create_task(publisher.replay())
         if settings.nats is not None:
             meter = ForwardPassMeter(engine, service.metrics, settings)
             telemetry = asyncio.create_task(publish(meter, settings, settings.nats))
@@ -60,10 +66,13 @@ async def run(settings: MockerSettings, stop: Stop) -> None:
         await stop.wait()
         await _drain(settings, endpoints, service)
     finally:
-        if telemetry is not None:
-            telemetry.cancel()
-            await asyncio.gather(telemetry, return_exceptions=True)
+        beside = [task for task in (telemetry, replay) if task is not None]
+        for task in beside:
+            task.cancel()
+        await asyncio.gather(*beside, return_exceptions=True)
         service.close()
+        if publisher is not None:
+            publisher.close()
         await server.drain(_LAST_BYTES_WALL_S)
 
 

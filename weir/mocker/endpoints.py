@@ -49,6 +49,7 @@ class Endpoints:
             "/readyz": ("GET", self._health),
             "/livez": ("GET", self._alive),
             "/metrics": ("GET", self._metrics),
+            "/reset_prefix_cache": ("POST", self._reset),
         }
 
     def handle(self, request: Request, responder: Responder) -> None:
@@ -116,6 +117,12 @@ class Endpoints:
 
     def _metrics(self, _: Request, responder: Responder) -> None:
         responder.send(200, _TEXT, self._service.page())
+
+    def _reset(self, _: Request, responder: Responder) -> None:
+        if self._service.clear_cache():
+            responder.send(200, (), b"")
+        else:
+            responder.send_error(503, "requests that run use the cache")
 
     def _hand_over(self, request: Request, responder: Responder) -> None:
         tokens = self._service.hand_over(request.path.removeprefix(KV_PATH))

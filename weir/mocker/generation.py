@@ -46,6 +46,8 @@ class Generation:
     output_tokens: int
     finish_reason: str
     block_hashes: tuple[int, ...]
+    material: bytes
+    """The prompt's tokens, four bytes each; nothing unless they are to be published."""
     leg: KeepKv | FetchKv | None
 
 
@@ -56,6 +58,8 @@ class Model:
     names: tuple[str, ...]
     context_limit_tokens: int
     block_tokens: int
+    publishes: bool = False
+    """Its prompts' tokens are kept, to be published."""
 
 
 def parse_chat(body: bytes, model: Model) -> Generation:
@@ -106,6 +110,7 @@ def _generation(fields: Fields, model: Model, material: bytes, *, chat: bool) ->
         output_tokens=min(wanted, cap),
         finish_reason="stop" if wanted < cap else "length",
         block_hashes=block_hashes(material, model.block_tokens),
+        material=material if model.publishes else b"",
         leg=leg,
     )
 

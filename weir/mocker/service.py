@@ -17,6 +17,7 @@ from weir.mocker.answers import Answer
 from weir.mocker.driver import EngineDriver
 from weir.mocker.generation import FetchKv, Generation, KeepKv
 from weir.mocker.handover import FetchFailedError, KvFetcher, KvShelf
+from weir.mocker.kv_events import KvPublisher
 from weir.mocker.metrics import MockerMetrics
 from weir.mocker.settings import MockerSettings
 
@@ -42,7 +43,15 @@ class _Job:
 class EngineService:
     """One engine and its clients. `engine_id` is new with every process."""
 
-    def __init__(self, settings: MockerSettings, engine: EngineModel, *, engine_id: str) -> None:
+    def __init__(
+        self,
+        settings: MockerSettings,
+        engine: EngineModel,
+        *,
+        engine_id: str,
+        publisher: KvPublisher | None = None,
+    ) -> None:
+        self._publisher = publisher
         self._settings = settings
         self._clock = settings.clock
         self._engine = engine
@@ -79,6 +88,8 @@ class EngineService:
         id = f"{self._engine_id}-{self._submitted}"
         job = _Job(id, generation, responder, answer, self._clock.now_s())
         self._jobs[id] = job
+        if self._publisher is not None:
+            self._publisher.hold(generation.block_hashes, generation.material)
         responder.on_close = lambda: self._drop(job)
         if isinstance(generation.leg, FetchKv):
             self.metrics.decode_legs += 1
@@ -95,6 +106,13 @@ class EngineService:
         tokens = self._shelf.fetch(request_id, rate)
         self.metrics.handovers["unknown" if tokens is None else "fetched"] += 1
         return tokens
+
+    def clear_cache(self) -> bool:
+        """Forget all prompts that have been computed; False while some are in use."""
+        cleared = self._engine.kv.clear()
+        if self._publisher is not None:
+            self._publisher.publish()
+        return cleared
 
     def close(self) -> None:
         """Break off what is left."""
@@ -158,6 +176,8 @@ class EngineService:
 
     def _after_iteration(self, iteration: Iteration, outcome: Outcome) -> None:
         self.metrics.iteration(iteration, outcome)
+        if self._publisher is not None:
+            self._publisher.publish()
         for sequence in outcome.first:
             self.metrics.ttft_s.observe(iteration.end_s - self._jobs[sequence.id].arrived_s)
         if self._streaming:
@@ -178,6 +198,7 @@ class EngineService:
 
     def _finish(self, sequence: Sequence, now_s: float) -> None:
         job = self._jobs.pop(sequence.id)
+        self._ended(job)
         self._streaming.pop(sequence.id, None)
         generation = job.generation
         self.metrics.request(
@@ -212,12 +233,19 @@ class EngineService:
         self._streaming.pop(job.id, None)
         self.metrics.finished[reason] += 1
         self._driver.abort(job.id)
+        self._ended(job)
 
     def _fail(self, job: _Job, status: int, message: str) -> None:
         if self._jobs.pop(job.id, None) is None:
             return
+        self._ended(job)
         self.metrics.finished["error"] += 1
         job.answer.fail(status, message)
+
+    def _ended(self, job: _Job) -> None:
+        if self._publisher is not None:
+            self._publisher.publish()
+            self._publisher.let_go(job.generation.block_hashes)
 
     def _on_expiry(self) -> None:
         self.metrics.handovers["expired"] += 1

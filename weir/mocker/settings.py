@@ -49,3 +49,7 @@ class MockerSettings:
     drain_timeout_wall_s: float = 60.0
     max_body_bytes: int = 16 * 1024 * 1024
     nats: NatsSettings | None = None
+    kv_events_port: int | None = None
+    """Where the prefix cache's blocks are published; None: nowhere. 0 takes a free port."""
+    kv_replay_port: int | None = None
+    """Where those can be asked for that were published before."""

@@ -241,6 +241,7 @@ class ScriptedService:
         self.missing: str | None = None
         self.hold: asyncio.Event | None = None
         self.canaries: frozenset[str] = frozenset()
+        self.reads_kv_events = False
 
     def estimate_isl(
         self, model: str, tenant: str, prompt_bytes: int, exact_tokens: int | None = None

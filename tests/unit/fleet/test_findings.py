@@ -310,3 +310,14 @@ def test_a_class_for_some_takes_nothing_from_others(tmp_path: Path) -> None:
     assert _warnings(tmp_path, f"classes=[{gold}, {short}, {rest}]") == []
     (warning,) = _warnings(tmp_path, f"classes=[{short}, {gold}]")
     assert "they count as 'short', the last" in warning
+
+
+def test_kv_events_that_nobody_reads(tmp_path: Path) -> None:
+    told = "kv_events: {port: 5557, replay_port: 5558, per_worker: true}"
+    text = FULL.replace("max_replicas: 4}", f"max_replicas: 4, {told}}}")
+    assert _warnings(tmp_path, text=text) == [
+        "line 18: spec.pools.d.kv_events: are not read: prompts leave nothing there that others"
+        " could use"
+    ]
+    pool = load(tmp_path / "fleet.yaml").fleet.pools[0]
+    assert pool.kv_events is not None and pool.kv_events.ports(8000) == (13_557, 13_558)

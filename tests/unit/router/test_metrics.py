@@ -1,6 +1,7 @@
 """What /metrics shows, and that the reference says so."""
 
 import re
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -16,7 +17,7 @@ from router.metrics import (
     render,
 )
 from tests.unit.router.builders import members, pool, request, service
-from weir.domain.fleet import Role
+from weir.domain.fleet import KvEvents, Role
 
 REFERENCE = Path(__file__).resolve().parents[3] / "docs" / "reference" / "router.md"
 
@@ -39,9 +40,8 @@ class _Endpoint:
 
 
 def _text(meter: FrontendMeter | None = None) -> str:
-    router = service(
-        (pool("a", Role.AGG), pool("b", Role.AGG)), members("a", "w1", "w2", draining="w2")
-    )
+    told = replace(pool("a", Role.AGG), kv_events=KvEvents(port=1))
+    router = service((told, pool("b", Role.AGG)), members("a", "w1", "w2", draining="w2"))
     flight = router.open(request(), 0.0)
     route = router.decide(request(), 0.0)
     assert isinstance(route, Route)
@@ -62,6 +62,7 @@ def _text(meter: FrontendMeter | None = None) -> str:
         "weir_router_others_heard 3.0",
         "weir_router_others_misunderstood_total 1.0",
         'weir_router_pool_ejections_total{pool="a",reason="stuck"} 0.0',
+        'weir_router_kv_events_total{kind="stored",pool="a"} 0.0',
         'weir_router_requests_total{class="all",outcome="completed"} 1.0',
         'weir_router_requests_total{class="all",outcome="failed"} 0.0',
         'weir_router_queued{class="all"} 1.0',
