@@ -49,25 +49,31 @@ def parse_envelope(endpoint: Endpoint, body: bytes) -> Envelope:
     model = data.get("model")
     if not isinstance(model, str) or not model:
         raise _wrong("model", "must be a non-empty string")
-    streaming = _flag(data, "stream")
-    _check_stream_options(data, streaming)
-    _integer(data, "n", low=1, high=_MAX_CHOICES)
+    streaming = "stream" in data and _flag(data, "stream")
+    if "stream_options" in data:
+        _check_stream_options(data, streaming)
+    if "n" in data:
+        _integer(data, "n", low=1, high=_MAX_CHOICES)
     if endpoint is Endpoint.CHAT:
         prompt_bytes, prompt_tokens = _measure_chat(data), None
-        max_tokens = _integer(data, "max_completion_tokens", low=1)
+        max_tokens = None
+        if "max_completion_tokens" in data:
+            max_tokens = _integer(data, "max_completion_tokens", low=1)
     else:
         prompt_bytes, prompt_tokens = _measure_prompt(data.get("prompt"))
         max_tokens = None
-    legacy_max_tokens = _integer(data, "max_tokens", low=1)
+    if "max_tokens" in data:
+        legacy_max_tokens = _integer(data, "max_tokens", low=1)
+        max_tokens = legacy_max_tokens if max_tokens is None else max_tokens
     return Envelope(
         endpoint,
         data,
         model,
         prompt_bytes,
         prompt_tokens,
-        legacy_max_tokens if max_tokens is None else max_tokens,
+        max_tokens,
         streaming,
-        _integer(data, "priority"),
+        _integer(data, "priority") if "priority" in data else None,
     )
 
 
@@ -166,7 +172,7 @@ def _measure_chat(data: dict[str, Any]) -> int:
             raise _wrong(f"messages[{index}].role", "must be a string")
         content = message.get("content")
         if isinstance(content, str):
-            size += _utf8_length(content)
+            size += len(content) if content.isascii() else len(content.encode())
         elif content is not None:
             size += _measure_parts(content, f"messages[{index}].content")
         calls = message.get("tool_calls")
