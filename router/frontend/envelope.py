@@ -17,6 +17,8 @@ __all__ = ["Endpoint", "Envelope", "parse_envelope"]
 _MAX_CHOICES = 128
 _MAX_DEPTH = 254
 """Levels of nesting that orjson writes; it reads more."""
+_LONG_BYTES, _FEW_MESSAGES = 4096, 16
+"""Whether few messages are plain shows sooner than how many brackets a long body has."""
 
 
 class Endpoint(Enum):
@@ -86,9 +88,28 @@ def _load(body: bytes) -> dict[str, Any]:
         raise RequestError(f"the body is not valid JSON: {error}") from None
     if not isinstance(data, dict):
         raise RequestError(f"the body must be a JSON object, not {_kind(data)}")
+    if len(body) > _LONG_BYTES and _is_flat(data):
+        return data
     if body.count(b"{") + body.count(b"[") > _MAX_DEPTH:
         _check_depth(data)
     return data
+
+
+def _is_flat(data: dict[str, Any]) -> bool:
+    """Whether nothing is nested but a few messages, of which nothing is."""
+    for name, value in data.items():
+        if isinstance(value, dict) or (isinstance(value, list) and name != "messages"):
+            return False
+    messages = data.get("messages")
+    if not isinstance(messages, list):
+        return True
+    if len(messages) > _FEW_MESSAGES:
+        return False
+    for message in messages:
+        for value in message.values() if isinstance(message, dict) else (message,):
+            if isinstance(value, dict | list):
+                return False
+    return True
 
 
 def _check_depth(data: dict[str, Any]) -> None:
