@@ -96,19 +96,20 @@ class Admission:
             asked = self._asked_for(profile, isl, output.typical_tokens)
             request_class = asked or request_class
         ttft_s, itl_s = self._targets(request_class.slo, profile)
+        spread = output.most_tokens - output.held_tokens
         return Sized(
             model,
             request_class,
-            isl_tokens=isl,
-            osl_tokens=osl,
-            kv_tokens=isl + output.held_tokens,
-            kv_spread=(output.most_tokens - output.held_tokens) ** 2,
-            output=output,
-            shape=shape,
-            ttft_s=ttft_s,
-            itl_s=itl_s,
-            too_short=all_of(model) if any_length else pools_too_short(model, profile, isl, osl),
-            ties=profile.ties,
+            isl,
+            osl,
+            isl + output.held_tokens,
+            spread * spread,
+            output,
+            shape,
+            ttft_s,
+            itl_s,
+            all_of(model) if any_length else pools_too_short(model, profile, isl, osl),
+            profile.ties,
         )
 
     def near_border(self, profile: RequestProfile) -> bool:

@@ -35,6 +35,7 @@ _MUCH = 4
 """A pool that has one in so many of a prompt's tokens more than another may go before its turn."""
 _by_first = itemgetter(0)
 _SHARE, _SPILL = RouteReason.SHARE, RouteReason.SPILL
+_NO_WORKER = WaitReason.NO_WORKER
 
 
 class Chooser:
@@ -66,7 +67,7 @@ class Chooser:
             found = search.decode(self._pools[prefilled.pool_id].spec.dialect)
         if isinstance(found, _Choice):
             return _route(sized, found, prefilled)
-        if exclude and found.reason is WaitReason.NO_WORKER:
+        if exclude and found.reason is _NO_WORKER:
             return self.choose(sized, now_s, prefilled=prefilled, terms=terms)
         return Wait(
             request_class=sized.request_class,
@@ -201,7 +202,7 @@ class _Search:
         sized = self._sized
         shares = self._pools.shares(sized.request_class.name, sized.model, stage)
         found = self._in_turn(stage, shares, choice_in, marks)
-        if isinstance(found, _Lack) and found.reason is WaitReason.NO_WORKER:
+        if isinstance(found, _Lack) and found.reason is _NO_WORKER:
             found = self._best(shares.others, choice_in, marks, found)
             if isinstance(found, _Choice):
                 found.reason = RouteReason.LAST_RESORT
@@ -246,7 +247,7 @@ class _Search:
                     if isinstance(found, _Lack) or choice.kept > found.kept:
                         found = choice
                 elif isinstance(found, _Lack) and (
-                    found.reason is WaitReason.NO_WORKER or choice.reason is _NO_TIME
+                    found.reason is _NO_WORKER or choice.reason is _NO_TIME
                 ):
                     found = choice
         if isinstance(found, _Choice):
@@ -502,22 +503,16 @@ def _route(sized: Sized, found: _Choice, prefilled: Leg | None) -> Route:
     if decode is None:
         head, decode = prefilled, found
     else:
-        head = Leg(
-            pool_id=found.pool.id, worker=found.worker.endpoint, cached_tokens=found.cached_tokens
-        )
+        head = Leg(found.pool.id, found.worker.endpoint, found.cached_tokens)
         if decode.reason is not reason:
             reason = max(reason, decode.reason, key=_SEVERITY.__getitem__)
     return Route(
-        request_class=sized.request_class,
-        isl_tokens=sized.isl_tokens,
-        osl_tokens=sized.osl_tokens,
-        prefill=head,
-        decode=Leg(
-            pool_id=decode.pool.id,
-            worker=decode.worker.endpoint,
-            cached_tokens=decode.cached_tokens,
-        ),
-        reason=reason,
-        direct=found.direct,
-        instead_of=instead_of,
+        sized.request_class,
+        sized.isl_tokens,
+        sized.osl_tokens,
+        head,
+        Leg(decode.pool.id, decode.worker.endpoint, decode.cached_tokens),
+        reason,
+        found.direct,
+        instead_of,
     )

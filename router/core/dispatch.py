@@ -431,15 +431,11 @@ class Dispatch:
         self, flight: Flight, barred: frozenset[PoolId], prefilled: Leg | None, *, late: bool
     ) -> Terms:
         """Late ones yield to all, a class to those of a higher priority, if there are any."""
-        yields = late or any(log.open for log in self._above[flight.request_class.name])
-        any_time = late or prefilled is not None
-        return Terms(
-            due_s=inf if any_time else flight.due_s,
-            barred=barred,
-            yields=yields,
-            late=late,
-            hopeless=(late or flight.hopeless) and prefilled is None,
-        )
+        above = self._above[flight.sized.request_class.name]
+        yields = late or (bool(above) and any(log.open for log in above))
+        due_s = inf if late or prefilled is not None else flight.due_s
+        hopeless = (late or flight.hopeless) and prefilled is None
+        return Terms(due_s, barred, yields, late, hopeless)
 
     def _higher_priority(self) -> dict[ClassName, tuple[ClassLog, ...]]:
         """By class: the logs of those that go first."""

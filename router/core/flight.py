@@ -25,6 +25,8 @@ _LOOK_AFTER_S = 1.0
 _SURE = 1.1
 """Gaps between tokens are known to within so much."""
 
+_COMPLETED = Outcome.COMPLETED
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Books:
@@ -141,14 +143,12 @@ class Flight:
         prefilled = route.prefill is not None and route.prefill is self._prefilled
         self._books.chooser.sent(self.sized, route, prefilled=prefilled)
         alone = route.prefill is None or prefilled
-        self._reserved = self._charge(
-            route.decode,
-            kv_tokens=self.sized.kv_tokens,
-            kv_spread=self.sized.kv_spread,
-            reserved_s=None if alone else now_s,
+        sized, decode, pools = self.sized, route.decode, self._books.pools
+        reserved = self._reserved = pools[decode.pool_id].charge(
+            decode.worker, sized.kv_tokens, sized.kv_spread, None if alone else now_s
         )
         if route.direct:
-            self._reserved.direct = True
+            reserved.direct = True
         if alone:
             self._send_decode(now_s)
             if self.sized.ties is not None and route.prefill is None:
@@ -157,8 +157,8 @@ class Flight:
         assert route.prefill is not None
         self._prefilled = None
         leg = route.prefill
-        self._head = self._charge(leg)
-        self._head.depart(
+        head = self._head = pools[leg.pool_id].charge(leg.worker)
+        head.depart(
             self.sized.isl_tokens, now_s, hopeless=self.hopeless, cached_tokens=leg.cached_tokens
         )
         if self.sized.ties is not None:
@@ -222,7 +222,7 @@ class Flight:
         """
         if self.finished:
             return
-        if outcome is not Outcome.COMPLETED:
+        if outcome is not _COMPLETED:
             self.look(now_s)
         if failed_leg is not None:
             self._blame(failed_leg, now_s)
@@ -232,7 +232,7 @@ class Flight:
         osl = self.sized.osl_tokens if output_tokens is None else output_tokens
         itl_s = self._itl_s(outcome, now_s, output_tokens)
         eased = None
-        if outcome is Outcome.COMPLETED and self._decode is not None:
+        if outcome is _COMPLETED and self._decode is not None:
             self._decode.completed(osl, itl_s, now_s)
             eased = self._decode.pool
             ties, route = self.sized.ties, self.route
@@ -295,27 +295,21 @@ class Flight:
     def _remember(self, leg: Leg, ties: Ties, now_s: float) -> None:
         self._books.pools[leg.pool_id].remember(leg, ties, self.sized.isl_tokens, now_s)
 
-    def _charge(
-        self, leg: Leg, *, kv_tokens: int = 0, kv_spread: int = 0, reserved_s: float | None = None
-    ) -> Charge:
-        return self._books.pools[leg.pool_id].charge(
-            leg.worker, kv_tokens=kv_tokens, kv_spread=kv_spread, reserved_s=reserved_s
-        )
-
     def _send_decode(self, now_s: float) -> None:
         """The leg that answers the client goes out on the charge reserved for it."""
-        if self._reserved is None:
+        decode = self._reserved
+        if decode is None:
             return
-        self._decode, self._reserved = self._reserved, None
-        hopeless = self.hopeless and self._decode.pool.mixes
-        self._decode.depart(
+        self._decode, self._reserved = decode, None
+        streaming = self.profile.streaming
+        decode.depart(
             self.sized.isl_tokens,
             now_s,
-            streamed=self.profile.streaming,
-            hopeless=hopeless,
+            streamed=streaming,
+            hopeless=self.hopeless and decode.pool.mixes,
             cached_tokens=0 if self.route is None else self.route.decode.cached_tokens,
         )
-        if not self.profile.streaming:
+        if not streaming:
             self._decodes(now_s)
 
     def _decodes(self, now_s: float) -> None:
@@ -352,7 +346,7 @@ class Flight:
     def _itl_s(self, outcome: Outcome, now_s: float, output_tokens: int | None) -> float | None:
         """Mean gap between the output tokens; None where it cannot be seen."""
         first_s = self._first_token_s
-        if outcome is not Outcome.COMPLETED or first_s is None or not self.profile.streaming:
+        if outcome is not _COMPLETED or first_s is None or not self.profile.streaming:
             return None
         if output_tokens is None or output_tokens < 2:
             return None
@@ -368,7 +362,7 @@ class Flight:
                 prompt_tokens=prompt,
                 estimated_tokens=None if profile.isl_counted else profile.isl_tokens,
             )
-        if output is not None and outcome is Outcome.COMPLETED:
+        if output is not None and outcome is _COMPLETED:
             sized = self.sized
             admission.outputs.ended(sized.shape, profile.tenant, output, self._passed, sized.output)
 

@@ -63,13 +63,13 @@ def middle(index: int) -> float:
     return _low(index + 0.5)
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(slots=True)
 class Expected:
     """What is to be expected of an output: `typical_tokens` is the median.
 
     `most_tokens` is reached by few (`RESERVED_QUANTILE`). `held_tokens` is the mean over those that
     run at one moment of what they have put out by then: long ones run longer, so that it is
-    more than half of the mean.
+    more than half of the mean. Nobody changes it: it is made for every request with a limit.
     """
 
     mean_tokens: int
@@ -79,14 +79,16 @@ class Expected:
 
     def within(self, max_tokens: int | None) -> "Expected":
         """The same where outputs end after `max_tokens`."""
-        if max_tokens is None or max_tokens >= max(self.most_tokens, self.mean_tokens):
+        mean, typical, held = self.mean_tokens, self.typical_tokens, self.held_tokens
+        if max_tokens is None or (max_tokens >= mean and max_tokens >= self.most_tokens):
             return self
-        most = max(1, max_tokens)
+        most = max_tokens if max_tokens > 1 else 1
+        half = -(-most // 2)
         return Expected(
-            min(self.mean_tokens, most),
-            min(self.typical_tokens, most),
+            mean if mean < most else most,
+            typical if typical < most else most,
             most,
-            min(self.held_tokens, -(-most // 2)),
+            held if held < half else half,
         )
 
 

@@ -409,7 +409,6 @@ class Pool(Outlook):
     def charge(
         self,
         endpoint: WorkerEndpoint,
-        *,
         kv_tokens: int = 0,
         kv_spread: int = 0,
         reserved_s: float | None = None,

@@ -98,11 +98,14 @@ class PromptLengths:
     def bytes_per_token(self, model: ModelName, tenant: str) -> float:
         """Without the template."""
         ratio = self._prior
-        for known in (self._models.get(model), self._tenants.get((model, tenant))):
-            if known is not None:
-                ratio = known.bytes.mean(ratio, _PRIOR_TOKENS)
+        known = self._models.get(model)
+        if known is not None:
+            ratio = known.bytes.mean(ratio, _PRIOR_TOKENS)
+        of_tenant = self._tenants.get((model, tenant)) if tenant else None
+        if of_tenant is not None:
+            ratio = of_tenant.bytes.mean(ratio, _PRIOR_TOKENS)
         low, high = _RATIO_LIMITS
-        return min(max(ratio, low), high)
+        return low if ratio < low else high if ratio > high else ratio
 
     def template_tokens(self, model: ModelName) -> float:
         """What the model's template adds to a prompt."""
@@ -111,8 +114,11 @@ class PromptLengths:
 
     def estimate(self, model: ModelName, tenant: str, prompt_bytes: int) -> int:
         """Prompt tokens expected, at least 1."""
-        tokens = prompt_bytes / self.bytes_per_token(model, tenant) + self.template_tokens(model)
-        return max(1, ceil(tokens))
+        template = self._templates.get(model)
+        tokens = prompt_bytes / self.bytes_per_token(model, tenant)
+        if template is not None:
+            tokens += template.tokens
+        return ceil(tokens) or 1
 
     def relative_error(self, model: ModelName, tenant: str) -> float:
         """By what share estimates are wrong: on average."""

@@ -1,7 +1,7 @@
 """What the router knows of one request, and what it decides about it.
 
-What is made for every request is not frozen, since that would cost more than all else about it.
-Nobody changes it all the same.
+What is made for every request is not frozen, since that would cost more than all else about it,
+nor has it to be made by keywords, which takes twice as long. Nobody changes it all the same.
 """
 
 from dataclasses import dataclass
@@ -29,7 +29,7 @@ __all__ = [
 ]
 
 
-@dataclass(slots=True, kw_only=True)
+@dataclass(slots=True)
 class RequestProfile:
     """A request as its envelope tells it.
 
@@ -60,7 +60,7 @@ class RequestProfile:
     ties: Ties | None = None
 
 
-@dataclass(slots=True, kw_only=True)
+@dataclass(slots=True)
 class Leg:
     """One hop of a request: the worker that does one stage of it (or both, if aggregated).
 
@@ -97,7 +97,7 @@ class RouteReason(StrEnum):
     """Only a pool that the plan leaves out has a ready worker."""
 
 
-@dataclass(slots=True, kw_only=True)
+@dataclass(slots=True)
 class Terms:
     """How far a request that is placed now must leave room to others.
 
@@ -144,7 +144,7 @@ class ShedReason(StrEnum):
     """No worker is ready that could begin with its prompt, and it is not to wait for one."""
 
 
-@dataclass(slots=True, kw_only=True)
+@dataclass(slots=True)
 class Route:
     """Send it there. `prefill` is None when the decode leg's worker does both stages.
 

@@ -20,6 +20,7 @@ __all__ = ["BucketHistogram", "ClassLog", "EjectionReason", "Held", "PoolLog", "
 _TTFT_EDGES_S = (0.01, 0.02, 0.04, 0.06, 0.08, 0.1, 0.25, 0.5, 0.75, 1, 2.5, 5, 7.5, 10, 20, 40, 80)
 _ITL_EDGES_S = (0.005, 0.01, 0.025, 0.05, 0.075, 0.1, 0.15, 0.2, 0.3, 0.4, 0.5, 0.75, 1, 2.5)
 _DURATION_EDGES_S = (0.1, 0.3, 0.5, 0.8, 1, 1.5, 2, 2.5, 5, 10, 20, 40, 60, 120)
+_COMPLETED = Outcome.COMPLETED
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -120,7 +121,7 @@ class ClassLog:
         window.outcomes[outcome] += 1
         self.outcomes[outcome] += 1
         self.open -= 1
-        if outcome is Outcome.COMPLETED:
+        if outcome is _COMPLETED:
             window.osl_tokens += osl_tokens
             window.completed_decoding_s += decoding_s
             window.osl_tokens_sq += osl_tokens * osl_tokens
@@ -137,7 +138,7 @@ class ClassLog:
             name=name,
             arrivals=window.arrivals,
             isl_tokens=window.isl_tokens,
-            completed=window.outcomes[Outcome.COMPLETED],
+            completed=window.outcomes[_COMPLETED],
             osl_tokens=window.osl_tokens,
             failed=window.outcomes[Outcome.FAILED],
             shed=window.outcomes[Outcome.SHED],

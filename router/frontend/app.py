@@ -225,20 +225,21 @@ class Frontend:
             model, hints.tenant, envelope.prompt_bytes, envelope.prompt_tokens
         )
         return RequestProfile(
-            model=model,
-            isl_tokens=isl_tokens,
-            prompt_bytes=envelope.prompt_bytes,
-            max_tokens=envelope.max_tokens,
-            streaming=envelope.streaming,
-            tenant=hints.tenant,
-            ttft_s=hints.ttft_s,
-            itl_s=hints.itl_s,
-            priority=envelope.priority if hints.priority is None else hints.priority,
-            isl_exact=envelope.prompt_tokens is not None,
-            osl_hint_tokens=hints.osl_hint_tokens,
-            asked_class=hints.asked_class,
-            tier=hints.tier,
-            ties=self._ties(envelope, hints, model),
+            model,
+            isl_tokens,
+            envelope.prompt_bytes,
+            envelope.max_tokens,
+            envelope.streaming,
+            hints.tenant,
+            hints.ttft_s,
+            hints.itl_s,
+            envelope.priority if hints.priority is None else hints.priority,
+            envelope.prompt_tokens is not None,
+            False,
+            hints.osl_hint_tokens,
+            hints.asked_class,
+            hints.tier,
+            self._ties(envelope, hints, model),
         )
 
     def _ties(self, envelope: Envelope, hints: Hints, model: str) -> Ties | None:

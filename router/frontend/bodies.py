@@ -26,8 +26,9 @@ _ASK_FOR_TRANSFER = {
     "remote_port": None,
 }
 _NOT_FOR_PREFILL = ("stream_options", "min_tokens", "min_completion_tokens")
-_LONG_NUMBER = re.compile(rb"\d{19}")
-"""May be beyond 64 bits, which orjson reads as a float."""
+_LONG_NUMBER = b"0" * 19
+"""Of so many digits a number may be beyond 64 bits, which orjson reads as a float."""
+_ANY_DIGIT = bytes.maketrans(b"123456789", b"000000000")
 _NO_CHOICES = re.compile(rb'"choices"\s*:\s*\[\s*\]')
 
 
@@ -61,7 +62,7 @@ def prefill_reply(reply: bytes) -> tuple[bytes | None, int]:
         params = data.get(_FIELD)
         if not (isinstance(params, dict) and params):
             return None, 0
-        if _LONG_NUMBER.search(reply) is None:
+        if _LONG_NUMBER not in reply.translate(_ANY_DIGIT):
             raw = orjson.dumps(params)
         else:
             raw = json.dumps(json.loads(reply)[_FIELD], separators=(",", ":")).encode()

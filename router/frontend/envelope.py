@@ -17,6 +17,8 @@ __all__ = ["Endpoint", "Envelope", "parse_envelope"]
 _MAX_CHOICES = 128
 _MAX_DEPTH = 254
 """Levels of nesting that orjson writes; it reads more."""
+_LONG_BYTES, _FEW_MESSAGES = 4096, 16
+"""Whether few messages are plain shows sooner than how many brackets a long body has."""
 
 
 class Endpoint(Enum):
@@ -49,25 +51,31 @@ def parse_envelope(endpoint: Endpoint, body: bytes) -> Envelope:
     model = data.get("model")
     if not isinstance(model, str) or not model:
         raise _wrong("model", "must be a non-empty string")
-    streaming = _flag(data, "stream")
-    _check_stream_options(data, streaming)
-    _integer(data, "n", low=1, high=_MAX_CHOICES)
+    streaming = "stream" in data and _flag(data, "stream")
+    if "stream_options" in data:
+        _check_stream_options(data, streaming)
+    if "n" in data:
+        _integer(data, "n", low=1, high=_MAX_CHOICES)
     if endpoint is Endpoint.CHAT:
         prompt_bytes, prompt_tokens = _measure_chat(data), None
-        max_tokens = _integer(data, "max_completion_tokens", low=1)
+        max_tokens = None
+        if "max_completion_tokens" in data:
+            max_tokens = _integer(data, "max_completion_tokens", low=1)
     else:
         prompt_bytes, prompt_tokens = _measure_prompt(data.get("prompt"))
         max_tokens = None
-    legacy_max_tokens = _integer(data, "max_tokens", low=1)
+    if "max_tokens" in data:
+        legacy_max_tokens = _integer(data, "max_tokens", low=1)
+        max_tokens = legacy_max_tokens if max_tokens is None else max_tokens
     return Envelope(
         endpoint,
         data,
         model,
         prompt_bytes,
         prompt_tokens,
-        legacy_max_tokens if max_tokens is None else max_tokens,
+        max_tokens,
         streaming,
-        _integer(data, "priority"),
+        _integer(data, "priority") if "priority" in data else None,
     )
 
 
@@ -80,9 +88,28 @@ def _load(body: bytes) -> dict[str, Any]:
         raise RequestError(f"the body is not valid JSON: {error}") from None
     if not isinstance(data, dict):
         raise RequestError(f"the body must be a JSON object, not {_kind(data)}")
+    if len(body) > _LONG_BYTES and _is_flat(data):
+        return data
     if body.count(b"{") + body.count(b"[") > _MAX_DEPTH:
         _check_depth(data)
     return data
+
+
+def _is_flat(data: dict[str, Any]) -> bool:
+    """Whether nothing is nested but a few messages, of which nothing is."""
+    for name, value in data.items():
+        if isinstance(value, dict) or (isinstance(value, list) and name != "messages"):
+            return False
+    messages = data.get("messages")
+    if not isinstance(messages, list):
+        return True
+    if len(messages) > _FEW_MESSAGES:
+        return False
+    for message in messages:
+        for value in message.values() if isinstance(message, dict) else (message,):
+            if isinstance(value, dict | list):
+                return False
+    return True
 
 
 def _check_depth(data: dict[str, Any]) -> None:
@@ -166,7 +193,7 @@ def _measure_chat(data: dict[str, Any]) -> int:
             raise _wrong(f"messages[{index}].role", "must be a string")
         content = message.get("content")
         if isinstance(content, str):
-            size += _utf8_length(content)
+            size += len(content) if content.isascii() else len(content.encode())
         elif content is not None:
             size += _measure_parts(content, f"messages[{index}].content")
         calls = message.get("tool_calls")

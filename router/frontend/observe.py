@@ -30,8 +30,8 @@ def find_usage(data: bytes) -> Usage:
     last = data.rfind(b'"usage"')
     if last < 0 or not _USAGE.match(data, last):
         return None, None
-    usage = data[last : last + _USAGE_BYTES]
-    prompt, output = _PROMPT.search(usage), _OUTPUT.search(usage)
+    end = last + _USAGE_BYTES
+    prompt, output = _PROMPT.search(data, last, end), _OUTPUT.search(data, last, end)
     return (int(prompt[1]) if prompt else None), (int(output[1]) if output else None)
 
 

@@ -21,6 +21,8 @@ from weir.http1.sink import Upstream
 __all__ = ["CompletingRelay", "Relay"]
 
 _WHOLE_BYTES = 1 << 20
+_NO_BODY, _LENGTH, _UNTIL_CLOSE = Framing.NONE, Framing.LENGTH, Framing.UNTIL_CLOSE
+_CHUNKS = Framing.CHUNKED
 _CHUNKED = (b"transfer-encoding", b"chunked")
 _LAST_CHUNK = b"0\r\n\r\n"
 
@@ -62,13 +64,15 @@ class Relay(Sink):
         self.status = status
         if self._responder.closed:
             raise BrokenError("the client has gone")
-        self._raw_chunks = self._raw and self.framing is Framing.CHUNKED
+        self._raw_chunks = self._raw and self.framing is _CHUNKS
         self.headers = response_headers(headers, self._request_id)
-        if status >= 400 or self.framing is Framing.NONE or self._is_short(headers):
+        framing = self.framing
+        has_length = framing is _LENGTH
+        if (has_length and self.length <= _WHOLE_BYTES) or status >= 400 or framing is _NO_BODY:
             self._kept = []
             return
-        if self.framing is Framing.LENGTH:
-            self.headers.append((b"content-length", find_header(headers, b"content-length") or b""))
+        if has_length:
+            self.headers.append((b"content-length", b"%d" % self.length))
         kind = find_header(headers, b"content-type") or b""
         if kind.startswith(b"text/event-stream"):
             self._watch = StreamWatch(chunked=self._raw_chunks)
@@ -133,7 +137,7 @@ class Relay(Sink):
         watch, upstream = self._watch, self._upstream
         if (
             watch is None
-            or self.framing is Framing.LENGTH  # the client would not take more than that
+            or self.framing is _LENGTH  # the client would not take more than that
             or (self._raw_chunks and upstream is not None and not upstream.at_boundary)
         ):
             self._responder.abort()
@@ -148,11 +152,6 @@ class Relay(Sink):
 
     # Inside.
 
-    def _is_short(self, headers: list[Header]) -> bool:
-        if self.framing is not Framing.LENGTH:
-            return False
-        return int(find_header(headers, b"content-length") or 0) <= _WHOLE_BYTES
-
     def _keep(self, data: bytes) -> None:
         assert self._kept is not None
         self._room -= len(data)
@@ -165,7 +164,7 @@ class Relay(Sink):
         responder, connection = self._responder, self.connection
         self._upstream = connection
         responder.source = connection
-        passed = self._raw and self.framing is not Framing.UNTIL_CLOSE
+        passed = self._raw and self.framing is not _UNTIL_CLOSE
         if passed:
             self._write = responder.write_raw
         headers = [*self.headers, _CHUNKED] if self._raw_chunks else self.headers

@@ -23,6 +23,7 @@ OnRefusal = Callable[[int], None]
 
 _log = logging.getLogger("weir.http1")
 
+_NONE, _HEAD, _BODY = Phase.NONE, Phase.HEAD, Phase.BODY
 _CONTINUE = b"HTTP/1.1 100 Continue\r\n\r\n"
 _INTERNAL_ERROR = "internal error; the log of this process has details"
 _MAX_QUEUED = 16
@@ -98,7 +99,7 @@ class ServerConnection:
         reader = self._reader
         begun, phase = reader.begun, reader.phase
         reader.feed(data)
-        if (reader.begun, reader.phase) != (begun, phase):
+        if reader.begun != begun or reader.phase is not phase:
             self._await_rest(reader.phase)
         if reader.read:
             self._pump()
@@ -154,7 +155,7 @@ class ServerConnection:
         if not responder.keep_alive or (self.draining and not self.parting_s):
             self._close()
             return
-        if self._reader.phase is Phase.NONE and not self._reader.read:
+        if self._reader.phase is _NONE and not self._reader.read:
             idle_s = self.parting_s if self.draining else self._limits.idle_timeout_s
             self._read_deadline = self._loop.time() + idle_s
         if self._reader.continue_due:
@@ -169,7 +170,7 @@ class ServerConnection:
         self.draining = True
         self.parting_s = parting_s
         if self._active is None and not self._reader.read and not self._reader.mid_request:
-            if parting_s and self._reader.phase is Phase.NONE:
+            if parting_s and self._reader.phase is _NONE:
                 self._read_deadline = self._loop.time() + parting_s
             else:
                 self._close()
@@ -193,9 +194,9 @@ class ServerConnection:
 
     def _await_rest(self, phase: Phase) -> None:
         """Set the time by which the request that is being read must have come further."""
-        if phase is Phase.HEAD:
+        if phase is _HEAD:
             self._read_deadline = self._loop.time() + self._limits.header_timeout_s
-        elif phase is Phase.BODY:
+        elif phase is _BODY:
             self._read_deadline = self._loop.time() + self._limits.body_timeout_s
         else:
             self._read_deadline = inf
@@ -218,8 +219,11 @@ class ServerConnection:
             else:
                 self._serve(item)
         self._pumping = False
-        full = len(queue) >= _MAX_QUEUED or (queue and self._reader.held_bytes > _MAX_QUEUED_BYTES)
-        self._set_reading(not full)
+        full = bool(queue) and (
+            len(queue) >= _MAX_QUEUED or self._reader.held_bytes > _MAX_QUEUED_BYTES
+        )
+        if full is self._reading:
+            self._set_reading(not full)
 
     @property
     def _may_answer(self) -> bool:
@@ -248,7 +252,7 @@ class ServerConnection:
         transport, reader = self._transport, self._reader
         if transport is None or transport.is_closing():
             return
-        lingering = reader.phase is not Phase.NONE or bool(reader.read)
+        lingering = reader.phase is not _NONE or bool(reader.read)
         reader.read.clear()
         reader.stop()
         flushing = transport.get_write_buffer_size() > 0

@@ -14,7 +14,7 @@ __all__ = ["Phase", "Refusal", "RequestReader"]
 
 _log = logging.getLogger("weir.http1")
 
-_CHECKED = frozenset({b"content-length", b"expect", b"host", b"transfer-encoding"})
+_CHECKED = frozenset({b"content-length", b"expect", b"transfer-encoding"})
 _UPGRADE = frozenset({b"connection", b"http2-settings", b"upgrade"})
 _MAX_PIECES = 64
 """Reads of a body that are kept apart. Objects of two bytes each would take 20 times that."""
@@ -30,7 +30,7 @@ class Phase(Enum):
     OVER = "over"
 
 
-_HEAD, _BODY = Phase.HEAD, Phase.BODY
+_NONE, _HEAD, _BODY, _OVER = Phase.NONE, Phase.HEAD, Phase.BODY, Phase.OVER
 
 
 class Refusal(Exception):
@@ -75,7 +75,7 @@ class RequestReader:
         self._stalled_bytes = 0
         self.read: list[Request | Refusal] = []
         self.begun = 0
-        self.phase = Phase.NONE
+        self.phase = _NONE
         self.continue_due = False
 
     @property
@@ -89,7 +89,7 @@ class RequestReader:
 
     def feed(self, data: bytes) -> None:
         """Read on. Does nothing when reading is over."""
-        if self.phase is Phase.OVER:
+        if self.phase is _OVER:
             return
         steps = self._steps
         try:
@@ -107,7 +107,7 @@ class RequestReader:
 
     def stop(self) -> None:
         """Read no further."""
-        self.phase = Phase.OVER
+        self.phase = _OVER
         self.continue_due = False
         self._body = []
 
@@ -151,7 +151,7 @@ class RequestReader:
         parser, body = self._parser, self._body
         if parser.should_upgrade():
             return  # `_parse` goes over it again
-        self.phase = Phase.NONE
+        self.phase = _NONE
         self.continue_due = False
         path, _, query = self._url.partition(b"?")
         self.read.append(
@@ -204,8 +204,9 @@ class RequestReader:
         size, hosts = len(self._url) + 4 * len(headers), 0
         for name, value in headers:
             size += len(name) + len(value)
-            if name in _CHECKED:
-                hosts += name == b"host"
+            if name == b"host":
+                hosts += 1
+            elif name in _CHECKED:
                 self._check_header(name, value.strip().lower())
         if size > limits.max_header_bytes or len(headers) > limits.max_headers:
             raise _head_too_large(limits)
@@ -231,7 +232,7 @@ class RequestReader:
     def _count_stalled(self, size: int, steps: int) -> None:
         """Bound what the parser holds of a head, a chunk's size line, or trailers."""
         if steps:
-            only_a_head_began = steps == 1 and self.phase is Phase.HEAD
+            only_a_head_began = steps == 1 and self.phase is _HEAD
             self._stalled_bytes = size if only_a_head_began else 0
         else:
             self._stalled_bytes += size

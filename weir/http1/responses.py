@@ -15,6 +15,8 @@ __all__ = ["ResponseReader"]
 _MAX_HEAD_BYTES = 65536
 _BODILESS = frozenset({204, 304})
 _VERSIONS = frozenset({"1.0", "1.1"})
+_NO_BODY, _LENGTH, _CHUNKED = Framing.NONE, Framing.LENGTH, Framing.CHUNKED
+_UNTIL_CLOSE = Framing.UNTIL_CLOSE
 
 _NOBODY = Sink()
 
@@ -44,7 +46,7 @@ class ResponseReader:
         self._raw = raw
         self._head_only = head_only
         self._head = b""
-        self._framing = Framing.NONE
+        self._framing = _NO_BODY
         self._chunks = ChunkReader()
         self._left = 0
         self.answered = False
@@ -54,11 +56,11 @@ class ResponseReader:
 
     @property
     def at_boundary(self) -> bool:
-        return self._framing is Framing.CHUNKED and self._chunks.at_boundary
+        return self._framing is _CHUNKED and self._chunks.at_boundary
 
     @property
     def ends_with_connection(self) -> bool:
-        return self.in_body and self._framing is Framing.UNTIL_CLOSE
+        return self.in_body and self._framing is _UNTIL_CLOSE
 
     def let_go(self) -> None:
         """Keep the sink no longer than its response: it may have more than this connection has."""
@@ -76,11 +78,12 @@ class ResponseReader:
             data = rest
         if data:
             self.body_begun = True
-        if self._framing is Framing.CHUNKED:
+        framing = self._framing
+        if framing is _CHUNKED:
             return self._take_chunks(data)
-        if self._framing is Framing.LENGTH:
+        if framing is _LENGTH:
             return self._take_length(data)
-        if self._framing is Framing.UNTIL_CLOSE:
+        if framing is _UNTIL_CLOSE:
             if data:
                 self._sink.on_data(data)
             return False
@@ -103,13 +106,15 @@ class ResponseReader:
         return end >= 0
 
     def _take_length(self, data: bytes) -> bool:
-        if len(data) > self._left:
+        left = self._left - len(data)
+        if left < 0:
             self.keep = False
-            data = data[: self._left]
-        self._left -= len(data)
+            data = data[:left]
+            left = 0
+        self._left = left
         if data:
             self._sink.on_data(data)
-        return not self._left
+        return not left
 
     def _take_head(self, data: bytes) -> bytes | None:
         """What follows the head, or None while it is incomplete."""
@@ -129,8 +134,9 @@ class ResponseReader:
                 break
         self._head = b""
         self.in_body = True
-        self._sink.framing = self._framing
-        self._sink.on_response(status, headers)
+        sink = self._sink
+        sink.framing, sink.length = self._framing, self._left
+        sink.on_response(status, headers)
         return data
 
     def _parse_head(self, head: bytes) -> tuple[int, list[Header]]:
@@ -148,26 +154,26 @@ class ResponseReader:
             raise BrokenError(f"malformed response: HTTP/{version} with status {status}")
         self.keep = version == "1.1"
         self._frame(status, collected.headers)
-        if self._framing is Framing.CHUNKED and version == "1.0":
+        if self._framing is _CHUNKED and version == "1.0":
             raise BrokenError("malformed response: HTTP/1.0 has no Transfer-Encoding")
         return status, collected.headers
 
     def _frame(self, status: int, headers: list[Header]) -> None:
-        framing = Framing.UNTIL_CLOSE
+        framing = _UNTIL_CLOSE
         for name, value in headers:
             if name == b"transfer-encoding":
-                if framing is Framing.CHUNKED or value.strip().lower() != b"chunked":
+                if framing is _CHUNKED or value.strip().lower() != b"chunked":
                     raise BrokenError("the response has a transfer-encoding not understood")
-                framing = Framing.CHUNKED
+                framing = _CHUNKED
             elif name == b"connection":
                 self.keep = _stays_open(value, self.keep)
-            elif name == b"content-length" and framing is not Framing.CHUNKED:
-                framing = Framing.LENGTH
+            elif name == b"content-length" and framing is not _CHUNKED:
+                framing = _LENGTH
                 self._left = int(value)
-        empty = framing is Framing.LENGTH and not self._left
+        empty = framing is _LENGTH and not self._left
         if empty or self._head_only or status in _BODILESS:
-            framing = Framing.NONE
-        elif framing is Framing.UNTIL_CLOSE:
+            framing = _NO_BODY
+        elif framing is _UNTIL_CLOSE:
             self.keep = False
         self._framing = framing
 

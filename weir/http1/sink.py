@@ -83,10 +83,12 @@ class Upstream(Protocol):
 class Sink:
     """Gets one response. Override what is needed; raise `UpstreamError` to refuse it.
 
-    `framing` and `connection` are set before `on_response`; `connection` until the end.
+    `framing`, `connection` and `length`, where that is how the body is framed, are set before
+    `on_response`; `connection` until the end.
     """
 
     framing: Framing = Framing.NONE
+    length: int = 0
     aborted: bool = False
     connection: Upstream | None = None
 

@@ -6,14 +6,14 @@ from typing import Any
 
 import pytest
 
-from router.core.request import Outcome
-from router.frontend.delivery import Delivery
-from router.frontend.relay import Relay
+from router.core.flight import Flight
+from router.core.request import Outcome, RequestProfile
 from tests.integration.frontend.world import (
     CHAT,
     EVENT_STREAM,
     LAST,
     STREAM,
+    World,
     answers,
     chunk,
     engine,
@@ -181,46 +181,47 @@ async def test_draining_fails_readiness_first_and_finishes_what_runs() -> None:
         assert (await w.ended()).outcome is Outcome.COMPLETED
 
 
+def closes_with(w: World, number: int, monkeypatch: pytest.MonkeyPatch) -> list[asyncio.Task[None]]:
+    """Close the frontend while it takes this request, before any task has its next step."""
+    opened = w.service.open
+    closing: list[asyncio.Task[None]] = []
+
+    def open_and_close(profile: RequestProfile, now_s: float) -> Flight:
+        flight = opened(profile, now_s)
+        if len(w.service.flights) == number:
+            closing.append(asyncio.create_task(w.frontend.close()))
+        return flight
+
+    monkeypatch.setattr(w.service, "open", open_and_close)
+    return closing
+
+
 async def test_a_request_that_comes_right_before_the_end_gets_an_answer(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    start = Delivery.start
-
-    def start_and_end(self: Delivery, loop: asyncio.AbstractEventLoop) -> None:
-        start(self, loop)
-        self.cancel()  # as `close` does, before the request's task has had a step
-
-    monkeypatch.setattr(Delivery, "start", start_and_end)
     async with engine(answers(ANSWER)) as one, world([one]) as w:
+        closing = closes_with(w, 1, monkeypatch)
         assert (await w.post(CHAT)).status == 503
         assert (await w.ended()).outcome is Outcome.FAILED
+        assert not one.requests
+        await closing[0]
 
 
 async def test_nothing_is_added_to_a_stream_that_ends_as_the_router_does(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    on_end = Relay.on_end
-    deliveries: list[Delivery] = []
-
-    def end_and_cancel(self: Relay) -> None:
-        on_end(self)
-        deliveries[0].cancel()
-
-    def start_and_note(self: Delivery, loop: asyncio.AbstractEventLoop) -> None:
-        deliveries.append(self)
-        start(self, loop)
-
-    start = Delivery.start
-    monkeypatch.setattr(Delivery, "start", start_and_note)
-    monkeypatch.setattr(Relay, "on_end", end_and_cancel)
     stream = (chunk(event("t")), chunk(event("[DONE]")) + LAST)
     async with engine(answers(EVENT_STREAM, *stream)) as one, world([one]) as w:
+        # The second request is taken in the very step in which the first one's answer ends.
+        closing = closes_with(w, 2, monkeypatch)
         client = await w.connect()
         client.send(STREAM)
-        assert (await client.reply()).body == b"".join(stream)
-        assert (await w.ended()).outcome is Outcome.COMPLETED
         client.send(STREAM)
-        assert (await client.reply()).status == 200
+        assert (await client.reply()).body == b"".join(stream)
+        assert (await client.reply()).status == 503
+        await closing[0]
+        outcomes = [flight.outcome for flight in w.service.flights]
+        assert outcomes == [Outcome.COMPLETED, Outcome.FAILED]
 
 
 async def test_what_does_not_finish_draining_in_time_is_broken_off() -> None:

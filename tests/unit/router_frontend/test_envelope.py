@@ -65,3 +65,20 @@ def test_a_body_may_be_nested_as_deep_as_it_can_be_written_again() -> None:
         parse_envelope(Endpoint.COMPLETIONS, body(255))
     brackets_in_text = json.dumps({"model": "m", "prompt": "[" * 1000}).encode()
     assert parse_envelope(Endpoint.COMPLETIONS, brackets_in_text).prompt_bytes == 1000
+
+
+@pytest.mark.parametrize(
+    "field",
+    [
+        '"messages":[{"role":"user","content":"x"}],"extra":%s',
+        '"messages":[{"role":"user","content":"x"}],"extra":{"x":%s}',
+        '"messages":[{"role":"user","content":"x","extra":%s}]',
+        '"messages":[{"role":"user","content":"x"}' + ',{"role":"user","extra":%s}' * 17 + "]",
+        '"messages":[%s]',
+    ],
+)
+def test_long_bodies_may_be_nested_no_deeper_wherever_it_is(field: str) -> None:
+    long = '{"model":"m","user":"%s",' % ("u" * 10_000)
+    body = long + field.replace("%s", "[" * 255 + "]" * 255) + "}"
+    with pytest.raises(RequestError, match="at most 254 levels"):
+        parse_envelope(Endpoint.CHAT, body.encode())
