@@ -10,7 +10,7 @@ from pathlib import Path
 from setuptools import setup
 
 _COMPILED = (
-    *Path().glob("router/core/[!_]*.py"),
+    *Path("router/core").rglob("[!_]*.py"),
     *Path("router/frontend").glob("[!_]*.py"),
     Path("router/service.py"),
     *Path("weir/http1").glob("[!_]*.py"),

@@ -13,8 +13,8 @@ from router.core.elsewhere import Told
 from router.core.explain import ExplainedFlight, Refused
 from router.core.flight import Flight
 from router.core.hints import ASK_FOR_LESS, HintRules
+from router.core.queue.waiting import Place
 from router.core.request import Leg, RequestProfile, Route, Shed, Wait
-from router.core.waiting import Place
 from router.ports import TrafficSink
 from weir.domain.fleet import Fleet
 from weir.domain.grid import Grid

@@ -11,10 +11,10 @@ from collections.abc import Iterable
 from typing import TYPE_CHECKING
 
 from router.adapters.kv_messages import MalformedError, events_of, number_of
-from router.core.holdings import Holdings, Order, Step, Stored
 from router.core.pool import Pool
-from router.core.reuse import Reuse
-from router.core.workers import Worker
+from router.core.reuse.holdings import Holdings, Order, Step, Stored
+from router.core.reuse.reuse import Reuse
+from router.core.workers.worker import Worker
 from weir.domain.fleet import KvEvents
 
 if TYPE_CHECKING:  # an extra

@@ -9,7 +9,7 @@ from typing import Any
 
 import msgpack
 
-from router.core.holdings import Cleared, Event, Removed, Stored
+from router.core.reuse.holdings import Cleared, Event, Removed, Stored
 
 __all__ = ["MalformedError", "events_of", "number_of"]
 

@@ -12,7 +12,7 @@ from google.protobuf.message import DecodeError
 
 from router.core.elsewhere import Told
 from router.core.peers import SILENT_S, Peers
-from router.core.workers import Load
+from router.core.workers.worker import Load
 from weir.api.v1 import load_pb2
 from weir.domain.ids import PoolId, RouterId, WorkerId
 from weir.runtime import names

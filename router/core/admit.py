@@ -11,12 +11,12 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 
 from router.core.hints import ASK_FOR_LESS, HintRules
-from router.core.lifetable import Expected
-from router.core.outputs import OutputLengths, Shape, shape_of
+from router.core.lengths.lifetable import Expected
+from router.core.lengths.outputs import OutputLengths, Shape, shape_of
+from router.core.lengths.prompts import PromptLengths
 from router.core.pools import ModelPools, Pools
-from router.core.prompts import PromptLengths
 from router.core.request import RequestProfile
-from router.core.ties import Ties
+from router.core.reuse.ties import Ties
 from weir.domain.classify import classify
 from weir.domain.errors import RequestError
 from weir.domain.fleet import PoolSpec, RequestClass, Role, Slo

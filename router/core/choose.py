@@ -19,7 +19,7 @@ from router.core.admit import Sized
 from router.core.pool import Pool
 from router.core.pools import Pools, Shares
 from router.core.request import Leg, Route, RouteReason, Terms, Wait, WaitReason
-from router.core.workers import Worker
+from router.core.workers.worker import Worker
 from weir.domain.fleet import Role, Stage
 from weir.domain.ids import PoolId, WorkerId
 

@@ -18,11 +18,12 @@ from router.core.explain import ExplainedFlight, Refused
 from router.core.flight import Books, Flight
 from router.core.grid import Cells, GridAdmission
 from router.core.hints import ASK_FOR_LESS, HintRules
+from router.core.lengths.outputs import OutputLengths
+from router.core.lengths.prompts import PromptLengths
 from router.core.news import News
-from router.core.outputs import OutputLengths
 from router.core.pool import Pool
 from router.core.pools import Pools
-from router.core.prompts import PromptLengths
+from router.core.queue.waiting import Place, Waiting, is_late
 from router.core.request import (
     Leg,
     RequestProfile,
@@ -34,7 +35,6 @@ from router.core.request import (
     WaitReason,
 )
 from router.core.traffic import ClassLog, Held, Traffic
-from router.core.waiting import Place, Waiting, is_late
 from weir.domain.errors import RequestError
 from weir.domain.fleet import Fleet, RequestClass
 from weir.domain.grid import Grid

@@ -9,8 +9,8 @@ from dataclasses import dataclass, field
 
 from router.core.pool import Pool
 from router.core.pools import Pools
-from router.core.waiting import Waiting
-from router.core.workers import Load, Worker
+from router.core.queue.waiting import Waiting
+from router.core.workers.worker import Load, Worker
 from weir.domain.ids import ClassName, PoolId, WorkerId
 
 __all__ = ["Elsewhere", "Told"]

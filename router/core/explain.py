@@ -9,7 +9,7 @@ from router.core.flight import Books, Flight
 from router.core.pool import Pool
 from router.core.pools import ModelPools, Pools
 from router.core.request import RequestProfile, Route
-from router.core.workers import Worker
+from router.core.workers.worker import Worker
 from weir.domain.fleet import Role, Stage
 from weir.domain.ids import PoolId, WorkerId
 

@@ -5,14 +5,14 @@ from dataclasses import dataclass
 from math import inf
 
 from router.core.admit import Admission, Sized
-from router.core.charge import Charge
 from router.core.choose import Chooser
-from router.core.lifetable import beyond
+from router.core.lengths.lifetable import beyond
 from router.core.pool import Pool
 from router.core.pools import Pools
 from router.core.request import Leg, Outcome, RequestProfile, RetryReason, Route
-from router.core.ties import Ties
+from router.core.reuse.ties import Ties
 from router.core.traffic import Traffic
+from router.core.workers.charge import Charge
 from weir.compiled import mypyc_attr
 from weir.domain.fleet import RequestClass
 

@@ -10,10 +10,10 @@ from dataclasses import replace
 
 from router.core.admit import Admission, Sized, all_of, pools_too_short
 from router.core.hints import HintRules
-from router.core.outputs import OutputLengths
+from router.core.lengths.outputs import OutputLengths
+from router.core.lengths.prompts import PromptLengths
 from router.core.pool import Pool
 from router.core.pools import ModelPools, Pools, Shares
-from router.core.prompts import PromptLengths
 from router.core.request import RequestProfile
 from router.core.shares import Turns
 from weir.domain.fleet import RequestClass, Stage

@@ -8,17 +8,17 @@ from collections.abc import Iterator
 from math import inf
 from operator import attrgetter, itemgetter
 
-from router.core import outliers
-from router.core.charge import Charge
-from router.core.crowd import Crowd
-from router.core.kept import Kept
-from router.core.outlook import Outlook
-from router.core.pace import Ideal
 from router.core.request import Leg
-from router.core.reuse import Reuse
-from router.core.ties import Ties
+from router.core.reuse.kept import Kept
+from router.core.reuse.reuse import Reuse
+from router.core.reuse.ties import Ties
 from router.core.traffic import EjectionReason, PoolLog
-from router.core.workers import Rank, Worker
+from router.core.workers import outliers
+from router.core.workers.charge import Charge
+from router.core.workers.crowd import Crowd
+from router.core.workers.outlook import Outlook
+from router.core.workers.pace import Ideal
+from router.core.workers.worker import Rank, Worker
 from weir.domain.fleet import PoolSpec, Role
 from weir.domain.ids import WorkerId
 from weir.domain.planning import PoolMembers, WorkerEndpoint

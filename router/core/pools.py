@@ -5,8 +5,8 @@ from dataclasses import dataclass
 from math import inf
 
 from router.core.pool import Pool
+from router.core.reuse.ties import Ties
 from router.core.shares import Turns
-from router.core.ties import Ties
 from weir.domain.errors import RequestError
 from weir.domain.fleet import Model, PoolSpec, Role, Stage
 from weir.domain.ids import ClassName, ModelName, PoolId

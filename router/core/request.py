@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from enum import StrEnum
 from math import inf
 
-from router.core.ties import Ties
+from router.core.reuse.ties import Ties
 from weir.domain.fleet import RequestClass, Stage
 from weir.domain.ids import PoolId
 from weir.domain.planning import WorkerEndpoint

@@ -16,7 +16,7 @@ import orjson
 
 from router.core.flight import Flight
 from router.core.request import RequestProfile
-from router.core.ties import Ties
+from router.core.reuse.ties import Ties
 from router.frontend.bodies import onward_body
 from router.frontend.counting import Counting
 from router.frontend.delivery import Delivery, Lines

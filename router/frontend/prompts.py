@@ -5,8 +5,8 @@ from typing import Any
 
 import orjson
 
-from router.core.holdings import TokenChain
-from router.core.ties import LEAST_SIZE, Ties, chain
+from router.core.reuse.holdings import TokenChain
+from router.core.reuse.ties import LEAST_SIZE, Ties, chain
 from router.frontend.envelope import Endpoint, Envelope
 
 __all__ = ["ties_of"]

@@ -8,7 +8,7 @@ from collections.abc import Callable
 import orjson
 
 from router.core.elsewhere import Told
-from router.core.workers import Load
+from router.core.workers.worker import Load
 from router.processes.table import SLOTS, Table
 from weir.domain.ids import ClassName, PoolId, WorkerId
 

@@ -28,9 +28,9 @@ from statistics import median
 from router.app import settle_memory
 from router.core.dispatch import Dispatch, DispatchSettings
 from router.core.flight import Flight
+from router.core.queue.waiting import Place
 from router.core.request import Outcome, RequestProfile, Route
-from router.core.ties import Ties, chain
-from router.core.waiting import Place
+from router.core.reuse.ties import Ties, chain
 from tests.unit.router.builders import fleet, members, pool, request, request_class
 from weir.domain.fleet import Fleet, Role, Stage
 from weir.domain.ids import ClassName, PoolId, RouterId

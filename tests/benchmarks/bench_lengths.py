@@ -21,9 +21,9 @@ from typing import Any
 
 import numpy as np
 
-from router.core.lifetable import Expected, beyond
-from router.core.outputs import OutputLengths, shape_of
-from router.core.prompts import PromptLengths
+from router.core.lengths.lifetable import Expected, beyond
+from router.core.lengths.outputs import OutputLengths, shape_of
+from router.core.lengths.prompts import PromptLengths
 from tests.benchmarks.texts import Counter, Texts, counter
 from weir.domain.ids import ModelName
 

@@ -14,9 +14,9 @@ import pytest
 
 from router.adapters.kv_events import KvEventReader
 from router.adapters.static import static_fleet, static_members
-from router.core.holdings import Holdings, TokenChain
 from router.core.pool import Pool
-from router.core.workers import Worker
+from router.core.reuse.holdings import Holdings, TokenChain
+from router.core.workers.worker import Worker
 from tests.integration.mocker_process import MockerProcess, mocker
 from tests.integration.ports import free_port
 from tests.integration.router_world import RouterWorld, router

@@ -7,7 +7,7 @@ import pytest
 
 from router.adapters.load import SharedLoad, decode
 from router.core.elsewhere import Told
-from router.core.workers import Load
+from router.core.workers.worker import Load
 from tests.integration.frontend.world import STREAM, Client, engine
 from tests.integration.nats_process import Server, eventually
 from tests.integration.router_process import Process, held_stream, process

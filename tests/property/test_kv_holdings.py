@@ -6,7 +6,7 @@ from itertools import product
 from hypothesis import given
 from hypothesis import strategies as st
 
-from router.core.holdings import (
+from router.core.reuse.holdings import (
     Cleared,
     Event,
     Holdings,

@@ -6,9 +6,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from router.core.lifetable import LifeTable, Prior, bucket
-from router.core.outputs import OutputLengths, shape_of
-from router.core.prompts import PromptLengths
+from router.core.lengths.lifetable import LifeTable, Prior, bucket
+from router.core.lengths.outputs import OutputLengths, shape_of
+from router.core.lengths.prompts import PromptLengths
 from weir.domain.ids import ModelName
 
 M = ModelName("m")

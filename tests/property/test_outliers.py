@@ -3,10 +3,10 @@
 from hypothesis import given
 from hypothesis import strategies as st
 
-from router.core import outliers
-from router.core.charge import Charge
 from router.core.pool import Pool
-from router.core.workers import Worker
+from router.core.workers import outliers
+from router.core.workers.charge import Charge
+from router.core.workers.worker import Worker
 from tests.unit.router.builders import members, pool
 from weir.domain.fleet import Role
 

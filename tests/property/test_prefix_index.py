@@ -5,7 +5,7 @@ from collections.abc import Sequence
 from hypothesis import given
 from hypothesis import strategies as st
 
-from router.core.prefix import PrefixIndex
+from router.core.reuse.prefix import PrefixIndex
 
 Path = tuple[int, ...]
 

@@ -8,7 +8,7 @@ from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, pr
 
 from router.core.flight import Flight
 from router.core.request import Leg, Outcome, RetryReason, Route
-from router.core.ties import Ties
+from router.core.reuse.ties import Ties
 from tests.unit.router.builders import members, pool, request, request_class, service
 from weir.domain.fleet import Role
 from weir.domain.ids import WorkerId

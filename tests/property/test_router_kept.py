@@ -3,10 +3,10 @@
 from hypothesis import given
 from hypothesis import strategies as st
 
-from router.core.kept import Kept
-from router.core.pace import Ideal
-from router.core.ties import Ties
-from router.core.workers import Worker
+from router.core.reuse.kept import Kept
+from router.core.reuse.ties import Ties
+from router.core.workers.pace import Ideal
+from router.core.workers.worker import Worker
 from tests.unit.router.builders import members
 
 KV = 1000

@@ -3,8 +3,8 @@
 from hypothesis import assume, given, settings
 from hypothesis import strategies as st
 
-from router.core.charge import Charge
 from router.core.pool import Pool
+from router.core.workers.charge import Charge
 from tests.unit.router.builders import members, pool
 from weir.domain.fleet import Role
 from weir.domain.profile import EngineProfile, PolynomialTiming

@@ -11,10 +11,10 @@ from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, pr
 
 from router.core.dispatch import Dispatch, DispatchSettings
 from router.core.flight import Flight
-from router.core.line import by_order, by_turn
+from router.core.queue.line import by_order, by_turn
+from router.core.queue.waiting import Place
 from router.core.request import Leg, Outcome, RetryReason, Route, Shed
-from router.core.ties import Ties
-from router.core.waiting import Place
+from router.core.reuse.ties import Ties
 from tests.unit.router.builders import fleet, members, pool, request, request_class
 from weir.domain.fleet import PoolSpec, Role, Stage
 from weir.domain.ids import ClassName, PoolId, RouterId, WorkerId

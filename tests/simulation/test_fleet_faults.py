@@ -19,7 +19,7 @@ from globalplanner.core.overview import Overview
 from globalplanner.leadership import Leadership, Lease
 from globalplanner.service import GlobalPlanner
 from poolplanner.core.pace import Pace
-from router.core.workers import Worker
+from router.core.workers.worker import Worker
 from tests.simulation.fleet_world import Run, constant, run, unrecovered
 from weir.domain.overrides import Overrides
 from weir.simulator.cluster import Cluster

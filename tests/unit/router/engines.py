@@ -7,8 +7,8 @@ from math import inf
 
 from router.core.dispatch import Dispatch, DispatchSettings
 from router.core.flight import Flight
+from router.core.queue.waiting import Place
 from router.core.request import Leg, Outcome, Route
-from router.core.waiting import Place
 from tests.unit.router.builders import fleet, members, request
 from weir.domain.fleet import PoolSpec, RequestClass
 from weir.domain.ids import PoolId, RouterId

@@ -7,9 +7,9 @@ import pytest
 
 from router.core.admit import Admission, Sized
 from router.core.hints import ASK_FOR_LESS, HintRules
-from router.core.outputs import OutputLengths
+from router.core.lengths.outputs import OutputLengths
+from router.core.lengths.prompts import PromptLengths
 from router.core.pools import Pools
-from router.core.prompts import PromptLengths
 from router.core.request import RequestProfile
 from tests.unit.router.builders import MODEL, fleet, pool, request, request_class
 from weir.domain.errors import RequestError

@@ -2,8 +2,8 @@
 
 from router.core.dispatch import Dispatch, DispatchSettings
 from router.core.flight import Flight
+from router.core.queue.waiting import Place
 from router.core.request import Outcome, RetryReason, Route, Shed, ShedReason, WaitReason
-from router.core.waiting import Place
 from tests.unit.router.builders import fleet, members, pool, request
 from weir.domain.fleet import Role
 from weir.domain.ids import RouterId

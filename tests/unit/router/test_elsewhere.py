@@ -5,9 +5,9 @@ import pytest
 from router.core.dispatch import Dispatch, DispatchSettings
 from router.core.elsewhere import Told
 from router.core.flight import Flight
+from router.core.queue.waiting import Place
 from router.core.request import Leg, Outcome, Route, Shed
-from router.core.waiting import Place
-from router.core.workers import Load, Worker
+from router.core.workers.worker import Load, Worker
 from tests.unit.router.builders import fleet, members, pool, request
 from weir.domain.fleet import Role
 from weir.domain.ids import ClassName, PoolId, RouterId, WorkerId

@@ -9,8 +9,8 @@ from typing import Any
 
 import pytest
 
+from router.core.queue.waiting import Place
 from router.core.request import Outcome, RetryReason, Route, RouteReason, Wait, WaitReason
-from router.core.waiting import Place
 from router.service import RouterService
 from tests.unit.router.builders import members, pool, request, request_class, service
 from weir.domain.errors import RequestError

@@ -11,8 +11,8 @@ import pytest
 from router.core.dispatch import Dispatch
 from router.core.explain import ExplainedFlight
 from router.core.flight import Flight
+from router.core.queue.waiting import Place
 from router.core.request import Outcome, RetryReason, Route, RouteReason
-from router.core.waiting import Place
 from tests.unit.router.builders import MODEL, PROFILE, members, pool, request_class
 from tests.unit.router.test_legs import service
 from tests.unit.router.test_reuse import prompt

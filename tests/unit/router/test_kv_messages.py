@@ -6,7 +6,7 @@ import msgpack
 import pytest
 
 from router.adapters.kv_messages import MalformedError, events_of, number_of
-from router.core.holdings import Cleared, Removed, Stored
+from router.core.reuse.holdings import Cleared, Removed, Stored
 
 NAMED: dict[str, Any] = {
     "type": "BlockStored",

@@ -10,11 +10,11 @@ import pytest
 
 from router import config
 from router.adapters.static import static_fleet
-from router.core.holdings import Cleared, Removed, Stored, TokenChain
 from router.core.request import RequestProfile, Route
-from router.core.reuse import Reuse
-from router.core.ties import Ties
-from router.core.workers import Worker
+from router.core.reuse.holdings import Cleared, Removed, Stored, TokenChain
+from router.core.reuse.reuse import Reuse
+from router.core.reuse.ties import Ties
+from router.core.workers.worker import Worker
 from router.frontend.envelope import Endpoint, parse_envelope
 from router.frontend.prompts import ties_of
 from router.service import RouterService

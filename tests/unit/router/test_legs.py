@@ -8,6 +8,7 @@ import pytest
 from router.core.dispatch import Dispatch, DispatchSettings
 from router.core.explain import ExplainedFlight
 from router.core.flight import Flight
+from router.core.queue.waiting import Place
 from router.core.request import (
     Leg,
     Outcome,
@@ -18,7 +19,6 @@ from router.core.request import (
     ShedReason,
     WaitReason,
 )
-from router.core.waiting import Place
 from tests.unit.router.builders import fleet, members, pool, request, request_class
 from weir.domain.fleet import PoolSpec, RequestClass, Role, Stage
 from weir.domain.ids import ClassName, PoolId, RouterId, WorkerId

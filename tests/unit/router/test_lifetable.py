@@ -4,7 +4,7 @@ from dataclasses import fields
 
 import pytest
 
-from router.core.lifetable import Expected, LifeTable, Prior, bucket, middle
+from router.core.lengths.lifetable import Expected, LifeTable, Prior, bucket, middle
 
 
 def _table(prior_tokens: float = 256.0, memory: int = 256) -> LifeTable:

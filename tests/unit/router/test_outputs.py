@@ -1,7 +1,7 @@
 """Learned output lengths: from wide to narrow, bounded, and hints only until they prove wrong."""
 
-from router.core.lifetable import Expected
-from router.core.outputs import OutputLengths, shape_of
+from router.core.lengths.lifetable import Expected
+from router.core.lengths.outputs import OutputLengths, shape_of
 from weir.domain.ids import ModelName
 
 M, OTHER = ModelName("m"), ModelName("other")

@@ -10,8 +10,8 @@ import pytest
 
 from router.core.dispatch import Dispatch, DispatchSettings
 from router.core.flight import Flight
+from router.core.queue.waiting import Place
 from router.core.request import Outcome, Route
-from router.core.waiting import Place
 from tests.unit.router.builders import PROFILE, fleet, members, pool, request, request_class
 from weir.domain.fleet import PoolSpec, RequestClass, Role
 from weir.domain.ids import RouterId

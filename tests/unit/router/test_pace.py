@@ -5,10 +5,10 @@ from random import Random
 
 import pytest
 
-from router.core.pace import Ideal, Pace, Prompts
 from router.core.pool import Pool
 from router.core.request import Outcome, Route
-from router.core.workers import Worker
+from router.core.workers.pace import Ideal, Pace, Prompts
+from router.core.workers.worker import Worker
 from tests.unit.router.builders import members, pool, request, request_class, service
 from tests.unit.router.engines import Client, EngineWorld
 from weir.domain.fleet import Role

@@ -11,7 +11,7 @@ from prometheus_client import Metric
 
 from router.core.elsewhere import Told
 from router.core.merged import Merged
-from router.core.workers import Load
+from router.core.workers.worker import Load
 from router.processes.exchange import Exchange, decode, encode
 from router.processes.link import Link
 from router.processes.sums import Ended, Family, add_up

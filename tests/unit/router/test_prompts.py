@@ -2,7 +2,7 @@
 
 import pytest
 
-from router.core.prompts import PromptLengths
+from router.core.lengths.prompts import PromptLengths
 from weir.domain.ids import ModelName
 
 M, OTHER = ModelName("m"), ModelName("other")

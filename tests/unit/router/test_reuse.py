@@ -8,10 +8,10 @@ from typing import Any
 from router.core.elsewhere import Told
 from router.core.flight import Flight
 from router.core.request import Leg, Outcome, RequestProfile, RetryReason, Route
-from router.core.reuse import Reuse
-from router.core.ties import Ties
+from router.core.reuse.reuse import Reuse
+from router.core.reuse.ties import Ties
 from router.core.traffic import PoolLog
-from router.core.workers import Load
+from router.core.workers.worker import Load
 from router.service import RouterService
 from tests.unit.router.builders import PROFILE, members, pool, request, service
 from weir.domain.fleet import Role

@@ -2,8 +2,8 @@
 
 from router.core.dispatch import Dispatch, DispatchSettings
 from router.core.flight import Flight
+from router.core.queue.waiting import Place
 from router.core.request import Route
-from router.core.waiting import Place
 from tests.unit.router.builders import fleet, members, pool, request, request_class
 from weir.domain.fleet import Role
 from weir.domain.ids import ClassName, RouterId

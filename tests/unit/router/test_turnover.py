@@ -4,7 +4,7 @@ import math
 
 import pytest
 
-from router.core.turnover import Turnover
+from router.core.workers.turnover import Turnover
 
 
 def learned(*, ahead_s: float, stay_s: float, legs: int = 400) -> Turnover:

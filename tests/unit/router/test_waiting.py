@@ -5,8 +5,8 @@ from collections.abc import Sequence
 import pytest
 
 from router.core.hints import HintRules
+from router.core.queue.waiting import Place, Waiting
 from router.core.request import Leg, Route, RouteReason, Wait, WaitReason
-from router.core.waiting import Place, Waiting
 from tests.unit.router.builders import pool, request, request_class, service
 from weir.domain.fleet import RequestClass, Role, Stage
 from weir.domain.ids import PoolId, WorkerId

@@ -5,7 +5,7 @@ from dataclasses import replace
 import pytest
 
 from router.core.pool import Pool
-from router.core.workers import Worker
+from router.core.workers.worker import Worker
 from tests.unit.router.builders import members, pool
 from weir.domain.fleet import Role
 from weir.domain.ids import WorkerId

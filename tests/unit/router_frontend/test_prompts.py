@@ -5,7 +5,7 @@ from typing import Any
 import orjson
 import pytest
 
-from router.core.ties import LEAST_SIZE, Ties, chain
+from router.core.reuse.ties import LEAST_SIZE, Ties, chain
 from router.frontend.envelope import Endpoint, parse_envelope
 from router.frontend.prompts import ties_of
 

@@ -4,9 +4,9 @@ from math import inf
 
 from router.core.dispatch import Dispatch, DispatchSettings
 from router.core.flight import Flight
+from router.core.queue.waiting import Place
 from router.core.request import Leg, Outcome, RequestProfile, RetryReason, Route, Shed
-from router.core.ties import Ties
-from router.core.waiting import Place
+from router.core.reuse.ties import Ties
 from weir.domain.errors import RequestError
 from weir.domain.ids import RouterId, WorkerId
 from weir.domain.planning import PoolMembers, RoutingPlan

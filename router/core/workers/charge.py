@@ -2,7 +2,7 @@
 
 from typing import TYPE_CHECKING
 
-from router.core.workers import Worker
+from router.core.workers.worker import Worker
 
 if TYPE_CHECKING:
     from router.core.pool import Pool

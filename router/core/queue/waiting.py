@@ -18,14 +18,14 @@ from heapq import merge
 from math import inf
 
 from router.core.admit import Sized
-from router.core.bounds import Bounds
-from router.core.bounds import Held as Bound
 from router.core.flight import Flight
-from router.core.line import Line, Order, Place, by_turn, by_worth
 from router.core.pools import ModelPools
+from router.core.queue.bounds import Bounds
+from router.core.queue.bounds import Held as Bound
+from router.core.queue.line import Line, Order, Place, by_turn, by_worth
+from router.core.queue.worth import Worth
 from router.core.request import Leg, Route, ShedReason, Wait, WaitReason
 from router.core.traffic import Held
-from router.core.worth import Worth
 from weir.domain.fleet import RequestClass, Stage
 from weir.domain.ids import ClassName, ModelName, PoolId, WorkerId
 

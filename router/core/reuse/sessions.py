@@ -3,7 +3,7 @@
 from collections import OrderedDict
 from dataclasses import dataclass
 
-from router.core.workers import Worker
+from router.core.workers.worker import Worker
 
 __all__ = ["Sessions", "Stay"]
 

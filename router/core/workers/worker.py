@@ -7,11 +7,11 @@ of this router have told.
 from math import inf
 from typing import TYPE_CHECKING, NamedTuple
 
-from router.core.pace import Ideal, Pace, Prompts
+from router.core.workers.pace import Ideal, Pace, Prompts
 from weir.domain.planning import WorkerEndpoint
 
 if TYPE_CHECKING:
-    from router.core.charge import Charge
+    from router.core.workers.charge import Charge
 
 __all__ = ["Load", "Rank", "Worker"]
 

@@ -7,9 +7,9 @@ worker shrinks as it fills, and begins with what has ended there.
 
 from math import inf
 
-from router.core.reuse import Reuse
-from router.core.ties import Ties
-from router.core.workers import Worker
+from router.core.reuse.reuse import Reuse
+from router.core.reuse.ties import Ties
+from router.core.workers.worker import Worker
 
 __all__ = ["Kept"]
 

@@ -9,7 +9,7 @@ from bisect import bisect_right
 from collections.abc import Sequence
 from itertools import accumulate, repeat
 
-from router.core.holdings import TokenChain
+from router.core.reuse.holdings import TokenChain
 
 __all__ = ["LEAST_SIZE", "Ties", "chain"]
 

@@ -12,11 +12,11 @@ from itertools import islice
 from operator import itemgetter
 
 from router.core.fading import FadingQuotient
-from router.core.holdings import Cleared, Event, Holdings, Removed, TokenChain
-from router.core.prefix import PrefixIndex
-from router.core.sessions import Sessions
-from router.core.ties import Ties
-from router.core.workers import Worker
+from router.core.reuse.holdings import Cleared, Event, Holdings, Removed, TokenChain
+from router.core.reuse.prefix import PrefixIndex
+from router.core.reuse.sessions import Sessions
+from router.core.reuse.ties import Ties
+from router.core.workers.worker import Worker
 
 __all__ = ["Reuse"]
 

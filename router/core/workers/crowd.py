@@ -9,7 +9,7 @@ from bisect import bisect_left, insort
 from collections.abc import Callable, Iterable, Sequence
 from math import inf
 
-from router.core.workers import Worker
+from router.core.workers.worker import Worker
 
 __all__ = ["Crowd"]
 

@@ -8,8 +8,8 @@ the place of `max_tokens` and ISL: it is believed until what such requests put o
 from collections.abc import Mapping
 from dataclasses import dataclass
 
-from router.core.bounded import Bounded
-from router.core.lifetable import Expected, LifeTable, Prior, bucket, middle
+from router.core.lengths.bounded import Bounded
+from router.core.lengths.lifetable import Expected, LifeTable, Prior, bucket, middle
 from weir.domain.ids import ModelName
 
 __all__ = ["OutputErrors", "OutputLengths", "Shape", "shape_of"]

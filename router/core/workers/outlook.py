@@ -4,10 +4,10 @@ from collections.abc import Callable
 from math import ceil, inf, sqrt
 
 from router.core.fading import FadingQuotient
-from router.core.pace import Pace
-from router.core.predictor import Predictor
-from router.core.turnover import Turnover
-from router.core.workers import Rank, Worker
+from router.core.workers.pace import Pace
+from router.core.workers.predictor import Predictor
+from router.core.workers.turnover import Turnover
+from router.core.workers.worker import Rank, Worker
 from weir.domain.fleet import PoolSpec, Role
 
 __all__ = ["Outlook"]

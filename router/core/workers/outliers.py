@@ -7,7 +7,7 @@ breaker until they time out.
 
 from collections.abc import Sequence
 
-from router.core.workers import Worker
+from router.core.workers.worker import Worker
 
 __all__ = [
     "begin_window",

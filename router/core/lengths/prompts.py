@@ -9,8 +9,8 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from math import ceil
 
-from router.core.bounded import Bounded
 from router.core.fading import FadingQuotient
+from router.core.lengths.bounded import Bounded
 from weir.domain.ids import ModelName
 
 __all__ = ["PromptErrors", "PromptLengths"]
