@@ -353,7 +353,7 @@ class _Search:
                 return None
             new_tokens = sized.isl_tokens - cached_tokens
             if at.spares_room(worker, new_tokens, sized.kv_tokens, sized.itl_s):
-                choice = _Choice(at, worker, 2, direct=True)
+                choice = _Choice(at, worker, _ALL_KEPT, direct=True)
                 choice.cached_tokens = cached_tokens
                 return choice
         return None

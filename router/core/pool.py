@@ -41,7 +41,7 @@ _SAVED = 3
 later, on engines that are two thirds busy by three times as long as it takes."""
 
 _MANY = 32
-"""Workers of more than so many are ranked in a heap, and fade one by one."""
+"""Workers of more than so many are kept in order of rank, and fade one by one."""
 _LOOKED_AT = 8
 """Of many workers so many at most are asked for KV space; they are the least loaded ones."""
 

@@ -10,19 +10,14 @@ targets. Means of three seeds: the same code prints the same figures.
 `--write` puts the tables into FILE between its markers, `--quick` takes one seed and one load.
 """
 
-import argparse
-import json
-import os
-import sys
 from collections.abc import Iterator, Sequence
-from concurrent.futures import ProcessPoolExecutor
-from dataclasses import asdict, dataclass
-from pathlib import Path
+from dataclasses import dataclass
+from functools import partial
 from statistics import fmean
 
 from router.core.request import RouteReason
 from tests.benchmarks.bench_reuse import scenario
-from tests.benchmarks.results import written
+from tests.benchmarks.tables import arguments, measured, show
 from weir.domain.ids import PoolId
 from weir.simulator.gateway.weir import WeirGateway
 from weir.simulator.meter import Meter
@@ -142,28 +137,16 @@ def _cells(figures: Sequence[Figures]) -> str:
 
 
 def main() -> None:
-    parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("--json", action="store_true", help="print JSON")
-    parser.add_argument("--quick", action="store_true", help="one seed, one load")
-    parser.add_argument("--write", type=Path, metavar="FILE", help="put the tables into FILE")
-    args = parser.parse_args()
+    args = arguments(__doc__, quick="one seed, one load")
     loads, seeds = (LOADS[1:2], _SEEDS[:1]) if args.quick else (LOADS, _SEEDS)
-    with ProcessPoolExecutor(os.cpu_count()) as pool:
-        runs = [
-            pool.submit(measure, itl_ms, load, below, seed)
-            for itl_ms in ITL_MS
-            for load in loads
-            for below in BELOW
-            for seed in seeds
-        ]
-        figures = []
-        for run in runs:
-            figures.append(run.result())
-            print(f"{len(figures)} of {len(runs)}: {figures[-1]}", file=sys.stderr)
-    lines = "\n".join(tables(figures)).strip()
-    print(json.dumps([asdict(each) for each in figures]) if args.json else lines)
-    if args.write is not None:
-        args.write.write_text(written(args.write.read_text(), _PART, lines))
+    figures = measured(
+        partial(measure, itl_ms, load, below, seed)
+        for itl_ms in ITL_MS
+        for load in loads
+        for below in BELOW
+        for seed in seeds
+    )
+    show(args, _PART, figures, tables)
 
 
 if __name__ == "__main__":

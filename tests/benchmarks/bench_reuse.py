@@ -12,18 +12,14 @@ and reuse what they have. Means of three seeds: the same code prints the same fi
 `--write` puts the table into FILE between its markers, `--quick` takes one seed and two loads.
 """
 
-import argparse
-import json
-import os
-import sys
 from collections.abc import Iterable, Iterator, Sequence
-from concurrent.futures import ProcessPoolExecutor
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from statistics import fmean
 
 from tests.benchmarks.blind import Blind
-from tests.benchmarks.results import written
+from tests.benchmarks.tables import arguments, measured, show
 from weir import fleet
 from weir.domain.ids import PoolId
 from weir.simulator.gateway.weir import WeirGateway
@@ -160,27 +156,12 @@ def _cell(figures: Sequence[Figures]) -> str:
 
 
 def main() -> None:
-    parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("--json", action="store_true", help="print JSON")
-    parser.add_argument("--quick", action="store_true", help="one seed, two loads")
-    parser.add_argument("--write", type=Path, metavar="FILE", help="put the table into FILE")
-    args = parser.parse_args()
+    args = arguments(__doc__, quick="one seed, two loads")
     loads, seeds = (LOADS[1:3], _SEEDS[:1]) if args.quick else (LOADS, _SEEDS)
-    with ProcessPoolExecutor(os.cpu_count()) as pool:
-        runs = [
-            pool.submit(measure, load, way, seed)
-            for load in loads
-            for way in WAYS
-            for seed in seeds
-        ]
-        figures = []
-        for run in runs:
-            figures.append(run.result())
-            print(f"{len(figures)} of {len(runs)}: {figures[-1]}", file=sys.stderr)
-    lines = "\n".join(table(figures))
-    print(json.dumps([asdict(each) for each in figures]) if args.json else lines)
-    if args.write is not None:
-        args.write.write_text(written(args.write.read_text(), _PART, lines))
+    figures = measured(
+        partial(measure, load, way, seed) for load in loads for way in WAYS for seed in seeds
+    )
+    show(args, _PART, figures, table)
 
 
 if __name__ == "__main__":

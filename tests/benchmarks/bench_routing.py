@@ -11,19 +11,15 @@ among all workers of a stage. Seed 0: the same code prints the same figures.
 `--write` puts the tables into FILE between their markers, `--quick` simulates a quarter of it.
 """
 
-import argparse
-import json
-import os
-import sys
 from collections.abc import Iterator, Sequence
-from concurrent.futures import ProcessPoolExecutor
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass
+from functools import partial
 from math import ceil
 from pathlib import Path
 
 from tests.benchmarks.blind import CHOICES, Blind, ByGrid
-from tests.benchmarks.results import written
 from tests.benchmarks.static_grid import gridded
+from tests.benchmarks.tables import arguments, measured, show
 from weir import fleet
 from weir.domain.ids import PoolId
 from weir.simulator.inputs import Inputs
@@ -176,27 +172,15 @@ def _cell(figures: Figures) -> str:
 
 
 def main() -> None:
-    parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("--json", action="store_true", help="print JSON")
-    parser.add_argument("--quick", action="store_true", help="simulate a quarter of it")
-    parser.add_argument("--write", type=Path, metavar="FILE", help="put the tables into FILE")
-    args = parser.parse_args()
+    args = arguments(__doc__, quick="simulate a quarter of it")
     share = 0.25 if args.quick else 1.0
-    with ProcessPoolExecutor(os.cpu_count()) as pool:
-        runs = [
-            pool.submit(measure, case, load, way, share=share)
-            for case in CASES
-            for load in LOADS
-            for way in case.ways
-        ]
-        figures = []
-        for run in runs:
-            figures.append(run.result())
-            print(f"{len(figures)} of {len(runs)}: {figures[-1]}", file=sys.stderr)
-    lines = "\n".join(table(figures)).rstrip()
-    print(json.dumps([asdict(each) for each in figures]) if args.json else lines)
-    if args.write is not None:
-        args.write.write_text(written(args.write.read_text(), _PART, lines))
+    figures = measured(
+        partial(measure, case, load, way, share=share)
+        for case in CASES
+        for load in LOADS
+        for way in case.ways
+    )
+    show(args, _PART, figures, table)
 
 
 if __name__ == "__main__":
