@@ -5,7 +5,7 @@ closed sets; times are model seconds.
 """
 
 from collections.abc import Callable, Iterator, Mapping
-from typing import Protocol
+from typing import Any, Protocol
 
 from prometheus_client import CollectorRegistry, ProcessCollector, generate_latest
 from prometheus_client.core import (
@@ -366,14 +366,8 @@ class RouterCollector(Collector):
         )
 
         if self._counter is not None:
-            counts = CounterMetricFamily(
-                f"{_PREFIX}_isl_counts",
-                "Prompts given to their model's tokenizer, by what came of it.",
-                labels=("outcome",),
-            )
-            for outcome, count in self._counter.outcomes.items():
-                counts.add_metric((outcome,), count)
-            yield counts
+            text = "Prompts given to their model's tokenizer, by what came of it."
+            yield _counter("isl_counts", text, "outcome", self._counter.outcomes)
 
     def _outputs(self) -> Iterator[Metric]:
         models = list(self._service.outputs.errors.items())
@@ -424,69 +418,47 @@ class RouterCollector(Collector):
         yield GaugeMetricFamily(f"{_PREFIX}_tasks", "Tasks of the event loop.", value=now.tasks)
 
     def _decisions(self) -> Iterator[Metric]:
-        traffic = self._service.traffic
-        routes = CounterMetricFamily(
-            f"{_PREFIX}_routes", "Routes taken, by why these pools.", labels=("reason",)
-        )
-        for reason, count in traffic.routes.items():
-            routes.add_metric((reason.value,), count)
-        without = CounterMetricFamily(
-            f"{_PREFIX}_without_prefill",
-            "Requests that found no prefill worker ready, by what was done with them.",
-            labels=("policy",),
-        )
+        traffic, meter = self._service.traffic, self._meter
+        yield _counter("routes", "Routes taken, by why these pools.", "reason", traffic.routes)
         ran = {WithoutPrefill.RUN_ON_DECODE: traffic.routes[RouteReason.NO_PREFILL]}
-        for policy, count in (traffic.without_prefill | ran).items():
-            without.add_metric((policy.value,), count)
-        retries = CounterMetricFamily(
-            f"{_PREFIX}_retries", "Legs given up before their first byte.", labels=("reason",)
+        yield _counter(
+            "without_prefill",
+            "Requests that found no prefill worker ready, by what was done with them.",
+            "policy",
+            traffic.without_prefill | ran,
         )
-        for why, count in traffic.retries.items():
-            retries.add_metric((why.value,), count)
-        rejected = CounterMetricFamily(
-            f"{_PREFIX}_rejected",
-            "Requests answered with a 4xx before they were routed.",
-            labels=("status",),
-        )
-        for status, count in self._meter.rejections.items():
-            rejected.add_metric((status,), count)
-        yield from (routes, without, retries, rejected)
+        text = "Legs given up before their first byte."
+        yield _counter("retries", text, "reason", traffic.retries)
+        text = "Requests answered with a 4xx before they were routed."
+        yield _counter("rejected", text, "status", meter.rejections)
         yield CounterMetricFamily(
             f"{_PREFIX}_recomputed_prefills",
             "Prefill legs without transfer parameters; the decode leg computed again.",
-            value=self._meter.recomputations,
+            value=meter.recomputations,
         )
-        kept = CounterMetricFamily(
-            f"{_PREFIX}_kept_kv",
+        yield _counter(
+            "kept_kv",
             "Prompts whose KV was left for a decode leg that did not come, by what became of it.",
-            labels=("how",),
+            "how",
+            meter.kept,
         )
-        for how, count in self._meter.kept.items():
-            kept.add_metric((how.value,), count)
-        yield kept
         hints = CounterMetricFamily(
             f"{_PREFIX}_hints_ignored",
             "Hints of requests that were not followed, or not as far as they asked.",
             labels=("hint", "reason"),
         )
-        for key, count in self._meter.ignored_hints.copy().items():
+        for key, count in meter.ignored_hints.copy().items():
             hints.add_metric(key, count)
         yield hints
-        refused = CounterMetricFamily(
-            f"{_PREFIX}_plans_refused",
+        yield _counter(
+            "plans_refused",
             "Routing plans that changed nothing: not understood, unusable or old.",
-            labels=("reason",),
+            "reason",
+            self._service.plans_refused,
         )
-        for reason_refused, count in self._service.plans_refused.items():
-            refused.add_metric((reason_refused,), count)
-        grids = CounterMetricFamily(
-            f"{_PREFIX}_grid_reloads",
-            "Changes of the grid's file, by outcome.",
-            labels=("outcome",),
-        )
-        grids.add_metric(("taken",), self._service.regrids)
-        grids.add_metric(("refused",), self._meter.grid_refused)
-        yield from (refused, grids)
+        reloads = {"taken": self._service.regrids, "refused": meter.grid_refused}
+        text = "Changes of the grid's file, by outcome."
+        yield _counter("grid_reloads", text, "outcome", reloads)
         plan = self._service.pools.plan
         for name, value in (("term", plan and plan.term), ("version", plan and plan.version)):
             text = f"The {name} of the routing plan in force; 0 without a plan."
@@ -556,9 +528,24 @@ def _by_model(
     text: str,
     values: Mapping[ModelName, float],
 ) -> Metric:
-    family = kind(f"{_PREFIX}_{name}", text, labels=("model",))
-    for model, value in values.items():
-        family.add_metric((model,), value)
+    return _family(kind, name, text, "model", values)
+
+
+def _counter(name: str, text: str, label: str, values: Mapping[Any, float]) -> Metric:
+    return _family(CounterMetricFamily, name, text, label, values)
+
+
+def _family(
+    kind: type[CounterMetricFamily] | type[GaugeMetricFamily],
+    name: str,
+    text: str,
+    label: str,
+    values: Mapping[Any, float],
+) -> Metric:
+    """By one label; members of an enum go by their values, which they are."""
+    family = kind(f"{_PREFIX}_{name}", text, labels=(label,))
+    for key, value in values.items():
+        family.add_metric((str(key),), value)
     return family
 
 
